@@ -1,0 +1,70 @@
+# Everything a fresh machine needs is python3 (3.11-3.13), make and a package registry; each target makes .venv itself.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_VENV ?= .venv-torch
+BIN := $(VENV)/bin
+DEMO ?= demo
+PYTEST_FLAGS ?= -n 2
+# Flags of the demo's training run; .ci/run shortens it through this.
+DEMO_TRAIN_FLAGS ?=
+
+.PHONY: help demo test lint format types bench parity venv readme clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(VENV)/.ready  ## install everything, run nothing
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"hvjax needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ...")'
+	@echo "==> Installing hvjax with all extras into $(VENV) (about 3 GB, one to three minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,export,tensorrt-rtx,test]'
+	@touch $@
+
+demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build engines; report in demo/
+	@echo "==> 1/4 Training Next-ViT on handwritten digits (about 4 minutes on 2 cores; a second run resumes)"
+	@$(BIN)/python -m train_tpu.main --config configs/next_vit_s.py --workdir $(DEMO)/training $(DEMO_TRAIN_FLAGS)
+	@echo "==> 2/4 Scoring the trained network in train form and in deploy form"
+	@$(BIN)/python -m train_tpu.evaluate --ckpt $(DEMO)/training
+	@echo "==> 3/4 Exporting the trained network and building its engine"
+	@$(BIN)/python -m export.to_trt --ckpt $(DEMO)/training --batch 1:8:32 --out $(DEMO)/digits_engine --overwrite
+	@echo "==> 4/4 Exporting the full-size Next-ViT-S (random weights) and building its engine"
+	@$(BIN)/python -m export.to_trt --ckpt next_vit_s --random-weights --batch 8 --out $(DEMO)/full_size_engine --overwrite
+	@echo "==> Done. Open these:"
+	@ls -1 $(DEMO)/training/learning_curve.png $(DEMO)/digits_engine/report.html $(DEMO)/full_size_engine/report.html
+
+test: $(VENV)/.ready  ## all tests
+	@echo "==> Running the tests (about 15 minutes on 2 cores)"
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.ready  ## ruff (lint and format) and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+
+format: $(VENV)/.ready  ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training against torch (not tests)
+	@$(BIN)/python tests/benchmarks/startup.py
+	@$(BIN)/python tests/benchmarks/conv.py
+	@$(BIN)/python tests/benchmarks/train_step.py --torch-python $(TORCH_VENV)/bin/python
+
+parity: $(TORCH_VENV)/.ready  ## full-size models live against timm at random weights
+	@$(TORCH_VENV)/bin/python tests/parity/live_timm.py
+
+# torchvision comes without its dependencies: its wheel is needed for imports only, and would pull a second torch.
+$(TORCH_VENV)/.ready: pyproject.toml constraints.txt
+	@echo "==> Installing torch and timm into $(TORCH_VENV), for comparison only"
+	@$(PYTHON) -m venv $(TORCH_VENV)
+	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e . torch==2.13.0 optax pyyaml huggingface_hub pillow
+	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps torchvision==0.28.0 timm==1.0.31
+	@touch $@
+
+readme: $(VENV)/.ready  ## write the README's model table from the registry
+	@$(BIN)/python docs/write_model_table.py
+
+clean:  ## remove environments, caches and demo output
+	rm -rf $(VENV) $(TORCH_VENV) $(DEMO) .pytest_cache .ruff_cache build *.egg-info

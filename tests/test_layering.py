@@ -1,0 +1,73 @@
+"""Imports point one way, so that any part can be read, used and tested without the parts built on it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+# Package -> the packages of ours that its files may import. Order is the order of the arrows in docs/architecture.md.
+ALLOWED = {
+    "hvjax.ops": {"hvjax.ops"},
+    "hvjax.reparam": {"hvjax.ops", "hvjax.reparam"},
+    "hvjax.weights": {"hvjax.ops", "hvjax.weights"},
+    "hvjax.blocks": {"hvjax.ops", "hvjax.blocks"},
+    "hvjax.models": {"hvjax.ops", "hvjax.blocks", "hvjax.models"},
+    "hvjax": {"hvjax"},
+    "train_tpu": {"hvjax", "train_tpu"},
+    "export": {"hvjax", "export"},
+    "configs": {"train_tpu"},
+}
+# export/load.py reads training checkpoints, inside a function, so that exporting needs no training extra otherwise.
+EXCEPTIONS = {("export/load.py", "train_tpu")}
+PLAIN_TREES = ("hvjax/ops", "hvjax/reparam", "hvjax/weights")  # numbers and nested dicts only: no flax
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the absolute names of all modules that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the absolute name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def our_packages(module: str) -> str | None:
+    """Return the entry of ALLOWED that a module belongs to, the longest that fits; None for other people's modules."""
+    fits = [package for package in ALLOWED if module == package or module.startswith(package + ".")]
+    return max(fits, key=len, default=None)
+
+
+def source_files(repository: Path) -> list[Path]:
+    return [f for top in ("hvjax", "train_tpu", "export", "configs") for f in sorted((repository / top).rglob("*.py"))]
+
+
+def test_imports_point_one_way(repository: Path) -> None:
+    wrong = []
+    for file in source_files(repository):
+        relative = file.relative_to(repository)
+        package = our_packages(".".join(relative.with_suffix("").parts).removesuffix(".__init__"))
+        assert package is not None
+        for module in imported_modules(file):
+            target = our_packages(module)
+            if target is None or (str(relative), target) in EXCEPTIONS:
+                continue
+            allowed = ALLOWED[package]
+            if not any(target == name or target.startswith(name + ".") for name in allowed):
+                wrong.append(f"{relative} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_imports_configs_by_name(repository: Path) -> None:
+    """Users have folders called configs: such an import would find theirs."""
+    files = [*source_files(repository), *(repository / "tests").rglob("*.py")]
+    assert not [f for f in files if any(m.split(".")[0] == "configs" for m in imported_modules(f))]
+
+
+@pytest.mark.parametrize("folder", PLAIN_TREES)
+def test_plain_tree_packages_do_not_import_flax(repository: Path, folder: str) -> None:
+    files = sorted((repository / folder).rglob("*.py"))
+    assert files
+    assert not [f for f in files if any(m.split(".")[0] == "flax" for m in imported_modules(f))]
