@@ -1,8 +1,8 @@
 """Algebra of fusion: normalisations, convolutions and parallel branches become one convolution.
 
 Every function is pure, takes NumPy or JAX arrays (tracers too) and returns arrays of the same kind and type:
-float64 in, float64 out. Kernels are HWIO, `(kh, kw, c_in / groups, c_out)`, or `(c_in, c_out)` for linear layers.
-All sums are written as element-wise products, never as matrix products, which accelerators would round.
+float64 in, float64 out. Kernels are HWIO, `(kh, kw, c_in / groups, c_out)`; those of linear layers are
+`(c_in, c_out)`. Sums are written as element-wise products, never as matrix products, which accelerators round.
 
 The identities are those of Ding et al., "RepVGG: Making VGG-style ConvNets Great Again" (arXiv 2101.03697,
 section 3.3), and the folding of a normalisation into the layer after it.
@@ -67,9 +67,9 @@ def fuse_affine_linear(
 ) -> tuple[Array, Array]:
     """Fold an affine map into the linear layer or 1x1 convolution after it: `linear(before(x))`.
 
-    The kernel is scaled per input channel, and the shift passes through the unscaled kernel into the bias. Larger
-    kernels are refused: their zero padding comes after the map, and folded it would come before, where the map
-    turns zeros into `shift`.
+    The kernel is scaled per input channel, and the shift passes through the unscaled kernel into the bias.
+    Larger kernels are refused: their zero padding comes after the map; folded, it would come before, where the
+    map turns zeros into `shift`.
 
     Args:
       before: the affine map on the `c_in` channels.
@@ -85,8 +85,8 @@ def fuse_affine_linear(
     """
     if kernel.ndim not in (2, 4) or (kernel.ndim == 4 and tuple(kernel.shape[:2]) != (1, 1)):
         raise ValueError(
-            f"cannot fold a normalisation into the following layer with kernel {tuple(kernel.shape)}: only linear"
-            " layers (c_in, c_out) and 1x1 convolutions (1, 1, c_in/groups, c_out) are exact at the image border"
+            f"cannot fold a normalisation into the following layer with kernel {tuple(kernel.shape)}: only"
+            " linear layers (c_in, c_out) and 1x1 convolutions (1, 1, c_in/groups, c_out) are exact at borders"
         )
     per_group, c_out = kernel.shape[-2:]
     _check_channels("input", per_group * groups, before)
