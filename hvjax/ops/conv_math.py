@@ -2,7 +2,7 @@
 
 Every function is pure, takes NumPy or JAX arrays (tracers too) and returns arrays of the same kind and type:
 float64 in, float64 out. Kernels are HWIO, `(kh, kw, c_in / groups, c_out)`; those of linear layers are
-`(c_in, c_out)`. Sums are written as element-wise products, never as matrix products, which accelerators round.
+`(c_in, c_out)`. Sums are written as element-wise products, never as matrix products, which TPUs round.
 
 The identities are those of Ding et al., "RepVGG: Making VGG-style ConvNets Great Again" (arXiv 2101.03697,
 section 3.3), and the folding of a normalisation into the layer after it.
@@ -68,8 +68,8 @@ def fuse_affine_linear(
     """Fold an affine map into the linear layer or 1x1 convolution after it: `linear(before(x))`.
 
     The kernel is scaled per input channel, and the shift passes through the unscaled kernel into the bias.
-    Larger kernels are refused: their zero padding comes after the map; folded, it would come before, where the
-    map turns zeros into `shift`.
+    Larger kernels are refused: their zero padding comes after the map; folded, it would come before, and the
+    map would turn the zeros into `shift`.
 
     Args:
       before: the affine map on the `c_in` channels.
@@ -86,7 +86,7 @@ def fuse_affine_linear(
     if kernel.ndim not in (2, 4) or (kernel.ndim == 4 and tuple(kernel.shape[:2]) != (1, 1)):
         raise ValueError(
             f"cannot fold a normalisation into the following layer with kernel {tuple(kernel.shape)}: only"
-            " linear layers (c_in, c_out) and 1x1 convolutions (1, 1, c_in/groups, c_out) are exact at borders"
+            " linear layers (c_in, c_out) and 1x1 convolutions (1, 1, c_in/groups, c_out) are exact at edges"
         )
     per_group, c_out = kernel.shape[-2:]
     _check_channels("input", per_group * groups, before)

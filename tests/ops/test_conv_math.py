@@ -120,7 +120,7 @@ def test_a_norm_does_not_fold_into_a_padded_convolution() -> None:
     """Why only 1x1 kernels are accepted: folding into a padded 3x3 is wrong at the border, and only there."""
     x, kernel, norm = rng.normal(size=(1, 6, 6, 4)), rng.normal(size=(3, 3, 4, 4)), norm_parameters(4)
     affine = conv_math.norm_affine(*norm, EPSILON)
-    with pytest.raises(ValueError, match=r"kernel \(3, 3, 4, 4\).*border"):
+    with pytest.raises(ValueError, match=r"kernel \(3, 3, 4, 4\).*edges"):
         conv_math.fuse_affine_linear(affine, kernel, None)
     naive_kernel = kernel * affine.scale[:, None]
     naive_bias = (kernel * affine.shift[:, None]).sum(axis=(0, 1, 2))
