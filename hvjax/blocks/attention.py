@@ -1,0 +1,39 @@
+"""Multi-head attention with fewer keys than queries."""
+
+from __future__ import annotations
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from hvjax.blocks.batch_norm import BatchNorm
+from hvjax.blocks.form import Form
+from hvjax.blocks.layers import Dense
+from hvjax.ops.attention import dot_product_attention, merge_heads, split_heads
+from hvjax.ops.pooling import avg_pool_tokens
+
+
+class ReducedAttention(nn.Module):
+    """E-MHSA of Next-ViT (arXiv 2207.05501, section 3.3): keys and values from averaged tokens.
+
+    With `reduction` s > 1, keys and values see the mean of each s*s consecutive tokens (see `avg_pool_tokens`),
+    batch-normalised in the training form; the deploy form has that norm inside `k` and `v`.
+    Children `q`, `k`, `v`, `proj`, and `norm` where there is a reduction.
+    """
+
+    features: int
+    heads: int
+    reduction: int
+    form: Form = Form()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n c"], *, train: bool = False) -> Float[Array, "b n c"]:
+        c, form = self.features, self.form
+        source = x
+        if self.reduction > 1:
+            source = avg_pool_tokens(x, self.reduction**2)
+            if not form.deploy:
+                source = BatchNorm(c, form=form, name="norm")(source, train=train)
+        q = split_heads(Dense(c, c, form=form, name="q")(x), self.heads)
+        k = split_heads(Dense(c, c, form=form, name="k")(source), self.heads)
+        v = split_heads(Dense(c, c, form=form, name="v")(source), self.heads)
+        return Dense(c, c, form=form, name="proj")(merge_heads(dot_product_attention(q, k, v)))

@@ -1,0 +1,23 @@
+"""Multi-layer perceptrons on feature maps."""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from hvjax.blocks.form import Form
+from hvjax.blocks.layers import Conv
+
+
+class ConvMlp(nn.Module):
+    """1x1 convolution to `hidden` channels, ReLU, 1x1 convolution back; both with bias. Children `fc1`, `fc2`."""
+
+    features: int
+    hidden: int
+    form: Form = Form()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        x = Conv(self.features, self.hidden, form=self.form, name="fc1")(x)
+        return Conv(self.hidden, self.features, form=self.form, name="fc2")(jax.nn.relu(x))

@@ -1,0 +1,1 @@
+"""The model families, one file each. Create models by name with `hvjax.create_model`."""

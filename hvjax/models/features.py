@@ -1,0 +1,68 @@
+"""What every backbone takes and gives: the contract of `features()`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
+Features = dict[str, Array]
+
+
+class Backbone(nn.Module):
+    """An image classifier that hands back its intermediate feature maps.
+
+    Attributes:
+      config: the numbers of the variant, a frozen dataclass of the family.
+      variant: name in the registry, or "" for a configuration that is not there.
+      dtype: type of the computation and of the outputs; parameters stay float32.
+      deploy: the fused form without batch norm, as `hvjax.reparameterize` makes it.
+      axis_name: mapped axis for batch statistics inside `shard_map`, `pmap` or `vmap`; not needed under `jit`.
+    """
+
+    config: Any
+    variant: str = ""
+    dtype: Any = jnp.float32
+    deploy: bool = False
+    axis_name: str | None = None
+
+    def __call__(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Float[Array, "b classes"]:
+        """Class scores; the pooled vector ("pre_logits") where `config.num_classes` is 0.
+
+        Raises:
+          ValueError: if the images have the wrong rank, type, channels or a size the network cannot take.
+        """
+        features = self.features(images, train=train)
+        return features["logits" if self.config.num_classes else "pre_logits"]
+
+    def features(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Features:
+        """Intermediate results: "stem", "stage1" to "stage4" (NHWC), "pre_logits" (b, c) and "logits" (b, classes).
+
+        "logits" is absent where `config.num_classes` is 0. In deploy form a norm that was folded into the head no
+        longer acts on "pre_logits", which then holds the pooled map before that norm; all other entries are equal
+        in both forms.
+        """
+        raise NotImplementedError
+
+
+def check_images(images: Array, in_channels: int) -> None:
+    """Raise ValueError unless `images` is a floating-point NHWC batch with `in_channels` channels."""
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {images.shape}: expected (batch, height, width, {in_channels})")
+    if images.shape[-1] != in_channels:
+        hint = " (channels come last, NHWC)" if images.shape[1] == in_channels else ""
+        raise ValueError(
+            f"images have shape {images.shape}: expected {in_channels} channels in the last axis{hint}"
+        )
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images have type {images.dtype}: expected floating point, scaled and normalised")
+
+
+def drop_path_rates(maximum: float, blocks: int) -> tuple[float, ...]:
+    """Rates of stochastic depth, rising linearly from 0 at the first block to `maximum` at the last."""
+    if not 0.0 <= maximum < 1.0:
+        raise ValueError(f"drop_path_rate={maximum}: expected 0 <= rate < 1")
+    return tuple(maximum * index / max(1, blocks - 1) for index in range(blocks))

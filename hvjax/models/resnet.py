@@ -1,0 +1,160 @@
+"""ResNet with bottleneck blocks (He et al., arXiv 1512.03385), the stride on the 3x3 convolution.
+
+Matched against timm 1.0.31 and torchvision, which share names and numbers ("ResNet v1.5").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import accumulate
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from hvjax.blocks.batch_norm import BatchNorm
+from hvjax.blocks.form import Form
+from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
+from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
+from hvjax.ops.pooling import global_avg_pool, max_pool2d
+
+FeatureMap = Float[Array, "b h w c"]
+
+STRIDES = (1, 2, 2, 2)
+EXPANSION = 4  # output channels of a bottleneck over its inner width
+KERNEL_INIT = nn.initializers.variance_scaling(
+    2.0, "fan_out", "normal"
+)  # He et al., arXiv 1502.01852, backward case
+HEAD_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # uniform within +-1/sqrt(fan_in)
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """One variant of ResNet. The defaults are ResNet-50.
+
+    Attributes:
+      num_classes: size of the head; 0 for no head.
+      in_channels: channels of the images.
+      drop_path_rate: stochastic depth of the last block, rising linearly from 0; the reference has none.
+      depths: blocks of each stage.
+      widths: inner channels of the blocks of each stage; they give out four times as many.
+      stem_channels: channels of the 7x7 convolution.
+
+    Raises:
+      ValueError: if the numbers do not fit together.
+    """
+
+    num_classes: int = 1000
+    in_channels: int = 3
+    drop_path_rate: float = 0.0
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    stem_channels: int = 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # lists, as JSON and config files give them, are fine too
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, tuple(value) if isinstance(value, list) else value)
+        for name in ("depths", "widths"):
+            value = getattr(self, name)
+            if len(value) != len(STRIDES) or min(value) < 1:
+                raise ValueError(f"{name}={value!r}: expected {len(STRIDES)} numbers >= 1, one a stage")
+        for name, least in (("num_classes", 0), ("in_channels", 1), ("stem_channels", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: expected >= {least}")
+        if not 0.0 <= self.drop_path_rate < 1.0:
+            raise ValueError(f"drop_path_rate={self.drop_path_rate}: expected 0 <= rate < 1")
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution with norms, added to the input or its projection. Children `conv1`, `norm1`, ...
+
+    Attributes: in_features, channels before; width, inner channels; stride, 1 or 2; project, whether the shortcut is a
+    convolution (`shortcut`) instead of the identity; drop_path, rate of the branch.
+    """
+
+    in_features: int
+    width: int
+    stride: int
+    project: bool
+    drop_path: float
+    form: Form
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
+        width, out, form = self.width, EXPANSION * self.width, self.form
+        y = Conv(self.in_features, width, use_bias=form.deploy, form=form, name="conv1")(x)
+        y = jax.nn.relu(self._norm(y, width, "norm1", train))
+        y = Conv(width, width, 3, self.stride, 1, use_bias=form.deploy, form=form, name="conv2")(y)
+        y = jax.nn.relu(self._norm(y, width, "norm2", train))
+        y = Conv(width, out, use_bias=form.deploy, form=form, name="conv3")(y)
+        y = self._norm(y, out, "norm3", train)
+        if self.project:
+            shortcut = ConvNorm(self.in_features, out, stride=self.stride, form=form, name="shortcut")
+            x = shortcut(x, train=train)
+        return jax.nn.relu(x + DropPath(self.drop_path, name="drop")(y, train=train))
+
+    def _norm(self, x: FeatureMap, features: int, name: str, train: bool) -> FeatureMap:
+        if self.form.deploy:
+            return x
+        # The last norm starts at zero, so that each block starts as its shortcut (arXiv 1706.02677, section 5.1).
+        scale_init = nn.initializers.zeros if name == "norm3" else nn.initializers.ones
+        return BatchNorm(features, form=self.form, scale_init=scale_init, name=name)(x, train=train)
+
+
+class Stage(nn.Module):
+    """The blocks of one resolution, `block1`, `block2`, ...; the first has the stride and a projected shortcut."""
+
+    in_features: int
+    width: int
+    stride: int
+    drop_path: tuple[float, ...]
+    form: Form
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
+        for i, rate in enumerate(self.drop_path):
+            before = self.in_features if i == 0 else EXPANSION * self.width
+            stride = self.stride if i == 0 else 1
+            block = Bottleneck(before, self.width, stride, i == 0, rate, self.form, name=f"block{i + 1}")
+            x = block(x, train=train)
+        return x
+
+
+class ResNet(Backbone):
+    """ResNet image classifier; `config` is a `ResNetConfig`. Takes any image size."""
+
+    config: ResNetConfig = ResNetConfig()
+
+    @nn.compact
+    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+        config = self.config
+        check_images(images, config.in_channels)
+        form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
+        c = config.stem_channels
+        stem = ConvNorm(config.in_channels, c, 7, 2, 3, form=form, name="stem")
+        x = jax.nn.relu(stem(images.astype(self.dtype), train=train))
+        out: Features = {}
+        x = out["stem"] = max_pool2d(x, 3, 2, padding=1)
+        rates = drop_path_rates(config.drop_path_rate, sum(config.depths))
+        ends = tuple(accumulate(config.depths))
+        for i, (width, end) in enumerate(zip(config.widths, ends, strict=True)):
+            stage_rates = rates[end - config.depths[i] : end]
+            stage = Stage(c, width, STRIDES[i], stage_rates, form, name=f"stage{i + 1}")
+            x = out[f"stage{i + 1}"] = stage(x, train=train)
+            c = EXPANSION * width
+        out["pre_logits"] = global_avg_pool(x)
+        if config.num_classes:
+            head = Dense(c, config.num_classes, form, HEAD_INIT, _head_bias_init(c), name="head")
+            out["logits"] = head(out["pre_logits"])
+        return out
+
+
+def _head_bias_init(in_features: int) -> nn.initializers.Initializer:
+    """Uniform within +-1/sqrt(in_features), like the kernel."""
+    bound = in_features**-0.5
+
+    def init(key: Array, shape: tuple[int, ...], dtype=float) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init

@@ -1,0 +1,36 @@
+"""Dot-product attention."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def split_heads(x_bnc: Float[Array, "b n c"], heads: int) -> Float[Array, "b n heads d"]:
+    """Cut the channels into `heads` consecutive groups."""
+    b, n, c = x_bnc.shape
+    return x_bnc.reshape(b, n, heads, c // heads)
+
+
+def merge_heads(x_bnhd: Float[Array, "b n heads d"]) -> Float[Array, "b n c"]:
+    """Inverse of `split_heads`."""
+    b, n, heads, d = x_bnhd.shape
+    return x_bnhd.reshape(b, n, heads * d)
+
+
+def dot_product_attention(
+    q_bqhd: Float[Array, "b q heads d"],
+    k_bkhd: Float[Array, "b k heads d"],
+    v_bkhd: Float[Array, "b k heads d"],
+) -> Float[Array, "b q heads d"]:
+    """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., arXiv 1706.03762, equation 1).
+
+    The products run in the type of the inputs, the softmax in at least float32.
+    """
+    dtype = q_bqhd.dtype
+    scale = jnp.asarray(q_bqhd.shape[-1] ** -0.5, dtype)
+    # Scaling the queries, not the scores, keeps float16 scores in range.
+    scores_bhqk = jnp.einsum("bqhd,bkhd->bhqk", q_bqhd * scale, k_bkhd)
+    weights_bhqk = jax.nn.softmax(scores_bhqk.astype(jnp.promote_types(dtype, jnp.float32)), axis=-1)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights_bhqk.astype(dtype), v_bkhd)
