@@ -35,7 +35,7 @@ def avg_pool2d(
       ValueError: if the window does not fit into the padded map, or the padding is over half the window.
     """
     windows, strides, pads = _geometry(x.shape, window, stride, padding, ceil_mode)
-    total = _reduce(x, lax.add, jnp.zeros((), x.dtype), windows, strides, pads)
+    total = _reduce(x, lax.add, 0.0, windows, strides, pads)
     sides = [_pair(padding)[axis] if count_include_pad else 0 for axis in (0, 1)]
     counts = [
         _counts(x.shape[1 + axis], windows[axis], strides[axis], pads[axis], sides[axis]) for axis in (0, 1)
@@ -55,7 +55,7 @@ def max_pool2d(
       ValueError: if the window does not fit into the padded map, or the padding is over half the window.
     """
     windows, strides, pads = _geometry(x.shape, window, stride, padding, ceil_mode=False)
-    return _reduce(x, lax.max, jnp.array(-jnp.inf, x.dtype), windows, strides, pads)
+    return _reduce(x, lax.max, -jnp.inf, windows, strides, pads)
 
 
 def global_avg_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
@@ -103,9 +103,15 @@ def _geometry(
     return windows, strides, (pads[0], pads[1])
 
 
-def _reduce(x: Array, operator, start: Array, windows: Pair, strides: Pair, pads: tuple[Pair, Pair]) -> Array:
+def _reduce(x: Array, operator, start: float, windows: Pair, strides: Pair, pads: tuple[Pair, Pair]) -> Array:
+    # A NumPy constant: JAX must see it while tracing under jit to know the sum and the maximum, and their gradients.
     return lax.reduce_window(
-        x, start, operator, (1, *windows, 1), (1, *strides, 1), ((0, 0), pads[0], pads[1], (0, 0))
+        x,
+        np.array(start, x.dtype),
+        operator,
+        (1, *windows, 1),
+        (1, *strides, 1),
+        ((0, 0), pads[0], pads[1], (0, 0)),
     )
 
 
