@@ -15,7 +15,7 @@ from hvjax.ops.pooling import avg_pool_tokens
 class ReducedAttention(nn.Module):
     """E-MHSA of Next-ViT (arXiv 2207.05501, section 3.3): keys and values from averaged tokens.
 
-    With `reduction` s > 1, keys and values see the mean of each s*s consecutive tokens (see `avg_pool_tokens`),
+    With `reduction` s > 1, keys and values see the mean of each s*s consecutive tokens (`avg_pool_tokens`),
     batch-normalised in the training form; the deploy form has that norm inside `k` and `v`.
     Children `q`, `k`, `v`, `proj`, and `norm` where there is a reduction.
     """

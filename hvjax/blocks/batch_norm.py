@@ -16,12 +16,12 @@ class BatchNorm(nn.Module):
     """Normalise each channel (the last axis) over all other axes.
 
     With `train=True` the statistics are those of the batch and the running ones are updated as
-    `new = momentum * old + (1 - momentum) * batch`, where the batch variance is the unbiased one (divided by n - 1),
-    as PyTorch keeps it; `flax.linen.BatchNorm` keeps the biased one. Statistics and normalisation are computed in at
-    least float32; the result has type `form.dtype`.
+    `new = momentum * old + (1 - momentum) * batch`, where the batch variance is the unbiased one (divided by
+    n - 1), as PyTorch keeps it; `flax.linen.BatchNorm` keeps the biased one. Statistics and normalisation are
+    computed in at least float32; the result has type `form.dtype`.
 
-    Under `jit` with a sharded batch axis the statistics are those of the global batch without further ado. Inside
-    `shard_map`, `pmap` or `vmap`, name the mapped axis in `form.axis_name` to get the same.
+    Under `jit` with a sharded batch axis the statistics are those of the global batch without further ado.
+    Inside `shard_map`, `pmap` or `vmap`, name the mapped axis in `form.axis_name` to get the same.
 
     Raises:
       ValueError: with `train=True`, if "batch_stats" is not mutable, or if there is one value per channel.
@@ -58,15 +58,16 @@ class BatchNorm(nn.Module):
         """Values per channel, over all members of a mapped axis; checks that training is possible."""
         if not self.is_initializing() and not self.is_mutable_collection("batch_stats"):
             raise ValueError(
-                'train=True updates the running statistics: call apply(..., train=True, mutable=["batch_stats"])'
+                "train=True updates the running statistics: "
+                'call apply(..., train=True, mutable=["batch_stats"])'
             )
         count = x.size // x.shape[-1]
         if self.form.axis_name is not None and not self.is_initializing():
             count *= lax.psum(1, self.form.axis_name)
         if count < 2 and not self.is_initializing():
             raise ValueError(
-                f"{'/'.join(self.path)}: batch statistics need more than one value per channel, got input of shape "
-                f"{x.shape}; use a larger batch or larger images"
+                f"{'/'.join(self.path)}: batch statistics need more than one value per channel, "
+                f"got input of shape {x.shape}; use a larger batch or larger images"
             )
         return count
 

@@ -11,6 +11,9 @@ from flax import linen as nn
 Initializer = nn.initializers.Initializer
 
 
+LECUN_NORMAL = nn.initializers.lecun_normal()
+
+
 @dataclass(frozen=True)
 class Form:
     """Shared by all blocks of one network.
@@ -25,4 +28,4 @@ class Form:
     dtype: Any = jnp.float32
     deploy: bool = False
     axis_name: str | None = None
-    kernel_init: Initializer = nn.initializers.lecun_normal()
+    kernel_init: Initializer = LECUN_NORMAL

@@ -13,7 +13,7 @@ from hvjax.ops.drop_path import drop_path
 
 
 class Conv(nn.Module):
-    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO, float32) and, if asked, `bias`."""
+    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO) and, if asked, `bias`, float32."""
 
     in_features: int
     features: int
@@ -83,7 +83,7 @@ class Dense(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth with its own draw from the "dropout" stream; the identity unless training with `rate` > 0."""
+    """Stochastic depth with its own draw from the "dropout" stream; the identity unless training."""
 
     rate: float
 

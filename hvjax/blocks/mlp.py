@@ -11,7 +11,7 @@ from hvjax.blocks.layers import Conv
 
 
 class ConvMlp(nn.Module):
-    """1x1 convolution to `hidden` channels, ReLU, 1x1 convolution back; both with bias. Children `fc1`, `fc2`."""
+    """1x1 convolution to `hidden` channels, ReLU, 1x1 convolution back. Children `fc1` and `fc2`, with bias."""
 
     features: int
     hidden: int

@@ -20,7 +20,8 @@ class Backbone(nn.Module):
       variant: name in the registry, or "" for a configuration that is not there.
       dtype: type of the computation and of the outputs; parameters stay float32.
       deploy: the fused form without batch norm, as `hvjax.reparameterize` makes it.
-      axis_name: mapped axis for batch statistics inside `shard_map`, `pmap` or `vmap`; not needed under `jit`.
+      axis_name: mapped axis for batch statistics inside `shard_map`, `pmap` or `vmap`; not needed under
+        `jit`.
     """
 
     config: Any
@@ -39,11 +40,11 @@ class Backbone(nn.Module):
         return features["logits" if self.config.num_classes else "pre_logits"]
 
     def features(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Features:
-        """Intermediate results: "stem", "stage1" to "stage4" (NHWC), "pre_logits" (b, c) and "logits" (b, classes).
+        """Intermediate results: "stem", "stage1" to "stage4" (NHWC), "pre_logits" and "logits".
 
-        "logits" is absent where `config.num_classes` is 0. In deploy form a norm that was folded into the head no
-        longer acts on "pre_logits", which then holds the pooled map before that norm; all other entries are equal
-        in both forms.
+        "logits" is absent where `config.num_classes` is 0. In deploy form a norm that was folded into the
+        head no longer acts on "pre_logits", which then holds the pooled map before that norm; all other
+        entries are equal in both forms.
         """
         raise NotImplementedError
 

@@ -1,8 +1,8 @@
 """Next-ViT (Li et al., arXiv 2207.05501).
 
-Matched against the official code, bytedance/Next-ViT classification/nextvit.py at 922e771ae602. Where paper and code
-differ the code is followed: the MLP ratio is 3 in convolution blocks and 2 in transformer blocks, and keys and values
-are pooled over consecutive tokens, not over square windows.
+Matched against the official code, bytedance/Next-ViT classification/nextvit.py at 922e771ae602. Where paper
+and code differ the code is followed: the MLP ratio is 3 in convolution blocks and 2 in transformer blocks,
+and keys and values are pooled over consecutive tokens, not over square windows.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from hvjax.ops.pooling import avg_pool2d, global_avg_pool
 
 FeatureMap = Float[Array, "b h w c"]
 
-# The reference draws from a normal of standard deviation 0.02 cut off at +-2, which is 100 deviations: not cut at all.
+# The reference draws from a normal of standard deviation 0.02 cut off at +-2, which is 100 deviations: not
+# cut at all.
 KERNEL_INIT = nn.initializers.normal(0.02)
 
 
 class Stem(nn.Module):
-    """Four 3x3 convolutions, each with norm and ReLU; the first and the last have stride 2. Children `unit1`-`unit4`."""
+    """Four 3x3 convolutions with norm and ReLU, `unit1` to `unit4`; the first and the last have stride 2."""
 
     config: NextViTConfig
     form: Form
@@ -69,7 +70,8 @@ class ConvAttention(nn.Module):
 class ConvBlock(nn.Module):
     """NCB, the convolution block (section 3.2). In deploy form `norm` is inside `mlp.fc1`.
 
-    Attributes: in_features and features, channels before and after; stride, 1 or 2; drop_path, rate of its branches.
+    Attributes: in_features and features, channels before and after; stride, 1 or 2; drop_path, rate of its
+    branches.
     """
 
     config: NextViTConfig
@@ -93,8 +95,8 @@ class ConvBlock(nn.Module):
 class TransformerBlock(nn.Module):
     """NTB, the transformer block: attention, then convolution, both kept side by side (section 3.3).
 
-    In deploy form `norm1` is inside `e_mhsa.q`, `k` and `v`, and `norm2` inside `mlp.fc1`. Attributes as in ConvBlock,
-    and reduction, the ratio s of its attention.
+    In deploy form `norm1` is inside `e_mhsa.q`, `k` and `v`, and `norm2` inside `mlp.fc1`. Attributes as in
+    ConvBlock, and reduction, the ratio s of its attention.
     """
 
     config: NextViTConfig
@@ -153,7 +155,8 @@ class Stage(nn.Module):
 class NextViT(Backbone):
     """Next-ViT image classifier; `config` is a `NextViTConfig`.
 
-    Takes any image size for which each attention has at least one key (25x25 and larger for the published variants).
+    Takes any image size for which each attention has at least one key (25x25 and larger for the published
+    variants).
     """
 
     config: NextViTConfig = NextViTConfig()
@@ -185,9 +188,9 @@ class NextViT(Backbone):
 
 
 def _patch_embed(x: FeatureMap, before: int, after: int, stride: int, form: Form, train: bool) -> FeatureMap:
-    """Child `patch_embed` of the calling block: 2x2 mean (stride 2), 1x1 convolution, norm; identity if nothing changes.
+    """Child `patch_embed` of the calling block: 2x2 mean, 1x1 convolution, norm; identity if nothing changes.
 
-    Where an odd map leaves a partial window, the mean is that of its real pixels.
+    The mean belongs to stride 2 only. Where an odd map leaves a partial window, the mean is that of its real pixels.
     """
     if stride == 2:
         x = avg_pool2d(x, 2, 2, ceil_mode=True)

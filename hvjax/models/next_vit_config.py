@@ -27,7 +27,8 @@ class NextViTConfig:
       num_classes: size of the head; 0 for no head.
       in_channels: channels of the images.
       drop_path_rate: stochastic depth of the last block; it rises linearly from 0 at the first.
-      blocks: one string a stage, one letter a block: C is a convolution block (NCB), T a transformer block (NTB).
+      blocks: one string a stage, one letter a block: C is a convolution block (NCB), T a transformer block
+        (NTB).
       conv_channels: output channels of the C blocks of each stage.
       transformer_channels: output channels of the T blocks of each stage (ignored where a stage has none).
       block_channels: output channels of each block of each stage; where given, used instead of the two above.
@@ -91,8 +92,8 @@ class NextViTConfig:
         parts = (width,) if letter == CONVOLUTION else self.split(width)
         if min(parts) < 1 or any(part % self.head_dim for part in parts):
             raise ValueError(
-                f"a {letter} block of {width} channels has parts of {parts} channels: expected positive multiples of "
-                f"head_dim={self.head_dim} (mix_ratio={self.mix_ratio}, divisor={self.divisor})"
+                f"a {letter} block of {width} channels has parts of {parts} channels: expected positive "
+                f"multiples of head_dim={self.head_dim} (mix_ratio={self.mix_ratio}, divisor={self.divisor})"
             )
 
     @property
@@ -122,7 +123,7 @@ def _frozen(value):
 
 
 def check_size(config: NextViTConfig, height: int, width: int) -> None:
-    """Raise ValueError, naming the nearest larger size that works, if an attention would have no key to look at."""
+    """Raise ValueError, naming the nearest larger size that works, if an attention would have no key."""
     if _fits(config, height, width):
         return
     extra = 0
@@ -132,8 +133,8 @@ def check_size(config: NextViTConfig, height: int, width: int) -> None:
         if fitting:
             best = min(fitting, key=lambda size: abs(size[0] - size[1]))
             raise ValueError(
-                f"images of {height}x{width} are too small for this Next-ViT: its attention averages "
-                f"{config.reduction_ratios} squared tokens per stage; the nearest size that works is {best[0]}x{best[1]}"
+                f"images of {height}x{width} are too small for this Next-ViT (reduction_ratios="
+                f"{config.reduction_ratios}); the nearest size that works is {best[0]}x{best[1]}"
             )
         extra += 1
 

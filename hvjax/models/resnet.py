@@ -67,10 +67,11 @@ class ResNetConfig:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution with norms, added to the input or its projection. Children `conv1`, `norm1`, ...
+    """1x1, 3x3 and 1x1 convolution with norms, added to the input or its projection. Children `conv1`,
+    `norm1`, ...
 
-    Attributes: in_features, channels before; width, inner channels; stride, 1 or 2; project, whether the shortcut is a
-    convolution (`shortcut`) instead of the identity; drop_path, rate of the branch.
+    Attributes: in_features, channels before; width, inner channels; stride, 1 or 2; project, whether the
+    shortcut is a convolution (`shortcut`) instead of the identity; drop_path, rate of the branch.
     """
 
     in_features: int
@@ -97,13 +98,14 @@ class Bottleneck(nn.Module):
     def _norm(self, x: FeatureMap, features: int, name: str, train: bool) -> FeatureMap:
         if self.form.deploy:
             return x
-        # The last norm starts at zero, so that each block starts as its shortcut (arXiv 1706.02677, section 5.1).
+        # The last norm starts at zero, so that each block starts as its shortcut (arXiv 1706.02677, section
+        # 5.1).
         scale_init = nn.initializers.zeros if name == "norm3" else nn.initializers.ones
         return BatchNorm(features, form=self.form, scale_init=scale_init, name=name)(x, train=train)
 
 
 class Stage(nn.Module):
-    """The blocks of one resolution, `block1`, `block2`, ...; the first has the stride and a projected shortcut."""
+    """The blocks of one resolution, `block1`, `block2`, ...; the first has the stride and the projection."""
 
     in_features: int
     width: int

@@ -1,4 +1,4 @@
-"""Normalisation by batch statistics, with a backward pass that reads the activations as rarely as possible."""
+"""Normalisation by batch statistics, with a backward pass that reads the activations as rarely as it can."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def normalize_batch(
 ) -> tuple[Float[Array, "*batch c"], Float[Array, "c"], Float[Array, "c"]]:
     """Normalise `x` by its own mean and biased variance per channel, then scale and shift.
 
-    Returns the result in the type of `x`, and the mean and the biased variance in at least float32. The mean and the
-    variance are side results for running statistics: no gradient flows back through them.
+    Returns the result in the type of `x`, and the mean and the biased variance in at least float32. The mean
+    and the variance are side results for running statistics: no gradient flows back through them.
 
-    The derivative is written out (arXiv 1502.03167, section 3) because automatic differentiation of the two-pass
-    variance reads the activations three times on the way back; this needs one reduction pass and one elementwise pass.
+    The derivative is written out (arXiv 1502.03167, section 3) because automatic differentiation of the
+    two-pass variance reads the activations three times on the way back; this needs one reduction pass and one
+    elementwise pass.
     """
     return _forward(x, scale, bias, epsilon)[0]
 

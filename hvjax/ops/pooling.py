@@ -64,10 +64,11 @@ def global_avg_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
 
 
 def avg_pool_tokens(x_bnc: Float[Array, "b n c"], window: int) -> Float[Array, "b m c"]:
-    """Mean over each run of `window` consecutive tokens; m = n // window, tokens of an incomplete last run are dropped.
+    """Mean over each run of `window` consecutive tokens; m = n // window, tokens of an incomplete last run
+    are dropped.
 
-    This is a 1-D pooling along the flattened rows of the image, as in the reference code of Next-ViT's E-MHSA,
-    not a pooling over square windows of the image.
+    This is a 1-D pooling along the flattened rows of the image, as in the reference code of Next-ViT, not a
+    pooling over square windows of the image.
 
     Raises:
       ValueError: if there are fewer than `window` tokens.
@@ -104,7 +105,8 @@ def _geometry(
 
 
 def _reduce(x: Array, operator, start: float, windows: Pair, strides: Pair, pads: tuple[Pair, Pair]) -> Array:
-    # A NumPy constant: JAX must see it while tracing under jit to know the sum and the maximum, and their gradients.
+    # A NumPy constant: JAX must see it while tracing under jit to know the sum and the maximum, and their
+    # gradients.
     return lax.reduce_window(
         x,
         np.array(start, x.dtype),
@@ -116,7 +118,7 @@ def _reduce(x: Array, operator, start: float, windows: Pair, strides: Pair, pads
 
 
 def _counts(size: int, window: int, stride: int, pads: Pair, counted_side: int) -> np.ndarray:
-    """How many positions each window along one axis divides by: the real pixels and `counted_side` zeros each side."""
+    """Positions that each window along one axis divides by: real pixels and `counted_side` zeros each side."""
     steps = (size + pads[0] + pads[1] - window) // stride + 1
     starts = np.arange(steps) * stride - pads[0]
     first = np.maximum(starts, -counted_side)
