@@ -1,0 +1,183 @@
+"""The parity gate: is what was exported still the model? Measured on real images, against JAX in float32.
+
+Every difference is taken relative to the largest magnitude of the reference, because logits of one image
+share one scale: an error in a small logit matters as much as the same error in a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+#: float32 files. Two correct float32 evaluations of these networks differ by 1e-7 to 3e-6 of the largest
+#: logit (order of summation); the smallest real mistakes seen (a wrong epsilon, a shifted pad) start
+#: around 1e-4.
+FP32_LIMIT = 1e-5
+#: float16 files. Rounding every tensor to 11 significant bits costs 5e-4 to 1e-3 on these networks.
+FP16_LIMIT = 2e-3
+#: float32 engines on a GPU. Their kernels may be Winograd or split sums, whose rounding grows to some
+#: 1e-5; still a tenth of what the smallest real mistakes cost.
+ENGINE_FP32_LIMIT = 5e-5
+#: Engines with TF32 round factors to 11 significant bits as float16 does.
+ENGINE_TF32_LIMIT = FP16_LIMIT
+#: Logits must move between images by this many times the limit. A model that answers the same for every
+#: image (an untrained head, dead activations) would pass any gate.
+MIN_SPREAD_OVER_LIMIT = 5.0
+
+ONNX_LIMITS = {"fp32": FP32_LIMIT, "fp16": FP16_LIMIT}
+ENGINE_LIMITS = {"fp32": ENGINE_FP32_LIMIT, "fp16": FP16_LIMIT}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a candidate is from a reference of the same shape.
+
+    max_abs: largest absolute difference; relative: that over max |reference|; mean_abs: mean difference;
+    cosine: smallest cosine of any image's vectors; top1: share of images whose largest entry is the same
+    (None unless both are matrices of logits).
+    """
+
+    max_abs: float
+    relative: float
+    mean_abs: float
+    cosine: float
+    top1: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the gate: which output, on how many images, against what, and whether it passed."""
+
+    candidate: str
+    reference: str
+    output: str
+    batch: int
+    images: int
+    limit: float
+    needs_top1: bool
+    difference: Difference
+
+    @property
+    def passed(self) -> bool:
+        """False for NaN too: a comparison with NaN is never true."""
+        if not self.difference.relative <= self.limit:
+            return False
+        return not self.needs_top1 or self.difference.top1 in (None, 1.0)
+
+    def sentence(self) -> str:
+        """`logits of model.onnx differ from JAX ... by 3.1e-02 of max |logits| (limit 1.0e-05)`"""
+        found = self.difference
+        text = (
+            f"{self.output} of {self.candidate} differ from {self.reference} by {found.relative:.1e} of the "
+            f"largest value (limit {self.limit:.0e}), batch {self.batch}"
+        )
+        if found.top1 is not None and found.top1 < 1:
+            text += f"; the same top-1 on {100 * found.top1:.0f} % of {self.images} images"
+        return text
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "candidate": self.candidate,
+            "reference": self.reference,
+            "output": self.output,
+            "batch": self.batch,
+            "images": self.images,
+            "limit": self.limit,
+            "needs_top1": self.needs_top1,
+            "passed": self.passed,
+            **self.difference.as_dict(),
+        }
+
+
+def difference(candidate: np.ndarray, reference: np.ndarray, *, logits: bool = False) -> Difference:
+    """Compares two arrays of one shape, (images, ...). NaN or infinity in the candidate gives an infinite
+    error. Raises ValueError for different shapes or a reference that is not finite."""
+    if candidate.shape != reference.shape:
+        raise ValueError(f"shapes differ: {candidate.shape} from the candidate, {reference.shape} expected")
+    if not np.isfinite(reference).all():
+        raise ValueError("the reference holds NaN or infinity: the model itself is broken on these images")
+    want = reference.astype(np.float64)
+    got = candidate.astype(np.float64)
+    if not np.isfinite(got).all():
+        return Difference(np.inf, np.inf, np.inf, -1.0, 0.0 if logits else None)
+    error = np.abs(got - want)
+    scale = np.abs(want).max()
+    max_abs = float(error.max())
+    return Difference(
+        max_abs=max_abs,
+        relative=max_abs / scale if scale else (0.0 if max_abs == 0 else np.inf),
+        mean_abs=float(error.mean()),
+        cosine=_smallest_cosine(got, want),
+        top1=float((got.argmax(-1) == want.argmax(-1)).mean()) if logits else None,
+    )
+
+
+def spread(logits: Float[np.ndarray, "images classes"]) -> float:
+    """How much the output moves between images, relative to its largest magnitude."""
+    largest = np.abs(logits).max()
+    return float((logits.max(0) - logits.min(0)).max() / largest) if largest else 0.0
+
+
+def why_meaningless(logits: np.ndarray, limit: float) -> str | None:
+    """None if a gate with `limit` on these reference outputs can tell right from wrong, else the reason."""
+    found = spread(logits)
+    if found >= MIN_SPREAD_OVER_LIMIT * limit:
+        return None
+    return (
+        f"the reference hardly depends on the image (its outputs move by {found:.1e} of their largest "
+        f"value over {len(logits)} images): a gate of {limit:.0e} would prove nothing"
+    )
+
+
+def compare_batches(
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    images: np.ndarray,
+    references: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    candidate: str,
+    batches: Sequence[int],
+    limit: float,
+    exact_top1: bool,
+) -> list[Comparison]:
+    """Runs `images` through a candidate at each batch size and compares with every reference.
+
+    Args:
+      run: images in the candidate's layout -> outputs by name.
+      images: (images, ...), as many as the largest batch or more; a last incomplete batch is left out
+        for files of a fixed batch.
+      references: name of the reference -> outputs by name, computed on all `images`.
+      exact_top1: whether each image must keep its top-1 class.
+
+    Raises:
+      ValueError: fewer images than a batch, or an output missing.
+    """
+    found = []
+    for batch in batches:
+        if len(images) < batch:
+            raise ValueError(f"{len(images)} images are not enough for a batch of {batch}")
+        count = len(images) // batch * batch
+        parts = [run(images[start : start + batch]) for start in range(0, count, batch)]
+        for reference, outputs in references.items():
+            for name, want in outputs.items():
+                if name not in parts[0]:
+                    raise ValueError(f"{candidate} has no output {name}; it has {', '.join(parts[0])}")
+                got = np.concatenate([part[name] for part in parts])
+                compared = difference(got, want[:count], logits=name == "logits")
+                found.append(
+                    Comparison(candidate, reference, name, batch, count, limit, exact_top1, compared)
+                )
+    return found
+
+
+def _smallest_cosine(got: np.ndarray, want: np.ndarray) -> float:
+    got, want = got.reshape(len(got), -1), want.reshape(len(want), -1)
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+    products = (got * want).sum(1)
+    cosines = np.divide(products, lengths, out=np.ones_like(products), where=lengths > 0)
+    return float(np.clip(cosines.min(), -1.0, 1.0))

@@ -1,0 +1,140 @@
+"""Runtimes: what turns an ONNX file into something that runs, behind one small interface.
+
+Three are known: `tensorrt` (10.x and 11.x), `tensorrt_rtx` (TensorRT for RTX, builds with no GPU) and
+`onnxruntime` (runs the ONNX file itself on the CPU, builds nothing). Importing this package imports none
+of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from export._optional import EXTRA_OF, available
+from export.batch import BatchRange
+from export.latency import Latency
+from export.runtimes.kernels import Kernel
+
+#: Names accepted by --runtime, in the order `auto` tries them.
+NAMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
+MODULE_OF = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt_rtx_bindings", "onnxruntime": "onnxruntime"}
+
+
+class BuildError(RuntimeError):
+    """The runtime could not read or build the file; the message says what it said."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """`batch`: sizes the engine must accept. `tf32`: let float32 products round to 10 mantissa bits.
+    `targets`: GPU generations such as `("SM89",)`; empty means the runtime's own default."""
+
+    batch: BatchRange
+    tf32: bool = False
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build. `engine` is what belongs into model.engine, None where the runtime runs the ONNX
+    file itself; `kernels` is None where the runtime does not tell."""
+
+    runtime: str
+    model: bytes
+    engine: bytes | None
+    seconds: float
+    kernels: tuple[Kernel, ...] | None = None
+    layers_parsed: int | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Session(Protocol):
+    """A loaded model, ready to run. Close it (or use `with`) to give its memory back."""
+
+    def run(self, images: Float[np.ndarray, "b ..."]) -> dict[str, np.ndarray]:
+        """Images in the layout of the file -> outputs by name."""
+        ...
+
+    def latency(self, images: Float[np.ndarray, "b ..."]) -> Latency: ...
+
+    def kernels(self) -> tuple[Kernel, ...] | None:
+        """The layers as the loaded engine itself tells them; None where a runtime has no such list."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """One way to deploy an ONNX file."""
+
+    name: str
+    builds_engine: bool
+
+    def versions(self) -> dict[str, str]: ...
+
+    def why_not_build(self) -> str | None:
+        """None if `build` can work on this machine, else the reason."""
+        ...
+
+    def why_not_run(self) -> str | None:
+        """None if `open` can work on this machine, else the reason."""
+        ...
+
+    def build(self, model: bytes, options: BuildOptions) -> Built:
+        """Raises `BuildError` with the parser's or builder's own words."""
+        ...
+
+    def open(self, built: Built, *, cuda_graph: bool = False) -> Session:
+        """`cuda_graph`: measure latency by replaying a CUDA graph (engines only)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen runtime and, if it is not what one would hope for, a line that says why."""
+
+    runtime: Runtime
+    notice: str | None = None
+
+
+def make(name: str) -> Runtime:
+    """The runtime called `name`. Raises `MissingExtra` where its package is not installed."""
+    if name == "onnxruntime":
+        from export.runtimes.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime()
+    from export.runtimes.tensorrt import TensorRT
+
+    return TensorRT(name, MODULE_OF[name])
+
+
+def choose(
+    name: str, *, installed: Callable[[str], bool] = available, create: Callable[[str], Runtime] = make
+) -> Choice:
+    """`auto`: TensorRT where it and a GPU are present, else TensorRT for RTX, else ONNX Runtime with a
+    notice. Any other name: exactly that runtime, or `MissingExtra` / `BuildError`, never another one."""
+    if name != "auto":
+        runtime = create(name)
+        reason = runtime.why_not_build()
+        if reason is not None:
+            raise BuildError(f"{name} cannot build an engine here: {reason}")
+        return Choice(runtime)
+    passed_over: list[str] = []
+    for candidate in NAMES[:-1]:
+        if not installed(MODULE_OF[candidate]):
+            passed_over.append(f"{candidate} is not installed")
+            continue
+        runtime = create(candidate)
+        reason = runtime.why_not_build()
+        if reason is None:
+            return Choice(runtime)
+        passed_over.append(f"{candidate}: {reason}")
+    line = f"pip install 'hvjax[{EXTRA_OF[MODULE_OF['tensorrt_rtx']]}]'"
+    notice = (
+        f"no engine will be built ({'; '.join(passed_over)}); ONNX Runtime is used. For an engine: {line}"
+    )
+    return Choice(create("onnxruntime"), notice)

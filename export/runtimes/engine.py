@@ -1,0 +1,100 @@
+"""Running a serialized engine on a GPU: name-based I/O, one stream, CUDA events, optionally a CUDA graph.
+
+The calls used (`num_io_tensors`, `set_input_shape`, `set_tensor_address`, `execute_async_v3`) are those
+that TensorRT 10.x, 11.x and TensorRT for RTX share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from export.latency import MIN_GPU_RUNS, Latency, summarise
+from export.runtimes import BuildError
+from export.runtimes.cuda import CudaError, Device
+from export.runtimes.kernels import Kernel, read_kernels
+from export.runtimes.tensorrt import recording_logger
+
+#: Launches before the first that counts: the first calls of a portable engine compile its kernels.
+GPU_WARM_UP_RUNS = 20
+
+
+class EngineSession:
+    """An engine on the GPU. Raises `BuildError` if the runtime refuses it."""
+
+    def __init__(self, trt: Any, engine: bytes, *, api: Any = None, cuda_graph: bool = False) -> None:
+        self.trt = trt
+        self.cuda_graph = cuda_graph
+        self._log = recording_logger(trt)
+        # The runtime must outlive its engines, and the engine its contexts: keep all three.
+        self._runtime = trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(engine)
+        if self._engine is None:
+            reasons = "; ".join(self._log.at(trt.ILogger.ERROR)) or "it gave no reason"
+            raise BuildError(f"{trt.__name__} does not load the engine on this GPU: {reasons}")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise BuildError(f"{trt.__name__} gives no execution context: not enough GPU memory?")
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        modes = {name: self._engine.get_tensor_mode(name) for name in names}
+        inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
+        if len(inputs) != 1:
+            raise BuildError(f"the engine has inputs {inputs}; one was expected")
+        self.input = inputs[0]
+        self.outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
+        self.device = Device(api)
+
+    def run(self, images: Float[np.ndarray, "b ..."]) -> dict[str, np.ndarray]:
+        """Images -> outputs by name; copies to and from the GPU included."""
+        results = self._bind(images)
+        self._launch()
+        return {name: self.device.download(name, array) for name, array in results.items()}
+
+    def latency(
+        self, images: Float[np.ndarray, "b ..."], *, runs: int = MIN_GPU_RUNS, warm_up: int = GPU_WARM_UP_RUNS
+    ) -> Latency:
+        """Time on the GPU of one call, by CUDA events; copies to and from the GPU are left out."""
+        self._bind(images)
+        self._launch()  # lazy work of a first call may not be captured in a graph
+        self.device.synchronize()
+        launch = self.device.capture(self._launch) if self.cuda_graph else self._launch
+        samples = self.device.time(launch, warm_up=warm_up, runs=runs)
+        return summarise(
+            samples,
+            batch=len(images),
+            warm_up=warm_up,
+            clock="CUDA events",
+            where=f"GPU ({self.trt.__name__})",
+            cuda_graph=self.cuda_graph,
+        )
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The engine's layers as its inspector tells them (for builders whose log did not list them)."""
+        inspector = self._engine.create_engine_inspector()
+        return read_kernels([inspector.get_engine_information(self.trt.LayerInformationFormat.ONELINE)])
+
+    def close(self) -> None:
+        self.device.close()
+        del self._context, self._engine, self._runtime
+
+    def _bind(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Sets shape and addresses for `images`; returns empty host arrays for the outputs."""
+        images = np.ascontiguousarray(images, dtype=self._dtype(self.input))
+        if not self._context.set_input_shape(self.input, images.shape):
+            raise BuildError(f"the engine does not take images of shape {images.shape}")
+        self._context.set_tensor_address(self.input, self.device.upload(self.input, images))
+        results = {}
+        for name in self.outputs:
+            array = np.empty(tuple(self._context.get_tensor_shape(name)), self._dtype(name))
+            self._context.set_tensor_address(name, self.device.buffer(name, array.nbytes))
+            results[name] = array
+        return results
+
+    def _launch(self) -> None:
+        if not self._context.execute_async_v3(int(self.device.stream)):
+            raise CudaError("execute_async_v3 failed: " + "; ".join(self._log.at(self.trt.ILogger.ERROR)))
+
+    def _dtype(self, name: str) -> np.dtype:
+        return np.dtype(self.trt.nptype(self._engine.get_tensor_dtype(name)))

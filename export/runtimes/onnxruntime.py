@@ -1,0 +1,96 @@
+"""ONNX Runtime on the CPU: runs the very bytes of model.onnx; the reference runtime of the parity gate."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+from jaxtyping import Float
+
+from export._optional import require
+from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
+from export.runtimes import BuildError, BuildOptions, Built
+
+#: ONNX Runtime's log level "error": its warnings speak of optimisations it did not do.
+_ERRORS_ONLY = 3
+
+
+def cpu_threads() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxSession:
+    """A model in ONNX Runtime's CPU provider, with as many threads as there are CPUs unless told."""
+
+    def __init__(self, model: bytes, threads: int | None = None) -> None:
+        ort = require("onnxruntime")
+        self.threads = threads or cpu_threads()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own that share no public base
+            raise BuildError(f"ONNX Runtime does not load the file: {first_line(error)}") from error
+        self.input = self._session.get_inputs()[0].name
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, images: Float[np.ndarray, "b ..."]) -> dict[str, np.ndarray]:
+        try:
+            values = self._session.run(None, {self.input: images})
+        except Exception as error:
+            raise BuildError(f"ONNX Runtime does not run the file: {first_line(error)}") from error
+        return dict(zip(self.outputs, (np.asarray(value) for value in values), strict=True))
+
+    def latency(self, images: Float[np.ndarray, "b ..."]) -> Latency:
+        samples = time_calls(lambda: self.run(images))
+        return summarise(
+            samples,
+            batch=len(images),
+            warm_up=WARM_UP_RUNS,
+            clock="perf_counter",
+            where="CPU (ONNX Runtime)",
+            threads=self.threads,
+        )
+
+    def kernels(self) -> None:
+        """ONNX Runtime has no list of kernels comparable with TensorRT's."""
+        return None
+
+    def close(self) -> None:
+        del self._session
+
+
+class OnnxRuntime:
+    """Builds nothing: the ONNX file is what runs."""
+
+    name = "onnxruntime"
+    builds_engine = False
+
+    def __init__(self) -> None:
+        self._ort = require("onnxruntime")
+
+    def versions(self) -> dict[str, str]:
+        return {"onnxruntime": self._ort.__version__}
+
+    def why_not_build(self) -> str | None:
+        return None
+
+    def why_not_run(self) -> str | None:
+        return None
+
+    def build(self, model: bytes, options: BuildOptions) -> Built:
+        start = time.perf_counter()
+        OnnxSession(model).close()
+        return Built(self.name, model, None, time.perf_counter() - start)
+
+    def open(self, built: Built, *, cuda_graph: bool = False) -> OnnxSession:
+        if cuda_graph:
+            raise BuildError("ONNX Runtime runs on the CPU here: there is no CUDA graph to measure with")
+        return OnnxSession(built.model)
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
