@@ -1,0 +1,120 @@
+"""What a fusion rule is, and the two ways in which a batch normalisation disappears.
+
+A rule sees the parameters and the batch statistics in one tree: a normalisation is the node
+`{"scale", "bias", "mean", "var"}`, each of shape `(c,)`. A convolution or linear layer is `{"kernel"}` or
+`{"kernel", "bias"}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hvjax.ops import conv_math
+from hvjax.ops.trees import Path, Tree
+
+Fuse = Callable[[Tree], Tree]
+
+NORM_LEAVES = frozenset({"scale", "bias", "mean", "var"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where to fuse, and how.
+
+    Attributes:
+      path: dotted pattern of the nodes to rewrite. `*` stands for any part of one name, `{a,b}` for either
+        name, a final `[x]` keeps the nodes that have a child `x`, and the empty string is the whole tree:
+        `"stage*.block*.{mhca,patch_embed}"`, `"stage*.block*[norm2]"`.
+      fuse: maps a node to its fused form. It must not edit the node.
+    """
+
+    path: str
+    fuse: Fuse
+
+    def matches(self, path: Path, node: Tree) -> bool:
+        """Say whether the rule rewrites `node`, found at `path`."""
+        pattern, _, child = self.path.partition("[")
+        return bool(_regex(pattern).fullmatch(".".join(path))) and (not child or child.rstrip("]") in node)
+
+
+def into_previous(norm: str, layer: str, *, epsilon: float) -> Fuse:
+    """Fold child `norm` into child `layer`, the convolution whose output it normalises."""
+
+    def fuse(node: Tree) -> Tree:
+        target = _child(node, layer)
+        affine = _affine(node, norm, epsilon)
+        kernel, bias = conv_math.fuse_conv_affine(_kernel(target, layer), target.get("bias"), affine)
+        return _replace(_without(node, norm), layer, {"kernel": kernel, "bias": bias})
+
+    return fuse
+
+
+def into_following(norm: str, *layers: str, epsilon: float) -> Fuse:
+    """Fold child `norm` into each of `layers` (dotted), the linear or 1x1 layers that read it."""
+
+    def fuse(node: Tree) -> Tree:
+        affine = _affine(node, norm, epsilon)
+        fused = _without(node, norm)
+        for layer in layers:
+            target = _child(node, layer)
+            kernel, bias = conv_math.fuse_affine_linear(affine, _kernel(target, layer), target.get("bias"))
+            fused = _replace(fused, layer, {"kernel": kernel, "bias": bias})
+        return fused
+
+    return fuse
+
+
+def to_affine(norm: str, *, epsilon: float) -> Fuse:
+    """Reduce child `norm` to `{"scale", "bias"}` of `scale * x + bias`: no layer can take it."""
+
+    def fuse(node: Tree) -> Tree:
+        affine = _affine(node, norm, epsilon)
+        return _replace(node, norm, {"scale": affine.scale, "bias": affine.shift})
+
+    return fuse
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Translate a path pattern; names hold no characters that are special in both notations."""
+    text = re.escape(pattern).replace(r"\*", "[^.]*").replace(r"\{", "(?:").replace(r"\}", ")")
+    return re.compile(text.replace(",", "|"))
+
+
+def _affine(node: Tree, norm: str, epsilon: float) -> conv_math.Affine:
+    leaves = _child(node, norm)
+    if set(leaves) != NORM_LEAVES:
+        raise ValueError(f"{norm} has {_names(leaves)}; a batch normalisation has {_names(NORM_LEAVES)}")
+    return conv_math.norm_affine(leaves["scale"], leaves["bias"], leaves["mean"], leaves["var"], epsilon)
+
+
+def _child(node: Tree, path: str) -> Tree:
+    for name in path.split("."):
+        child = node.get(name)
+        if not isinstance(child, dict):
+            raise ValueError(f"there is no {path}; found {_names(node)}")
+        node = child
+    return node
+
+
+def _kernel(layer: Tree, name: str):
+    if "kernel" not in layer or not set(layer) <= {"kernel", "bias"}:
+        raise ValueError(
+            f"{name} has {_names(layer)}; a convolution or linear layer has kernel and perhaps bias"
+        )
+    return layer["kernel"]
+
+
+def _without(node: Tree, name: str) -> Tree:
+    return {key: value for key, value in node.items() if key != name}
+
+
+def _replace(node: Tree, path: str, value: Tree) -> Tree:
+    """Return a copy of `node` with the child at the dotted path replaced."""
+    name, _, rest = path.partition(".")
+    return {**node, name: _replace(node[name], rest, value) if rest else value}
+
+
+def _names(names) -> str:
+    return ", ".join(sorted(names)) or "nothing"

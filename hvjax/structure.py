@@ -1,0 +1,54 @@
+"""The names and shapes of a model's variables, and whether given variables have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hvjax.models.features import Backbone
+from hvjax.ops.trees import Tree, differences
+
+PROBE_SIZE = 224  # pixels; every model can take it, and no tensor's shape depends on it
+
+
+@lru_cache(maxsize=64)
+def abstract_variables(model: Backbone) -> Tree:
+    """Return what `model.init` would make, with `jax.ShapeDtypeStruct` leaves; computes no numbers."""
+    images = jax.ShapeDtypeStruct((1, PROBE_SIZE, PROBE_SIZE, model.config.in_channels), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)
+
+
+def check_variables(model: Backbone, variables: Mapping[str, Any]) -> None:
+    """Do nothing if `variables` have the names and shapes of the model's.
+
+    Raises:
+      ValueError: otherwise; the message lists what is missing, misshapen and unexpected.
+    """
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        found = list(variables) if isinstance(variables, Mapping) else type(variables).__name__
+        raise ValueError(
+            f'expected variables as model.init returns them, {{"params": ..., ...}}; got {found}'
+        )
+    problems = differences(abstract_variables(model), variables)
+    if problems:
+        raise ValueError(
+            f"these are not the variables of {describe_form(model)}{_hint(model, variables)}:\n{problems}"
+        )
+
+
+def describe_form(model: Backbone) -> str:
+    """Return what a model is in messages: `next_vit_s (10 classes, deploy form)`."""
+    form = "deploy" if model.deploy else "training"
+    return f"{model.variant or type(model).__name__} ({model.config.num_classes} classes, {form} form)"
+
+
+def _hint(model: Backbone, variables: Mapping[str, Any]) -> str:
+    if model.deploy and "batch_stats" in variables:
+        return " (with batch statistics they are of a training form: hvjax.reparameterize fuses them)"
+    if not model.deploy and "batch_stats" not in variables:
+        return " (without batch statistics they may be of a deploy form: create_model(..., deploy=True))"
+    return ""
