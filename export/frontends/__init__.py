@@ -1,0 +1,1 @@
+"""Ways from a JAX callable to a StableHLO module with named weights."""

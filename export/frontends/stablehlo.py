@@ -1,0 +1,40 @@
+"""JAX callable -> StableHLO through `jax.jit(...).lower`, with no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from export.frontends.traced import Traced, default_names, named, weight_values
+from export.lower.program import Value
+
+
+def trace(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    weights: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> Traced:
+    """Lower `fn(*args)`, or `fn(weights, *args)` if there are weights.
+
+    Args:
+      fn: a JAX callable of arrays or pytrees of arrays.
+      args: arrays or `jax.ShapeDtypeStruct`s; only shapes and dtypes are read.
+      weights: pytree whose leaves become named constants.
+      input_names: one name per leaf of `args`.
+      output_names: one name per leaf of the result.
+    """
+    structs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tuple(args))
+    operands = structs if weights is None else (weights, *structs)
+    lowered = jax.jit(fn, keep_unused=True).lower(*operands)
+    leaves = jax.tree_util.tree_leaves(structs)
+    inputs = named("input", input_names, len(leaves), default_names("input", structs))
+    arguments = [] if weights is None else weight_values(weights)
+    arguments += [Value(leaf.shape, np.dtype(leaf.dtype), None, n) for leaf, n in zip(leaves, inputs, strict=True)]
+    results = lowered.out_info
+    outputs = named("output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results))
+    return Traced(lowered.compiler_ir("stablehlo"), arguments, outputs)

@@ -1,0 +1,127 @@
+"""dot_general in every dimension order -> MatMul, Gemm or a 1x1 Conv."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.lower.context import Context
+from export.lower.graph import Tensor
+from export.lower.layout import Perm, identity, permute, reshape
+from export.lower.program import Op, UnsupportedError, Value, Where
+
+
+def _dot_general(context: Context, op: Op) -> None:
+    """Batched product of two activations (or of anything that the linear pass did not take).
+
+    The result is logical (batch..., left free..., right free...). It can be computed as it is, or transposed as
+    right @ left: whichever finds its operands in place.
+    """
+    numbers = op.attrs["dot_dimension_numbers"]
+    left = _Side(op.inputs[0], numbers["lhs_batching_dimensions"], numbers["lhs_contracting_dimensions"])
+    right = _Side(op.inputs[1], numbers["rhs_batching_dimensions"], numbers["rhs_contracting_dimensions"])
+    batch, rank = len(left.batch), op.output.rank
+    orders = []
+    for first, second, swapped in ((left, right, False), (right, left, True)):
+        perms = (first.perm(contract_last=True), second.perm(contract_last=False))
+        cost = context.layouts.cost(first.value, perms[0]) + context.layouts.cost(second.value, perms[1])
+        orders.append((cost, swapped, first, second, perms))
+    _, swapped, first, second, perms = min(orders, key=lambda order: order[:2])
+    a = first.matrix(context, perms[0], True, op.where)
+    b = second.matrix(context, perms[1], False, op.where)
+    free = (left.free, right.free)
+    axes = [*range(batch)]
+    groups = [list(range(batch, batch + len(left.free))), list(range(batch + len(left.free), rank))]
+    perm = (*axes, *(groups[1] + groups[0] if swapped else groups[0] + groups[1]))
+    if len(free[0]) == len(free[1]) == 1:
+        context.emit("MatMul", op, [a, b], perm)
+        return
+    shape = (*a.shape[:-1], b.shape[-1])
+    product = context.graph.node("MatMul", [a, b], shape, op.output.dtype, op.where)
+    context.layouts.put(op.output, perm, reshape(context.graph, product, permute(op.output.shape, perm), op.where))
+
+
+class _Side:
+    """One operand of a product: its batch, free and contracted dimensions."""
+
+    def __init__(self, value: Value, batch: tuple[int, ...], contract: tuple[int, ...]):
+        self.value, self.batch, self.contract = value, tuple(batch), tuple(contract)
+        self.free = tuple(axis for axis in range(value.rank) if axis not in (*batch, *contract))
+
+    def perm(self, contract_last: bool) -> Perm:
+        inner = (*self.free, *self.contract) if contract_last else (*self.contract, *self.free)
+        return (*self.batch, *inner)
+
+    def matrix(self, context: Context, perm: Perm, contract_last: bool, where: Where) -> Tensor:
+        """(batch..., rows, columns): several free or contracted dimensions are merged into one."""
+        tensor = context.layouts.get(self.value, perm, where)
+        if len(self.free) == len(self.contract) == 1:
+            return tensor
+        shape = self.value.shape
+        sizes = [_product(shape[axis] for axis in group) for group in (self.free, self.contract)]
+        rows, columns = sizes if contract_last else sizes[::-1]
+        return reshape(context.graph, tensor, (*(shape[axis] for axis in self.batch), rows, columns), where)
+
+
+def _product(dims: object) -> int:
+    from export.lower.program import Batch
+
+    total, scale = 1, 0
+    for dim in dims:  # type: ignore[attr-defined]
+        scale = dim.scale if isinstance(dim, Batch) else scale * int(dim)
+        total *= int(dim)
+    return Batch(total, scale) if scale else total
+
+
+def _linear(context: Context, op: Op) -> None:
+    """x @ kernel (+ bias) with constant kernel (in, out), made by the linear pass.
+
+    Where the channels of x are last it is a MatMul and an Add (or a Gemm for rank 2); where they are second, as in
+    NCHW, it is a convolution with a 1x1 window, and nothing is transposed.
+    """
+    x, kernel = op.inputs[:2]
+    bias = op.inputs[2] if len(op.inputs) > 2 else None
+    axis = op.attrs["axis"]
+    others = [a for a in range(x.rank) if a != axis]
+    last = (*others, axis)
+    for perm in context.layouts.perms(x):
+        if x.rank >= 3 and perm[1] == axis:
+            _as_convolution(context, op, perm)
+            return
+        if perm[-1] == axis:
+            last = perm
+            break
+    tensor = context.layouts.get(x, last, op.where)
+    renumber = {a: i for i, a in enumerate(others)}
+    out = (*(renumber[a] for a in last[:-1]), x.rank - 1)
+    shape = permute(op.output.shape, out)
+    assert kernel.data is not None
+    if x.rank == 2 and bias is not None:
+        inputs = [tensor, context.graph.constant(kernel.data, kernel.name), context.graph.constant(bias.data, bias.name)]
+        context.emit("Gemm", op, inputs, out)
+        return
+    product = context.graph.node(
+        "MatMul", [tensor, context.graph.constant(kernel.data, kernel.name)], shape, op.output.dtype, op.where
+    )
+    if bias is not None:
+        constant = context.graph.constant(bias.data, bias.name)
+        product = context.graph.node("Add", [product, constant], shape, op.output.dtype, op.where)
+    context.layouts.put(op.output, out, product)
+
+
+def _as_convolution(context: Context, op: Op, perm: Perm) -> None:
+    x, kernel = op.inputs[:2]
+    spatial = x.rank - 2
+    assert kernel.data is not None
+    weights = kernel.data.T.reshape(kernel.shape[1], kernel.shape[0], *(1,) * spatial)
+    inputs = [context.layouts.get(x, perm, op.where), context.graph.constant(weights, kernel.name)]
+    inputs += [context.graph.constant(np.asarray(bias.data), bias.name) for bias in op.inputs[2:]]
+    others = [a for a in range(x.rank) if a != op.attrs["axis"]]
+    renumber = {a: i for i, a in enumerate(others)}
+    out = tuple(renumber[a] for a in perm if a != op.attrs["axis"])
+    out = (out[0], x.rank - 1, *out[1:])
+    context.emit("Conv", op, inputs, out, kernel_shape=[1] * spatial)
+
+
+LOWERINGS = {"dot_general": _dot_general, "linear": _linear}
+
+__all__ = ["LOWERINGS", "UnsupportedError", "identity"]

@@ -1,0 +1,118 @@
+"""Reductions and window reductions: ReduceX, softmax, average and max pools."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.lower.context import Context
+from export.lower.layout import Perm
+from export.lower.program import Op, UnsupportedError
+
+REDUCERS = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
+# the value that leaves a reduction unchanged
+NEUTRAL = {"add": 0.0, "maximum": -np.inf, "minimum": np.inf, "multiply": 1.0}
+
+
+def is_neutral(reducer: str, init: np.ndarray | None) -> bool:
+    """True if `init` does not change the result of the reduction."""
+    if init is None or reducer not in NEUTRAL or init.size != 1:
+        return False
+    if init.dtype.kind in "iu" and reducer in ("maximum", "minimum"):
+        bounds = np.iinfo(init.dtype)
+        return int(init.reshape(())) == (bounds.min if reducer == "maximum" else bounds.max)
+    return float(init.reshape(())) == NEUTRAL[reducer]
+
+
+def _reduce(context: Context, op: Op) -> None:
+    reducer = op.attrs["reducer"]
+    if len(op.inputs) != 2 or reducer not in REDUCERS:
+        raise UnsupportedError(op.where, f"a reduction by '{reducer or 'a custom function'}' has no ONNX form here")
+    if not is_neutral(reducer, op.inputs[1].data):
+        raise UnsupportedError(op.where, "a reduction that starts from another value than the neutral one")
+    _reduce_axes(context, op, REDUCERS[reducer])
+
+
+def _reduce_axes(context: Context, op: Op, kind: str) -> None:
+    """Reduce the axes where they stand; the others keep their order."""
+    x, axes = op.inputs[0], set(op.attrs["dimensions"])
+    perm = context.choose([x], x.rank)
+    tensor = context.layouts.get(x, perm, op.where)
+    places = sorted(perm.index(axis) for axis in axes)
+    keepdims = op.attrs.get("keepdims", False)
+    out = perm if keepdims else without(perm, axes)
+    # a mean over all spatial positions of an NCHW tensor has an operator of its own
+    if kind == "ReduceMean" and keepdims and places == list(range(2, x.rank)) and x.rank == 4:
+        context.emit("GlobalAveragePool", op, [tensor], out)
+        return
+    context.emit(kind, op, [tensor, context.graph.ints(*places)], out, keepdims=int(keepdims))
+
+
+def without(perm: Perm, axes: set[int]) -> Perm:
+    """The layout of what is left when `axes` are gone."""
+    left = [axis for axis in perm if axis not in axes]
+    return tuple(sorted(left).index(axis) for axis in left)
+
+
+def _mean(context: Context, op: Op) -> None:
+    _reduce_axes(context, op, "ReduceMean")
+
+
+def _softmax(context: Context, op: Op) -> None:
+    x = op.inputs[0]
+    perm = context.choose([x], x.rank)
+    tensor = context.layouts.get(x, perm, op.where)
+    place = perm.index(op.attrs["axis"])
+    context.emit("Softmax", op, [tensor], perm, axis=place - x.rank)
+
+
+def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
+    """Pools slide over the last dimensions of the tensor: batch and channels first."""
+    x, attrs = op.inputs[0], op.attrs
+    window = attrs["window_dimensions"]
+    padding = np.asarray(attrs.get("padding", np.zeros((x.rank, 2))), int)
+    strides = attrs.get("window_strides", (1,) * x.rank)
+    dilations = attrs.get("window_dilations", (1,) * x.rank)
+    if set(attrs.get("base_dilations", (1,))) != {1}:
+        raise UnsupportedError(op.where, "a window reduction over a dilated input has no ONNX form")
+    slid = [a for a in range(x.rank) if (window[a], strides[a], *padding[a]) != (1, 1, 0, 0)]
+    fixed = [a for a in range(x.rank) if a not in slid]
+    if x.rank > 2 and len(fixed) > 2:  # a window of 1 in a spatial dimension: slide over it too
+        slid = sorted([*slid, *fixed[1:-1]])
+        fixed = [fixed[0], fixed[-1]]
+    if len(fixed) != 2 or not slid:
+        raise UnsupportedError(op.where, f"windows over dimensions {slid} of {x.rank} have no ONNX pool")
+    if (padding < 0).any():
+        raise UnsupportedError(op.where, "negative padding has no ONNX form")
+    perm = (*fixed, *slid)
+    context.emit(
+        kind,
+        op,
+        [context.layouts.get(x, perm, op.where)],
+        perm,
+        kernel_shape=[window[a] for a in slid],
+        strides=[strides[a] for a in slid],
+        pads=[int(padding[a, side]) for side in (0, 1) for a in slid],
+        **({} if set(dilations) == {1} else {"dilations": [dilations[a] for a in slid]}),
+        **extra,
+    )
+
+
+def _reduce_window(context: Context, op: Op) -> None:
+    reducer, init = op.attrs["reducer"], op.inputs[1].data
+    if reducer != "maximum" or not is_neutral(reducer, init):
+        raise UnsupportedError(op.where, f"a window reduction by '{reducer or 'a custom function'}' has no ONNX pool")
+    _pool(context, op, "MaxPool")
+
+
+def _average_pool(context: Context, op: Op) -> None:
+    """Made by the pooling pass from a window sum divided by the window's size or count."""
+    _pool(context, op, "AveragePool", count_include_pad=int(op.attrs["count_include_pad"]))
+
+
+LOWERINGS = {
+    "reduce": _reduce,
+    "reduce_mean": _mean,
+    "reduce_window": _reduce_window,
+    "average_pool": _average_pool,
+    "softmax": _softmax,
+}

@@ -1,0 +1,108 @@
+"""Operations that move or pick elements: reshape, transpose, broadcast, concatenate, slice, pad, reverse, iota."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.lower.context import Context
+from export.lower.layout import carry, identity, permute, reshape
+from export.lower.program import Batch, Op, UnsupportedError, static
+
+
+def _reshape(context: Context, op: Op) -> None:
+    """Carried through in every layout that allows it; only if none does, in the logical order."""
+    x, out = op.inputs[0], op.output
+    done = False
+    for perm in context.layouts.perms(x):
+        carried = carry(perm, x.shape, out.shape)
+        if carried is not None and not done:
+            tensor = context.layouts.get(x, perm, op.where)
+            context.layouts.put(out, carried, reshape(context.graph, tensor, permute(out.shape, carried), op.where))
+            done = True
+    if not done:
+        tensor = context.layouts.logical(x, op.where)
+        context.layouts.put(out, identity(out.rank), reshape(context.graph, tensor, out.shape, op.where))
+
+
+def _transpose(context: Context, op: Op) -> None:
+    """No node: the same tensors, under another layout."""
+    order = op.attrs["permutation"]
+    for perm in context.layouts.perms(op.inputs[0]):
+        tensor = context.layouts.get(op.inputs[0], perm, op.where)
+        context.layouts.put(op.output, tuple(order.index(axis) for axis in perm), tensor)
+
+
+def _broadcast(context: Context, op: Op) -> None:
+    """Only what element-wise operations could not absorb comes here."""
+    x, out = op.inputs[0], op.output
+    axes = op.attrs["broadcast_dimensions"]
+    shape = [1] * out.rank
+    for axis, size in zip(axes, x.shape, strict=True):
+        shape[axis] = size
+    if x.data is not None:
+        tensor = context.graph.constant(x.data.reshape(shape), x.name)
+    else:
+        tensor = reshape(context.graph, context.layouts.logical(x, op.where), tuple(shape), op.where)
+    if tuple(shape) == tuple(out.shape):
+        context.layouts.put(out, identity(out.rank), tensor)
+        return
+    if not static(out.shape):
+        followed = [isinstance(a, Batch) and not isinstance(b, Batch) for a, b in zip(out.shape, shape, strict=True)]
+        if any(followed):
+            raise UnsupportedError(op.where, "it repeats a value once per batch element, which dynamic_batch cannot")
+    # Expand keeps a dimension where the target says 1, so a batch dimension that is there already stays symbolic
+    wanted = [1 if isinstance(dim, Batch) else int(dim) for dim in out.shape]
+    context.emit("Expand", op, [tensor, context.graph.ints(*wanted)], identity(out.rank))
+
+
+def _concatenate(context: Context, op: Op) -> None:
+    perm = context.choose(op.inputs, op.output.rank)
+    tensors = [context.layouts.get(value, perm, op.where) for value in op.inputs]
+    context.emit("Concat", op, tensors, perm, axis=perm.index(op.attrs["dimension"]))
+
+
+def _slice(context: Context, op: Op) -> None:
+    x = op.inputs[0]
+    perm = context.choose([x], x.rank)
+    keys = ("start_indices", "limit_indices", "strides")
+    rows = zip(*(op.attrs[key] for key in keys), range(x.rank), x.shape, strict=True)
+    cuts = [(start, stop, step, axis) for start, stop, step, axis, size in rows if (start, stop, step) != (0, size, 1)]
+    if any(isinstance(x.shape[cut[3]], Batch) for cut in cuts):
+        raise UnsupportedError(op.where, "it slices the batch dimension, which dynamic_batch cannot")
+    starts, stops, steps, axes = zip(*((a, b, c, perm.index(axis)) for a, b, c, axis in cuts), strict=True)
+    tensor = context.layouts.get(x, perm, op.where)
+    ints = context.graph.ints
+    context.emit("Slice", op, [tensor, ints(*starts), ints(*stops), ints(*axes), ints(*steps)], perm)
+
+
+def _pad(context: Context, op: Op) -> None:
+    x, fill = op.inputs
+    low, high, inner = (op.attrs[f"edge_padding_{side}"] if side != "inner" else op.attrs["interior_padding"] for side in ("low", "high", "inner"))
+    if any(inner) or fill.data is None:
+        raise UnsupportedError(op.where, "interior padding and computed fill values have no ONNX form here")
+    perm = context.choose([x], x.rank)
+    pads = context.graph.ints(*permute(low, perm), *permute(high, perm))
+    fill_tensor = context.graph.constant(fill.data)
+    context.emit("Pad", op, [context.layouts.get(x, perm, op.where), pads, fill_tensor], perm, mode="constant")
+
+
+def _iota(context: Context, op: Op) -> None:
+    """A constant: StableHLO's iota has a static shape."""
+    if not static(op.output.shape):
+        raise UnsupportedError(op.where, "it counts along the batch, which dynamic_batch cannot")
+    axis, out = op.attrs["iota_dimension"], op.output
+    shape = [-1 if i == axis else 1 for i in range(out.rank)]
+    data = np.broadcast_to(np.arange(out.shape[axis]).reshape(shape), out.shape).astype(out.dtype)
+    context.layouts.put(out, identity(out.rank), context.graph.constant(data))
+
+
+LOWERINGS = {
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "slice": _slice,
+    "pad": _pad,
+    "iota": _iota,
+}
+

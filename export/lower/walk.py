@@ -1,0 +1,204 @@
+"""StableHLO module -> Program: calls inlined, constants as NumPy arrays, attributes as plain Python.
+
+Only `jaxlib.mlir` is used. The walker knows how StableHLO is written, not what it means: an operation it has never
+seen passes through with its attributes and fails in the lowering, which says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from jaxlib.mlir import ir
+
+from export.lower.program import Op, Program, UnsupportedError, Value, Where, constant
+
+DTYPES = {
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "bf16": np.dtype(ml_dtypes.bfloat16),
+    "f64": np.dtype(np.float64),
+    "i1": np.dtype(np.bool_),
+    "i8": np.dtype(np.int8),
+    "i16": np.dtype(np.int16),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "ui8": np.dtype(np.uint8),
+    "ui16": np.dtype(np.uint16),
+    "ui32": np.dtype(np.uint32),
+    "ui64": np.dtype(np.uint64),
+}
+
+# Library frames: a location inside them is not where the user wrote the operation.
+_LIBRARY = re.compile(r"[/\\](jax|jaxlib|flax|tensorflow|tf2onnx)[/\\]|[/\\]hvjax[/\\]ops[/\\]")
+_PASS_THROUGH = {"optimization_barrier"}
+_MARKERS = {"Sharding", "annotate_device_placement", "LayoutConstraint"}
+
+
+def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
+    """Read the `main` function of a StableHLO module.
+
+    Args:
+      module: a module whose public function is called `main`.
+      arguments: one value per argument of `main`: a graph input, or a weight (a value with `data`).
+
+    Raises:
+      UnsupportedError: control flow or a type that ONNX export has no form for, named with its source line.
+    """
+    functions = {_text(op.attributes["sym_name"]): op for op in module.body.operations}
+    walker = _Walker(functions)
+    main = functions["main"]
+    block = main.regions[0].blocks[0]
+    if len(block.arguments) != len(arguments):
+        raise ValueError(f"the module takes {len(block.arguments)} arguments, {len(arguments)} were given")
+    outputs = walker.block(block, arguments, Where())
+    inputs = [value for value in arguments if value.data is None]
+    return Program(inputs, outputs, walker.ops)
+
+
+class _Walker:
+    def __init__(self, functions: dict[str, Any]):
+        self.functions = functions
+        self.ops: list[Op] = []
+
+    def block(self, block: Any, arguments: Sequence[Value], outer: Where) -> list[Value]:
+        """Append the operations of one block; returns what its terminator returns."""
+        values: dict[Any, Value] = dict(zip(block.arguments, arguments, strict=True))
+        for view in block.operations:
+            op = view.operation
+            inputs = [values[operand] for operand in op.operands]
+            if op.name in ("func.return", "stablehlo.return"):
+                return inputs
+            where = locate(op, outer)
+            for result, value in zip(op.results, self.operation(op, inputs, where), strict=True):
+                values[result] = value
+        raise ValueError("a block without a terminator")
+
+    def operation(self, op: Any, inputs: list[Value], where: Where) -> list[Value]:
+        kind = op.name.split(".", 1)[1]
+        if kind == "constant":
+            return [constant(_elements(op.attributes["value"], where))]
+        if op.name == "func.call":
+            return self.call(_text(op.attributes["callee"]), inputs, where)
+        if kind == "composite":
+            name = _text(op.attributes["name"])
+            if not name.startswith("chlo."):
+                return self.call(_text(op.attributes["decomposition"]), inputs, where)
+            kind = name.removeprefix("chlo.")
+            attrs = _attributes(op.attributes["composite_attributes"]) if "composite_attributes" in op.attributes else {}
+            return self.append(kind, op, inputs, attrs, where)
+        if kind in _PASS_THROUGH:
+            return inputs
+        if kind == "custom_call":
+            target = _text(op.attributes["call_target_name"])
+            if target in _MARKERS:
+                return inputs
+            raise UnsupportedError(where, f"it is a custom call to '{target}'")
+        attrs = _attributes(op.attributes)
+        if kind in ("reduce", "reduce_window"):
+            attrs["reducer"] = _reducer(op)
+        elif len(op.regions):
+            raise UnsupportedError(where, "operations with a body (loops, branches, sorts) have no ONNX form here")
+        return self.append(kind, op, inputs, attrs, where)
+
+    def call(self, name: str, inputs: list[Value], where: Where) -> list[Value]:
+        return self.block(self.functions[name].regions[0].blocks[0], inputs, where)
+
+    def append(self, kind: str, op: Any, inputs: list[Value], attrs: dict, where: Where) -> list[Value]:
+        outputs = [Value(*_tensor_type(result.type, where)) for result in op.results]
+        self.ops.append(Op(kind, inputs, outputs, attrs, where))
+        return outputs
+
+
+def locate(op: Any, outer: Where) -> Where:
+    """Module path and source line of an operation; inside an inlined call, the caller's where it has none."""
+    text = str(op.location)
+    found = re.match(r'loc\("([^"]*)"(?!:\d)', text)
+    parts = [part for part in (found[1] if found else "").rstrip(":").split("/") if part]
+    # The last part is the primitive's own name; "jit(f)" and einsum formulas are no modules.
+    parts = [part for part in parts[:-1] if not re.fullmatch(r"\w+\(.*\)", part) and "->" not in part]
+    path = "/".join(part for part in (outer.path, *parts) if part)
+    frames = re.findall(r'"([^"]+)":(\d+):\d+', text)
+    frames = [f"{file}:{line}" for file, line in frames if not _LIBRARY.search(file)]
+    return Where(op.name, path, frames[0] if frames else outer.source)
+
+
+def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
+    shaped = ir.RankedTensorType(kind)
+    element = str(shaped.element_type)
+    if element not in DTYPES:
+        raise UnsupportedError(where, f"element type {element} has no ONNX form here (known: {', '.join(DTYPES)})")
+    if not shaped.has_static_shape:
+        raise UnsupportedError(where, "its shape is dynamic; lower with static shapes and use dynamic_batch")
+    return tuple(shaped.shape), DTYPES[element]
+
+
+def _elements(attr: Any, where: Where) -> np.ndarray:
+    """A dense constant as an array. NumPy has no bfloat16, so MLIR hands those out one by one."""
+    shape, dtype = _tensor_type(attr.type, where)
+    if dtype != DTYPES["bf16"]:
+        return np.array(attr).astype(dtype, copy=False).reshape(shape)
+    if attr.is_splat:
+        return np.full(shape, attr.get_splat_value().value, dtype)
+    return np.array([attr[i] for i in range(int(np.prod(shape)))], dtype).reshape(shape)
+
+
+def _reducer(op: Any) -> str:
+    """The single operation in the body of a reduction, or '' if the body is anything else."""
+    body = op.regions[0].blocks[0]
+    operations = [inner.operation for inner in body.operations]
+    arguments = set(body.arguments)
+    if len(operations) != 2 or set(operations[0].operands) != arguments or len(arguments) != 2:
+        return ""
+    return operations[0].name.split(".", 1)[1]
+
+
+def _attributes(attributes: Any) -> dict[str, Any]:
+    keys = (item if isinstance(item, str) else item.name for item in attributes)
+    return {key: _attribute(attributes[key]) for key in keys}
+
+
+def _attribute(attr: Any) -> Any:
+    """An MLIR attribute as a Python value; the structured StableHLO attributes as dicts of tuples."""
+    text = str(attr)
+    if isinstance(attr, ir.BoolAttr | ir.IntegerAttr | ir.FloatAttr | ir.StringAttr):
+        return attr.value
+    if isinstance(attr, ir.DenseI64ArrayAttr | ir.DenseBoolArrayAttr):
+        return tuple(attr)
+    if isinstance(attr, ir.DenseIntElementsAttr):
+        return np.array(attr)
+    if isinstance(attr, ir.ArrayAttr):
+        return tuple(_attribute(item) for item in attr)
+    fields = _STRUCTS.get(text.split("<")[0])
+    if fields is None:
+        return text
+    struct = fields[0](attr)
+    return {name: _plain(getattr(struct, name)) for name in fields[1]}
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | str) else tuple(value)
+
+
+def _structs() -> dict[str, tuple[Any, tuple[str, ...]]]:
+    from jaxlib.mlir.dialects import stablehlo
+
+    convolution = ("input_batch_dimension", "input_feature_dimension", "input_spatial_dimensions")
+    convolution += ("kernel_input_feature_dimension", "kernel_output_feature_dimension", "kernel_spatial_dimensions")
+    convolution += ("output_batch_dimension", "output_feature_dimension", "output_spatial_dimensions")
+    sides = ("lhs", "rhs")
+    dot = tuple(f"{side}_{role}_dimensions" for side in sides for role in ("batching", "contracting"))
+    return {
+        "#stablehlo.conv": (stablehlo.ConvDimensionNumbers, convolution),
+        "#stablehlo.dot": (stablehlo.DotDimensionNumbers, dot),
+    }
+
+
+_STRUCTS = _structs()
+
+
+def _text(attr: Any) -> str:
+    return attr.value

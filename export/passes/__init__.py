@@ -1,0 +1,31 @@
+"""Rewrites of the program before lowering: one pattern a file, applied in the order of `PASSES`."""
+
+from export.lower.program import Program
+from export.passes.bias import fold_bias
+from export.passes.broadcast import dissolve_broadcasts
+from export.passes.fold import fold_constants
+from export.passes.linear import raise_linear
+from export.passes.mean import raise_mean
+from export.passes.pool import raise_average_pool
+from export.passes.relu import raise_relu
+from export.passes.softmax import raise_softmax
+
+# Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are dissolved.
+PASSES = (
+    fold_constants,
+    dissolve_broadcasts,
+    fold_constants,
+    raise_relu,
+    raise_linear,
+    fold_bias,
+    raise_average_pool,
+    raise_mean,
+    raise_softmax,
+    fold_constants,
+)
+
+
+def run_passes(program: Program) -> None:
+    """Apply every pass once, in order."""
+    for rewrite in PASSES:
+        rewrite(program)

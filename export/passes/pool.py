@@ -1,0 +1,74 @@
+"""Window sums divided by their size or by the count of real elements -> average_pool.
+
+    divide(reduce_window add(x), n)        n = window size          count_include_pad = 1
+    divide(reduce_window add(x), counts)   counts per position      count_include_pad = 0
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from export.lower.program import Matcher, Op, Program, Value
+from export.lower.reduce import is_neutral
+from export.passes.mean import narrow_islands
+
+
+def raise_average_pool(program: Program) -> None:
+    """Recognise average pools, with or without counting the padding."""
+    match = Matcher(program)
+    for op in program.ops:
+        if op.kind not in ("divide", "multiply"):
+            continue
+        for total, factor in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else (op.inputs,):
+            window = match.made_by(total, "reduce_window")
+            if window is None or window.attrs["reducer"] != "add" or not match.once(total):
+                continue
+            if not is_neutral("add", window.inputs[1].data):
+                continue
+            include = _counts_padding(match, window, factor, inverse=op.kind == "multiply")
+            if include is None:
+                continue
+            op.kind, op.inputs = "average_pool", [window.inputs[0]]
+            op.attrs = {**window.attrs, "count_include_pad": include}
+            break
+    narrow_islands(program, ("average_pool",))
+
+
+def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) -> bool | None:
+    """True / False if `factor` is the divisor of an average that counts / leaves out the padding, else None."""
+    size = math.prod(window.attrs["window_dimensions"])
+    number = match.scalar(factor)
+    padding = np.asarray(window.attrs.get("padding", 0))
+    if number is not None:
+        if not math.isclose(1 / number if inverse else number, size, rel_tol=1e-6):
+            return None
+        return bool(padding.any())
+    if factor.data is None or inverse:
+        return None
+    rank = window.output.rank
+    counts = np.asarray(factor.data, np.float64)
+    if counts.ndim != rank:
+        return None
+    return False if np.array_equal(np.broadcast_to(counts, _like(counts, window)), _real(window, counts)) else None
+
+
+def _like(counts: np.ndarray, window: Op) -> tuple[int, ...]:
+    return tuple(1 if counts.shape[a] == 1 else int(window.output.shape[a]) for a in range(counts.ndim))
+
+
+def _real(window: Op, counts: np.ndarray) -> np.ndarray:
+    """How many elements of the input (not of the padding) each window covers, on the dimensions that `counts` has."""
+    attrs, x = window.attrs, window.inputs[0]
+    rank = x.rank
+    padding = np.asarray(attrs.get("padding", np.zeros((rank, 2))), int)
+    result = np.ones((1,) * rank)
+    for axis in range(rank):
+        size, stride = attrs["window_dimensions"][axis], attrs.get("window_strides", (1,) * rank)[axis]
+        if (size, stride, *padding[axis]) == (1, 1, 0, 0):
+            continue
+        starts = np.arange(window.output.shape[axis]) * stride - padding[axis][0]
+        covered = np.minimum(starts + size, x.shape[axis]) - np.maximum(starts, 0)
+        result = result * covered.reshape([-1 if a == axis else 1 for a in range(rank)])
+    return result

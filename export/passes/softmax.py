@@ -1,0 +1,70 @@
+"""exp(x - max(x)) / sum(exp(x - max(x))) -> softmax.
+
+    m = reduce max(x, axis); m = max(m, -inf); e = exp(x - m); softmax = e / reduce sum(e, axis)
+
+The maximum may pass through `max(-inf, .)`, reshapes that only add the reduced axis back, and stop_gradient (which
+leaves nothing). In float16 and bfloat16 graphs JAX widens to float32 around it; the lowering decides what of that
+stays (see `islands`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.lower.program import Matcher, Op, Program, Value
+from export.lower.reduce import is_neutral
+from export.passes.mean import narrow_islands
+
+
+def raise_softmax(program: Program) -> None:
+    """Recognise softmax over one axis."""
+    match = Matcher(program)
+    for op in program.ops:
+        if op.kind != "divide":
+            continue
+        found = _softmax(match, op)
+        if found is not None:
+            x, axis = found
+            op.kind, op.inputs, op.attrs = "softmax", [x], {"axis": axis}
+    narrow_islands(program, ("softmax",))
+
+
+def _softmax(match: Matcher, divide: Op) -> tuple[Value, int] | None:
+    top, bottom = divide.inputs
+    exp = match.made_by(top, "exponential")
+    if exp is None or match.count[top] != 2:
+        return None
+    total = match.made_by(_squeezed(match, bottom), "reduce")
+    if total is None or total.inputs[0] is not top or total.attrs["reducer"] != "add":
+        return None
+    axes = total.attrs["dimensions"]
+    if len(axes) != 1 or not is_neutral("add", total.inputs[1].data):
+        return None
+    minus = match.made_by(exp.inputs[0], "subtract")
+    if minus is None:
+        return None
+    x = minus.inputs[0]
+    peak = _squeezed(match, minus.inputs[1])
+    guard = match.made_by(peak, "maximum")
+    if guard is not None:
+        low, high = guard.inputs
+        peak = high if match.scalar(low) == -np.inf else low if match.scalar(high) == -np.inf else peak
+    largest = match.made_by(_squeezed(match, peak), "reduce")
+    if largest is None or largest.inputs[0] is not x or largest.attrs["reducer"] != "maximum":
+        return None
+    if tuple(largest.attrs["dimensions"]) != tuple(axes) or not is_neutral("maximum", largest.inputs[1].data):
+        return None
+    kept = tuple(1 if a == axes[0] else size for a, size in enumerate(x.shape))
+    if bottom.shape != kept or minus.inputs[1].shape != kept:
+        return None
+    return x, axes[0]
+
+
+def _squeezed(match: Matcher, value: Value) -> Value:
+    """The value before reshapes and broadcasts that only added dimensions of size 1."""
+    while (op := match.made_by(value, "reshape", "broadcast_in_dim")) is not None:
+        source = op.inputs[0]
+        if [d for d in source.shape if d != 1] != [d for d in value.shape if d != 1]:
+            break
+        value = source
+    return value
