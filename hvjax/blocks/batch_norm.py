@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 from hvjax.blocks.form import Form
 from hvjax.ops.normalize import affine, normalize_batch, normalize_batch_over
 
+EPSILON = 1e-5  # of every batch norm in the reference implementations
+
 
 class BatchNorm(nn.Module):
     """Normalise each channel (the last axis) over all other axes.
@@ -30,7 +32,7 @@ class BatchNorm(nn.Module):
     features: int
     form: Form = Form()
     momentum: float = 0.9
-    epsilon: float = 1e-5
+    epsilon: float = EPSILON
     scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact

@@ -13,7 +13,7 @@ from hvjax.ops.drop_path import drop_path
 
 
 class Conv(nn.Module):
-    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO) and, if asked, `bias`, float32."""
+    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO) and, if asked, `bias`."""
 
     in_features: int
     features: int

@@ -11,7 +11,7 @@ from hvjax.blocks.layers import Conv
 
 
 class ConvMlp(nn.Module):
-    """1x1 convolution to `hidden` channels, ReLU, 1x1 convolution back. Children `fc1` and `fc2`, with bias."""
+    """1x1 convolution to `hidden` channels (`fc1`), ReLU, 1x1 convolution back (`fc2`), with biases."""
 
     features: int
     hidden: int

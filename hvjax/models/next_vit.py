@@ -188,9 +188,9 @@ class NextViT(Backbone):
 
 
 def _patch_embed(x: FeatureMap, before: int, after: int, stride: int, form: Form, train: bool) -> FeatureMap:
-    """Child `patch_embed` of the calling block: 2x2 mean, 1x1 convolution, norm; identity if nothing changes.
+    """Child `patch_embed` of the block: 2x2 mean, 1x1 convolution, norm; identity if nothing changes.
 
-    The mean belongs to stride 2 only. Where an odd map leaves a partial window, the mean is that of its real pixels.
+    The mean belongs to stride 2. Where an odd map leaves a partial window, it is that of its real pixels.
     """
     if stride == 2:
         x = avg_pool2d(x, 2, 2, ceil_mode=True)

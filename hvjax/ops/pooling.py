@@ -118,7 +118,7 @@ def _reduce(x: Array, operator, start: float, windows: Pair, strides: Pair, pads
 
 
 def _counts(size: int, window: int, stride: int, pads: Pair, counted_side: int) -> np.ndarray:
-    """Positions that each window along one axis divides by: real pixels and `counted_side` zeros each side."""
+    """Positions that each window along one axis divides by: pixels and `counted_side` zeros each side."""
     steps = (size + pads[0] + pads[1] - window) // stride + 1
     starts = np.arange(steps) * stride - pads[0]
     first = np.maximum(starts, -counted_side)

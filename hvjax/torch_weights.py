@@ -1,0 +1,134 @@
+"""PyTorch checkpoints into variables of our models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvjax.blocks.batch_norm import EPSILON
+from hvjax.fuse import reparameterize
+from hvjax.models.features import Backbone
+from hvjax.ops.trees import Tree
+from hvjax.registry import get_spec
+from hvjax.structure import abstract_variables
+from hvjax.weights.convert import convert, head_tensors, recognise
+
+StateDict = Mapping[str, Any]
+WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys under which training scripts put the state dict
+PARALLEL_PREFIX = "module."  # put before every name by torch's DataParallel
+
+
+def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> Tree:
+    """Variables of `model` from a PyTorch checkpoint.
+
+    Known names: Next-ViT of the official code and of timm, ResNet of torchvision and timm. Which it is, is
+    seen from the names. Every tensor must find its place and every place its tensor; only
+    `num_batches_tracked` is skipped.
+
+    A checkpoint whose norms have been merged into the next layers (official `merge_bn`, timm's fused form)
+    fits the deploy form only. The official code keeps the merged norms in its state dict, though, so that a
+    file saved after `merge_bn` cannot be told from one saved before: convert files that were saved before.
+
+    Args:
+      source: a state dict (arrays or torch tensors), a `.safetensors` file, or a file written by
+        `torch.save`, which is read with `weights_only=True` and needs torch.
+      model: made by `hvjax.create_model`. With `deploy=True` the checkpoint is fused on the way.
+
+    Returns:
+      `{"params": ..., "batch_stats": ...}`, or `{"params": ...}` in deploy form; NumPy arrays, float32.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file cannot be read, or names or shapes do not fit; the message lists them.
+      ImportError: if torch is needed and missing.
+    """
+    state_dict = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)))
+    spec, trained = get_spec(model.variant), model.clone(deploy=False)
+    table = recognise(state_dict, spec.weight_tables(model.config))
+    tensors = {name: _to_numpy(name, tensor) for name, tensor in state_dict.items()}
+    _check_head(tensors, head_tensors(tensors, table), model)
+    expected = abstract_variables(trained)
+    variables, report = convert(tensors, table, expected, EPSILON)
+    if report.merged and not model.deploy:
+        raise ValueError(
+            f"the norms of this checkpoint ({table.name} names) have been merged into the layers after them: "
+            f"load it into create_model({model.variant!r}, deploy=True)"
+        )
+    return reparameterize(trained, variables)[1] if model.deploy else variables
+
+
+def _unwrap(state_dict: StateDict) -> StateDict:
+    """State dict inside the dict that a training script saved, without the prefix of parallel training."""
+    for key in WRAPPERS:
+        if isinstance(state_dict.get(key), Mapping):
+            state_dict = state_dict[key]
+    if state_dict and all(str(name).startswith(PARALLEL_PREFIX) for name in state_dict):
+        state_dict = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state_dict.items()}
+    return state_dict
+
+
+def _read(path: Path) -> StateDict:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint file {str(path)!r}")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a .safetensors file, or not a whole one ({error})") from error
+
+
+def _read_torch(path: Path) -> StateDict:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"reading {str(path)!r} needs torch: pip install torch, or convert the file to .safetensors"
+        ) from error
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises pickle, zip and runtime errors, by kind and age of the file
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{str(path)!r} is not a file of torch.save that holds tensors only ({reason}); if you trust it, "
+            "load it with torch yourself and pass the state dict"
+        ) from error
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"{str(path)!r} holds a {type(loaded).__name__}: expected a state dict")
+    return loaded
+
+
+def _to_numpy(name: str, tensor: Any) -> np.ndarray:
+    if hasattr(tensor, "detach"):  # a torch tensor; NumPy knows no bfloat16
+        tensor = tensor.detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        return tensor.numpy()
+    if not hasattr(tensor, "shape"):
+        raise ValueError(f"{name} is a {type(tensor).__name__}: expected an array; is this a state dict?")
+    return np.asarray(tensor)
+
+
+def _check_head(tensors: Mapping[str, np.ndarray], head: list[str], model: Backbone) -> None:
+    """Say what to do about another number of classes, before shapes are compared."""
+    classes, wanted = {tensors[name].shape[0] for name in head}, model.config.num_classes
+    if head and not wanted:
+        raise ValueError(
+            f"the model has no head (num_classes=0), the checkpoint has {' and '.join(head)}: "
+            "leave these out of the state dict"
+        )
+    if len(classes) == 1 and classes != {wanted}:
+        (found,) = classes
+        raise ValueError(
+            f"the head of the checkpoint ({' and '.join(head)}) has {found} classes, the model {wanted}: "
+            f"load it into create_model({model.variant!r}, num_classes={found}). For fine-tuning, take "
+            'everything but params["head"] from the result, and that from init of the new model'
+        )
