@@ -33,7 +33,9 @@ def check_variables(model: Backbone, variables: Mapping[str, Any]) -> None:
         raise ValueError(
             f'expected variables as model.init returns them, {{"params": ..., ...}}; got {found}'
         )
-    problems = differences(abstract_variables(model), variables)
+    # Linen modules are frozen dataclasses and hash, whatever their annotations say.
+    expected = abstract_variables(model)  # pyright: ignore[reportArgumentType]
+    problems = differences(expected, variables)
     if problems:
         raise ValueError(
             f"these are not the variables of {describe_form(model)}{_hint(model, variables)}:\n{problems}"

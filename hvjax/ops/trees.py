@@ -40,7 +40,7 @@ def unflatten(flat: Mapping[Path, Any]) -> Tree:
     return tree
 
 
-def differences(expected: Mapping[str, Any], actual: Mapping[str, Any], limit: int = 8) -> str:
+def differences(expected: Mapping[str, Any], actual: Mapping[str, Any], limit: int = 5) -> str:
     """Describe how the names and shapes of `actual` differ from those of `expected`; empty if they do not.
 
     One line per tensor (missing, misshapen, then unexpected), at most `limit` of each. Types may differ.
