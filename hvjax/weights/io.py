@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from hvjax.ops.trees import Tree, flatten, unflatten
 
@@ -54,8 +54,8 @@ def write_file(path: str | os.PathLike[str], variables: Mapping[str, Any], info:
     if path.suffix != SUFFIX:
         raise ValueError(f"weights file {str(path)!r}: the name must end in {SUFFIX}")
     arrays = {"/".join(tensor): _storable(tensor, leaf) for tensor, leaf in flatten(variables).items()}
-    with _replacing(path) as temporary:
-        save_file(arrays, temporary, metadata=_encode(info))
+    # Not safetensors' own save_file: what it writes is readable by the owner only, whatever the umask.
+    _replace(path, save(arrays, metadata=_encode(info)))
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[Tree, FileInfo]:
@@ -87,13 +87,13 @@ def _storable(tensor: tuple[str, ...], leaf: Any) -> np.ndarray:
     return np.array(array, order="C", copy=None)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to, and move that file over `path` if all went well."""
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file beside `path` and move it over `path` when it is safely on the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
