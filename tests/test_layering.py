@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Package -> the packages of ours that its files may import. Order is the order of the arrows in docs/architecture.md.
+# Package -> the packages of ours that its files may import; the arrows of docs/architecture.md.
 ALLOWED = {
     "hvjax.ops": {"hvjax.ops"},
     "hvjax.reparam": {"hvjax.ops", "hvjax.reparam"},
@@ -17,7 +17,7 @@ ALLOWED = {
     "export": {"hvjax", "export"},
     "configs": {"train_tpu"},
 }
-# export/load.py reads training checkpoints, inside a function, so that exporting needs no training extra otherwise.
+# export/load.py reads training checkpoints inside a function: other exports need no training extra.
 EXCEPTIONS = {("export/load.py", "train_tpu")}
 PLAIN_TREES = ("hvjax/ops", "hvjax/reparam", "hvjax/weights")  # numbers and nested dicts only: no flax
 
@@ -35,13 +35,17 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def our_packages(module: str) -> str | None:
-    """Return the entry of ALLOWED that a module belongs to, the longest that fits; None for other people's modules."""
+    """Return the entry of ALLOWED that a module belongs to, the longest that fits; None if not ours."""
     fits = [package for package in ALLOWED if module == package or module.startswith(package + ".")]
     return max(fits, key=len, default=None)
 
 
 def source_files(repository: Path) -> list[Path]:
-    return [f for top in ("hvjax", "train_tpu", "export", "configs") for f in sorted((repository / top).rglob("*.py"))]
+    return [
+        f
+        for top in ("hvjax", "train_tpu", "export", "configs")
+        for f in sorted((repository / top).rglob("*.py"))
+    ]
 
 
 def test_imports_point_one_way(repository: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the README says is true: its Python runs, its commands and links exist, its table is that of the registry."""
+"""What the README says is true: its Python runs, its commands and links exist, its table is current."""
 
 import re
 import subprocess
@@ -43,5 +43,7 @@ def test_make_targets_and_modules_exist(readme: str, repository: Path) -> None:
 def test_model_table_is_that_of_the_registry(repository: Path) -> None:
     """`make readme` writes the table; this fails when the registry has changed since."""
     script = repository / "docs" / "write_model_table.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

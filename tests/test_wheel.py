@@ -1,7 +1,8 @@
 """The wheel works away from the clone, beside folders of the user's that bear the names of our packages.
 
-`configs` and `export` are ordinary words: a project that installs hvjax may well have a `configs/` of its own. The commands
-must find the recipes that were installed, say which file they took, and import nothing of the user's.
+`configs` and `export` are ordinary words: a project that installs hvjax may well have its own `configs/`.
+The commands must find the recipes that were installed, say which file they took, and import nothing of the
+user's.
 """
 
 import os
@@ -19,12 +20,23 @@ COMMAND_SECONDS = 600  # far above what a run takes: a hang must end somewhere
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """Build the wheel from a copy of the sources and unpack it as an installer would; return the folder to import from."""
+    """Build the wheel from a copy of the sources and unpack it as an installer would; return that folder."""
     root = tmp_path_factory.mktemp("wheel")
     source = root / "source"
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "demo", "runs", "goldens", "results")
+    ignore = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "build", "demo", "runs", "goldens", "results"
+    )
     shutil.copytree(repository, source, ignore=ignore)
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     subprocess.run([*pip, "-w", str(root), str(source)], check=True, timeout=COMMAND_SECONDS)
     (wheel,) = root.glob("hvjax-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -46,12 +58,24 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
     )
 
 
 def test_the_wheel_holds_what_users_need(installed: Path) -> None:
-    for file in ("hvjax/py.typed", "hvjax/registry.py", "train_tpu/main.py", "export/to_trt.py", "configs/next_vit_s.py"):
+    for file in (
+        "hvjax/py.typed",
+        "hvjax/registry.py",
+        "train_tpu/main.py",
+        "export/to_trt.py",
+        "configs/next_vit_s.py",
+    ):
         assert (installed / file).is_file(), file
     assert not (installed / "tests").exists()
 
@@ -59,12 +83,29 @@ def test_the_wheel_holds_what_users_need(installed: Path) -> None:
 def test_both_commands_beside_a_decoy(installed: Path, users_folder: Path) -> None:
     """Train a few steps by the installed recipe, then export that checkpoint, from the user's folder."""
     training = run(
-        installed, users_folder, "train_tpu.main", "--config", "configs/next_vit_s.py", "--workdir", "work", "--config.smoke=True"
+        installed,
+        users_folder,
+        "train_tpu.main",
+        "--config",
+        "configs/next_vit_s.py",
+        "--workdir",
+        "work",
+        "--config.smoke=True",
     )
     assert training.returncode == 0, training.stdout + training.stderr
     assert str(installed / "configs" / "next_vit_s.py") in training.stdout + training.stderr
     exporting = run(
-        installed, users_folder, "export.to_trt", "--ckpt", "work", "--batch", "1", "--runtime", "onnxruntime", "--out", "engine"
+        installed,
+        users_folder,
+        "export.to_trt",
+        "--ckpt",
+        "work",
+        "--batch",
+        "1",
+        "--runtime",
+        "onnxruntime",
+        "--out",
+        "engine",
     )
     assert exporting.returncode == 0, exporting.stdout + exporting.stderr
     assert (users_folder / "engine" / "model.onnx").is_file()

@@ -2,23 +2,26 @@
 
 usage: merge_constraints.py FREEZE_OF_PYTHON_311 FREEZE_OF_PYTHON_312 > constraints.txt
 
-Python 3.11 is the oldest interpreter supported and gets the last jax that runs on it; 3.12 and later get the newest.
-A package at the same version in both is written once; one that only a single interpreter needs keeps its marker.
+Python 3.11 is the oldest interpreter supported and gets the last jax that runs on it; 3.12 and later get the
+newest. A package at the same version in both is written once; one that a single interpreter needs keeps its
+marker.
 """
 
 import sys
 from pathlib import Path
 
 HEADER = """\
-# Versions that `make test` passed with: `make venv` installs exactly these (pyproject.toml holds the lower bounds).
+# Versions that `make test` passed with: `make venv` installs exactly these; pyproject.toml has lower bounds.
 # Written by tests/tools/merge_constraints.py from `pip freeze` on Python 3.11 and 3.12; do not edit by hand.
 """
 OLD, NEW = 'python_version < "3.12"', 'python_version >= "3.12"'
 
 
 def parse_freeze(text: str) -> dict[str, str]:
-    """Return {package: version} of the `name==version` lines; editable installs and local files are left out."""
-    pairs = (line.split("==", 1) for line in text.splitlines() if "==" in line and not line.startswith(("#", "-e")))
+    """Return {package: version} of the `name==version` lines; editable and local installs are left out."""
+    pairs = (
+        line.split("==", 1) for line in text.splitlines() if "==" in line and not line.startswith(("#", "-e"))
+    )
     return {name.strip().lower().replace("_", "-"): version.strip() for name, version in pairs}
 
 
