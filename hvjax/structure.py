@@ -35,7 +35,7 @@ def check_variables(model: Backbone, variables: Mapping[str, Any]) -> None:
         )
     # Linen modules are frozen dataclasses and hash, whatever their annotations say.
     expected = abstract_variables(model)  # pyright: ignore[reportArgumentType]
-    problems = differences(expected, variables)
+    problems = differences({"params": expected["params"], **expected}, variables)  # most telling first
     if problems:
         raise ValueError(
             f"these are not the variables of {describe_form(model)}{_hint(model, variables)}:\n{problems}"

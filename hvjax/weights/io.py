@@ -117,10 +117,17 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 def _encode(info: FileInfo) -> dict[str, str]:
     text = {"format": str(FORMAT), "hvjax_version": info.version, "deploy": json.dumps(info.deploy)}
     if info.model is not None:
-        text |= {"model": info.model, "overrides": json.dumps(info.overrides)}
+        text |= {"model": info.model, "overrides": json.dumps(info.overrides, default=_number)}
     if info.class_names is not None:
         text["class_names"] = json.dumps(list(info.class_names))
     return text
+
+
+def _number(value: Any) -> Any:
+    """Return a NumPy number, which users pass as easily as Python's own, as one of Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(f"{value!r} ({type(value).__name__}) in the model's config cannot be written as JSON")
 
 
 def _decode(path: str | os.PathLike[str], metadata: Mapping[str, str] | None) -> FileInfo:
