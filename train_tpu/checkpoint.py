@@ -1,0 +1,248 @@
+"""Checkpoints through orbax: asynchronous, the best and the last ones, exact resume; and reading one back.
+
+A checkpoint is WORKDIR/checkpoints/<step>/ with three items: `model` (params, batch_stats and their
+average), `optimizer` (its state, the step and the random key) and `data` (the position of the grain
+iterator). Whoever wants the weights reads `model` alone. Orbax writes under a temporary name and renames
+when all is on disk, so a directory named by a bare number is complete.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import grain.checkpoint
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+import hvjax
+from train_tpu.errors import UserError
+from train_tpu.state import TrainState
+from train_tpu.workdir import CHECKPOINTS, MODEL
+
+KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
+DAMAGED_SUFFIX = ".damaged"
+FORMAT = 1
+_ITEMS = ("model", "optimizer", "data")
+
+
+class Checkpoints:
+    """The checkpoints of one run: saved in the background, the last two and the best one kept.
+
+    Args:
+      workdir: an absolute path; the checkpoints lie in its folder `checkpoints`.
+    """
+
+    def __init__(self, workdir: Path):
+        self._directory = workdir.resolve() / CHECKPOINTS
+        policy = AnyPreservationPolicy(
+            [LatestN(KEEP_LAST), BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=_rank,  # without it orbax keeps the metrics in memory only
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(self._directory, item_names=_ITEMS, options=options)
+
+    @property
+    def last_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, data: Any, metrics: dict[str, float] | None = None) -> None:
+        """Copy the state, and write it while training goes on.
+
+        Args:
+          data: the iterator, at the position where the next step will read.
+          metrics: of the weights that inference would use ({"top1", "loss", ...}), if evaluated now; only
+            checkpoints with metrics can be the best.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardSave(_model_part(state)),
+                optimizer=ocp.args.StandardSave(_optimizer_part(state)),
+                data=grain.checkpoint.CheckpointSave(data),
+            ),
+            metrics=metrics,
+            force=True,
+        )
+
+    def restore_last(self, state: TrainState, data: Any) -> tuple[TrainState | None, list[str]]:
+        """The newest readable checkpoint, and what had to be passed over.
+
+        A checkpoint that cannot be read is renamed to <step>.damaged and the one before it is taken.
+
+        Args:
+          state: a tree of jax.ShapeDtypeStruct with the shardings wanted.
+          data: the iterator; it is moved to the position of the checkpoint.
+        Returns:
+          (state, notes); state is None if there are no checkpoints.
+        Raises:
+          UserError: there are checkpoints, and none can be read.
+        """
+        notes: list[str] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._restore(step, state, data), notes
+            except Exception as error:
+                notes.append(
+                    f"checkpoint {step} cannot be read ({_first_line(error)}); kept as {step}.damaged"
+                )
+            damaged = self._directory / str(step)
+            if jax.process_index() == 0:
+                damaged.rename(damaged.with_name(f"{step}{DAMAGED_SUFFIX}"))
+            self._manager.reload()
+        if notes:
+            raise UserError(f"none of the checkpoints in {self._directory} can be read: {'; '.join(notes)}")
+        return None, notes
+
+    def _restore(self, step: int, state: TrainState, data: Any) -> TrainState:
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardRestore(_model_part(state)),
+                optimizer=ocp.args.StandardRestore(_optimizer_part(state)),
+                data=grain.checkpoint.CheckpointRestore(data),
+            ),
+        )
+        model, optimizer = restored["model"], restored["optimizer"]
+        return state.replace(
+            params=model["params"],
+            batch_stats=model.get("batch_stats", {}),
+            ema=model.get("ema", {}),
+            step=optimizer["step"],
+            opt_state=optimizer["opt_state"],
+            rng=optimizer["rng"],
+        )
+
+    def wait(self) -> None:
+        """Return when everything saved so far is on disk; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait, then release the background threads."""
+        self._manager.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """A trained model. info: the content of model.json, and "step", "ema" and "checkpoint" (its path)."""
+
+    model: Any
+    variables: dict[str, Any]
+    info: dict[str, Any]
+
+
+def load_inference(path: str | Path, which: str = "best") -> Inference:
+    """The model (training form) and its weights out of a training directory.
+
+    The weights are the average (EMA) if the run kept one, else the raw ones; numpy arrays.
+
+    Args:
+      path: a workdir, its checkpoints folder, or one checkpoint (a step's folder).
+      which: "best" by held-out top-1 (the last one if none was evaluated) or "last"; not used for a step.
+    Raises:
+      UserError (a ValueError): no checkpoint there, or it is half-written, damaged or of another model.
+    """
+    if which not in ("best", "last"):
+        raise UserError(f"which={which!r}: accepted are 'best' and 'last'")
+    folder = _step_folder(Path(path).expanduser().resolve(), which)
+    info = _read_model_json(folder.parent.parent)
+    try:
+        model = hvjax.create_model(info["model"], num_classes=info["num_classes"], **_fields(info))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{folder.parent.parent / MODEL}: {error}") from error
+    height, width = info["image_size"]
+    image = jax.ShapeDtypeStruct((1, height, width, model.config.in_channels), np.float32)
+    try:
+        variables, ema = _read_model_item(folder, jax.eval_shape(model.init, jax.random.key(0), image))
+    except Exception as error:
+        raise UserError(
+            f"checkpoint {folder} is damaged or of another model than {info['model']}: {_first_line(error)}"
+        ) from error
+    info = {**info, "step": int(folder.name), "ema": ema, "checkpoint": str(folder)}
+    return Inference(model, variables, info)
+
+
+def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
+    """The variables to infer with, and whether they are the average."""
+    # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
+    handler = ocp.StandardCheckpointHandler()
+    try:
+        ema = bool(handler.metadata(folder / "model").get("ema"))
+        variables = {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+        wanted = {**variables, "ema": variables if ema else {}}
+        # numpy targets: every host reads whole arrays, however the run was sharded
+        empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
+        restored = handler.restore(folder / "model", args=ocp.args.StandardRestore(empty))
+    finally:
+        handler.close()
+    chosen = restored["ema"] if ema else restored
+    return {name: chosen[name] for name in ("params", "batch_stats") if chosen.get(name)}, ema
+
+
+def _step_folder(path: Path, which: str) -> Path:
+    if not path.exists():
+        raise UserError(f"no such checkpoint: {path}")
+    if path.parent.name == CHECKPOINTS:
+        if not _is_finished(path):
+            raise UserError(f"{path} is not a finished checkpoint (the run was cut off while writing it)")
+        return path
+    folder = path if path.name == CHECKPOINTS else path / CHECKPOINTS
+    steps = [p for p in folder.iterdir() if _is_finished(p)] if folder.is_dir() else []
+    if not steps:
+        raise UserError(f"{path} holds no finished checkpoint (expected {folder}/<step>/)")
+    if which == "best":
+        scored = [(_rank(metrics), step) for step in steps if (metrics := _metrics(step))]
+        if scored:
+            return max(scored, key=lambda pair: (pair[0], int(pair[1].name)))[1]
+    return max(steps, key=lambda step: int(step.name))
+
+
+def _is_finished(step: Path) -> bool:
+    return step.name.isdigit() and (step / "_CHECKPOINT_METADATA").exists() and (step / "model").is_dir()
+
+
+def _metrics(step: Path) -> dict[str, float] | None:
+    path = step / "metrics" / "metrics"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _rank(metrics: Any) -> Any:
+    """What makes a checkpoint the best: held-out top-1, the lower loss among equals."""
+    return (metrics["top1"], -metrics["loss"])
+
+
+def _read_model_json(workdir: Path) -> dict[str, Any]:
+    path = workdir / MODEL
+    if not path.is_file():
+        raise UserError(f"{workdir} is no training directory: it holds no {MODEL}")
+    try:
+        info = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not readable as JSON: {error}") from error
+    if info.get("format") != FORMAT:
+        raise UserError(f"{path} has format {info.get('format')!r}; this version reads {FORMAT}")
+    return info
+
+
+def _fields(info: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in info["overrides"].items() if k != "num_classes"}
+
+
+def _model_part(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats, "ema": state.ema}
+
+
+def _optimizer_part(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "opt_state": state.opt_state, "rng": state.rng}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

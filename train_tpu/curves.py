@@ -1,0 +1,104 @@
+"""learning_curve.png: what the run did, in one picture."""
+
+from pathlib import Path
+from typing import Any
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+TRAIN, RAW, EMA = "#9aa5b1", "#f0a35e", "#2563eb"
+REFERENCES = ("#0f766e", "#be185d")
+
+
+def draw_curves(
+    rows: list[dict[str, Any]], path: Path, title: str, references: dict[str, float] | None = None
+) -> None:
+    """Draw loss, held-out top-1 and learning rate over steps.
+
+    Args:
+      rows: of metrics.jsonl.
+      references: held-out top-1 (share of 1) of other classifiers, drawn as dashed lines.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    train = [row for row in rows if row["split"] == "train"]
+    held_out = {
+        w: [r for r in rows if r["split"] == "held_out" and r["weights"] == w] for w in ("raw", "ema")
+    }
+    figure = Figure(figsize=(10.5, 4.2), dpi=150, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
+    axes = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 0.8))
+
+    steps = [row["step"] for row in train]
+    _style(axes[0], "loss (log scale)")
+    axes[0].plot(
+        steps, [row["loss"] for row in train], color=TRAIN, lw=1.4, label="training, smoothed labels"
+    )
+    for weights, color, label in (("raw", RAW, "held out, raw"), ("ema", EMA, "held out, averaged")):
+        points = held_out[weights]
+        axes[0].plot(*_points(points, "loss"), color=color, lw=1.8, marker="o", ms=3, label=label)
+    _log_scale(axes[0])
+    axes[0].legend(*_present(axes[0]), frameon=False, fontsize=8, labelcolor=INK)
+
+    _style(axes[1], "held-out top-1 error, % (log scale)")
+    for weights, color, label in (("raw", RAW, "raw weights"), ("ema", EMA, "averaged weights")):
+        x, top1 = _points(held_out[weights], "top1")
+        axes[1].plot(x, [_error(v) for v in top1], color=color, lw=1.8, marker="o", ms=3, label=label)
+        if top1:
+            last = f"{top1[-1]:.2%}"
+            axes[1].annotate(
+                last,
+                (x[-1], _error(top1[-1])),
+                xytext=(5, 0),
+                textcoords="offset points",
+                fontsize=8,
+                fontweight="bold",
+                color=color,
+                va="bottom" if weights == "raw" else "top",
+            )
+    for (name, score), color in zip((references or {}).items(), REFERENCES, strict=False):
+        axes[1].axhline(_error(score), color=color, lw=1.1, ls=(0, (4, 3)), label=f"{name} {score:.2%}")
+    _log_scale(axes[1])
+    axes[1].margins(x=0.14)
+    axes[1].legend(*_present(axes[1]), frameon=False, fontsize=8, labelcolor=INK)
+
+    _style(axes[2], "learning rate, 1/1000")
+    axes[2].plot(steps, [1000 * row["lr"] for row in train], color=INK, lw=1.6)
+    axes[2].set_ylim(bottom=0)
+    figure.savefig(path)
+
+
+def _style(axis: Any, title: str) -> None:
+    axis.set_title(title, loc="left", fontsize=9.5, color=INK)
+    axis.set_xlabel("step", fontsize=8.5, color=MUTED)
+    axis.tick_params(which="both", labelsize=8, colors=MUTED, length=0)
+    axis.grid(color=GRID, lw=0.8)
+    axis.set_axisbelow(True)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(GRID)
+
+
+def _log_scale(axis: Any) -> None:
+    """Logarithmic y with plain numbers at 1, 2 and 5 times the powers of ten."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+
+
+def _points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+def _error(top1: float) -> float:
+    return max(100 * (1 - top1), 0.1)  # a logarithmic axis has no 0; 0.1 % is below one image in 360
+
+
+def _present(axis: Any) -> tuple[list[Any], list[str]]:
+    """Legend entries of the lines that have points."""
+    pairs = [
+        (line, label)
+        for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        if len(line.get_xdata())
+    ]
+    return [line for line, _ in pairs], [label for _, label in pairs]

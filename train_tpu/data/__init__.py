@@ -1,0 +1,1 @@
+"""Input: sources of examples, and the grain pipeline over them."""

@@ -1,0 +1,30 @@
+"""Ends of a run that are not bugs: each carries the exit status of the command."""
+
+
+class UserError(ValueError):
+    """A mistake in what was asked for; the message is one line that says what would be accepted."""
+
+    exit_code = 2
+
+
+class RunFailed(RuntimeError):
+    """Training cannot go on (non-finite loss, too many unreadable images); checkpoints are intact."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: "list[str] | tuple[str, ...]", count: int = 3) -> str:
+    """', did you mean a, b?' with the closest of `known`, or '' when nothing is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def choose(kind: str, name: str, table: dict):
+    """`table[name]`, or a UserError that lists the choices."""
+    if name not in table:
+        raise UserError(
+            f"unknown {kind} {name!r}{did_you_mean(name, list(table))} (one of {', '.join(table)})"
+        )
+    return table[name]

@@ -1,0 +1,54 @@
+"""Metrics to metrics.jsonl and TensorBoard."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FILE = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends rows to WORKDIR/metrics.jsonl and scalars to WORKDIR/tensorboard.
+
+    A row is {"step": 40, "split": "train" | "held_out", "weights": "raw" | "ema", "loss": 0.5, ...}.
+    Numbers are written with full precision, so equal runs write equal numbers. After a crash the log may
+    be ahead of the checkpoint; rows after `resume_step` are dropped, the resumed run writes them again.
+    """
+
+    def __init__(self, workdir: Path, resume_step: int):
+        from tensorboardX import SummaryWriter
+
+        self._path = workdir / FILE
+        kept = [row for row in read_metrics(workdir) if row["step"] <= resume_step]
+        draft = self._path.with_suffix(".tmp")
+        draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        os.replace(draft, self._path)
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+
+    def write(self, step: int, split: str, weights: str, **values: float) -> None:
+        """One row; values are plain floats."""
+        row: dict[str, Any] = {"step": step, "split": split, "weights": weights, **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        group = split if split == "train" else f"{split}/{weights}"
+        for name, value in values.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush and close both."""
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """All rows of WORKDIR/metrics.jsonl, in order; a last line cut short by a crash is dropped."""
+    path = workdir / FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

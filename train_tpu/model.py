@@ -1,0 +1,52 @@
+"""The model a config asks for, through hvjax's registry."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import hvjax
+from hvjax.registry import MODELS
+from train_tpu.config import Config
+from train_tpu.errors import UserError, choose
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def build_model(options: Config, num_classes: int) -> Any:
+    """hvjax.create_model of `options` (config.model), with the data's number of classes.
+
+    Raises:
+      UserError: no such model, no such field of its config, or a value that it refuses.
+    """
+    spec = choose("model", options.name, MODELS)
+    dtype = choose("model.dtype", options.dtype, DTYPES)
+    overrides: dict[str, Any] = options.overrides.to_dict()
+    for name in overrides:
+        if not hasattr(spec.config, name):
+            raise UserError(f"--config.model.overrides: {options.name} has no config field {name!r}")
+    try:
+        return hvjax.create_model(
+            options.name,
+            dtype=dtype,
+            num_classes=num_classes,
+            drop_path_rate=options.drop_path_rate,
+            **overrides,
+        )
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model {options.name} with {overrides}: {error}") from error
+
+
+def count_parameters(model: Any, image_shape: tuple[int, ...]) -> int:
+    """Trainable numbers of the model, counted without computing anything. image_shape: (h, w, c).
+
+    Raises:
+      UserError: the model cannot take images of this size.
+    """
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    try:
+        shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    except ValueError as error:
+        raise UserError(f"--config.data.image_size={image_shape[0]}: {error}") from error
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))

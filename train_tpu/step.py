@@ -1,0 +1,83 @@
+"""One training step and one evaluation step: pure functions of arrays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from train_tpu.losses import in_top_k, smoothed_cross_entropy
+from train_tpu.state import TrainState, update_ema
+
+Batch = dict[str, Any]  # "image": uint8 (b, h, w, c); "label": int32 (b,), -1 = padding (evaluation only)
+
+
+def normalise(
+    images: UInt8[Array, "b h w c"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Array, "b h w c"]:
+    """(images / 255 - mean) / std per channel, float32."""
+    return (images.astype(jnp.float32) / 255.0 - jnp.asarray(mean)) / jnp.asarray(std)
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    smoothing: float,
+    ema_decay: float,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+    """The next state, and the metrics of this step: loss, top1 (of the augmented batch), grad_norm."""
+    images, labels = normalise(batch["image"], mean, std), batch["label"]
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+    def loss_of(params):
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        loss = smoothed_cross_entropy(logits, labels, smoothing).mean()
+        return loss, (logits, updated.get("batch_stats", state.batch_stats))
+
+    (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    step = state.step + 1
+    ema = state.ema
+    if ema:
+        ema = update_ema(ema, {"params": params, "batch_stats": batch_stats}, step, ema_decay)
+    metrics = {
+        "loss": loss,
+        "top1": in_top_k(logits, labels, 1).mean(),
+        "grad_norm": optax.global_norm(grads),
+    }
+    state = state.replace(step=step, params=params, batch_stats=batch_stats, ema=ema, opt_state=opt_state)
+    return state, metrics
+
+
+def eval_step(
+    variables: dict[str, Any],
+    batch: Batch,
+    *,
+    model: Any,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> dict[str, Float[Array, ""]]:
+    """Sums over the batch of loss, top1, top5 and count; rows labelled -1 are padding and count nothing."""
+    logits = model.apply(variables, normalise(batch["image"], mean, std)).astype(jnp.float32)
+    real: Int[Array, "b"] = batch["label"] >= 0
+    labels = jnp.where(real, batch["label"], 0)
+    rows = {
+        "loss": smoothed_cross_entropy(logits, labels, 0.0),
+        "top1": in_top_k(logits, labels, 1),
+        "top5": in_top_k(logits, labels, min(5, logits.shape[-1])),
+        "count": jnp.ones_like(labels, jnp.float32),
+    }
+    return {name: jnp.sum(jnp.where(real, value, 0.0)) for name, value in rows.items()}

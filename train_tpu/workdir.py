@@ -1,0 +1,115 @@
+"""The files of a run's directory that are not checkpoints or metrics, and whose run it is."""
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from hvjax.registry import MODELS, identify
+from train_tpu.config import Config, flatten
+from train_tpu.data.sources import Dataset
+from train_tpu.errors import UserError
+
+CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
+WEIGHTS, CURVE, CHECKPOINTS = "weights.safetensors", "learning_curve.png", "checkpoints"
+GATE_IMAGES = 64
+FORMAT = 1
+
+# A resumed run may differ in these: they change what is seen of the run, not what it computes.
+MAY_CHANGE = ("log_every", "data.threads", "data.max_corrupt", "data.eval_batch_size", "data.dir")
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Make the workdir this config's, or check that it already is.
+
+    Raises:
+      UserError: it holds a run of another config (the differing keys are named), or something else.
+    """
+    asked = _plain(config)
+    path = workdir / CONFIG
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is not readable as JSON ({error}); choose another --workdir") from error
+        differing = sorted(
+            k for k in {*asked, *found} if asked.get(k) != found.get(k) and k not in MAY_CHANGE
+        )
+        if bool(asked["data.dir"]) != bool(found.get("data.dir")):
+            differing.append("data.dir")
+        if differing:
+            first = ", ".join(f"{k}: {found.get(k)!r} there, {asked.get(k)!r} now" for k in differing[:4])
+            more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+            raise UserError(
+                f"workdir {workdir} holds a run of another config ({first}{more}); choose another --workdir"
+            )
+        return
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir {workdir} is a file")
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if any(workdir.iterdir()):
+            raise UserError(f"workdir {workdir} is not empty and holds no {CONFIG}; choose another --workdir")
+        write_json(path, asked)
+    except OSError as error:
+        raise UserError(f"cannot write to workdir {workdir}: {error.strerror}") from error
+
+
+def describe(
+    workdir: Path, model: Any, dataset: Dataset, image_size: int, gate: dict[str, np.ndarray]
+) -> None:
+    """Write model.json (how to rebuild the model and feed it) and gate.npz (real images to check it with)."""
+    name, overrides = identify(model)
+    spec = MODELS[name]
+    info = {
+        "format": FORMAT,
+        "model": name,
+        "overrides": overrides,
+        "num_classes": len(dataset.class_names),
+        "class_names": list(dataset.class_names),
+        "image_size": [image_size, image_size],
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "hvjax": version("hvjax"),
+    }
+    write_json(workdir / MODEL, info)
+    draft = workdir / f"{GATE}.tmp.npz"
+    np.savez_compressed(draft, images=gate["image"], labels=gate["label"])
+    os.replace(draft, workdir / GATE)
+
+
+def read_config(workdir: Path) -> Config:
+    """The config of a run, as nested keys.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{workdir} is no training directory: it holds no {CONFIG}")
+    config: Config = ConfigDict()
+    for name, value in json.loads(path.read_text()).items():
+        *parents, leaf = name.split(".")
+        section: Config = config
+        for parent in parents:
+            if parent not in section:
+                section[parent] = ConfigDict()
+            section = section[parent]
+        section[leaf] = ConfigDict(value) if isinstance(value, dict) else value
+    return config
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write it whole or not at all."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(draft, path)
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """Flat and as JSON gives it back (tuples are lists)."""
+    return json.loads(json.dumps(flatten(config)))
