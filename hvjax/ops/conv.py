@@ -1,30 +1,76 @@
 """Every convolution of hvjax goes through `conv2d`.
 
-Layouts are NHWC for images and HWIO for kernels. Padding is explicit and symmetric by default, as in the
-PyTorch reference implementations (`"SAME"` puts the odd row at the end and would shift stride-2 convolutions).
+Layouts are NHWC for images and HWIO for kernels. Padding is explicit: `"SAME"` would put the odd row of a
+stride-2 convolution at the end, where the PyTorch reference implementations put it at the start.
+
+XLA's CPU backend is fast at dense convolutions and matrix products, and slow at everything between: the
+gradient of a grouped convolution runs at 1-3 GFLOP/s there, against 100 and more of the same arithmetic
+written as one dense convolution per group. `conv2d` therefore picks an equivalent form from `FASTEST`, at
+trace time. The table rests on measurements (docs/results/conv-forms.json, repeated by `python
+tests/benchmarks/conv.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Literal, get_args
 
 import jax
-from jax import lax
 from jaxtyping import Array, Float
 
-Pair = tuple[int, int]
+from hvjax.ops import conv_forms
+from hvjax.ops.conv_forms import Geometry, Pair
+
+Form = Literal["plain", "matmul", "split", "unroll", "shift"]
+Kind = Literal["dense", "pointwise", "grouped", "grouped_tiny", "depthwise"]
+
+# The fastest form of each kind of convolution, forward and backward together. What is not listed is plain.
+FASTEST: dict[str, dict[Kind, Form]] = {
+    "cpu": {"pointwise": "matmul", "grouped": "split", "grouped_tiny": "unroll", "depthwise": "shift"},
+}
+
+# A map of this many pixels or fewer is tiny: one matrix for the whole map costs less than windows of it.
+TINY_PIXELS = 4
+
+_FORMS: dict[Form, tuple[Callable[[Array, Array, Geometry], Any], tuple[Kind, ...]]] = {
+    "plain": (conv_forms.plain, get_args(Kind)),
+    "matmul": (conv_forms.matmul, ("pointwise",)),
+    "split": (conv_forms.split, ("grouped", "grouped_tiny", "depthwise")),
+    "unroll": (conv_forms.unroll, get_args(Kind)),
+    "shift": (conv_forms.shift, ("depthwise",)),
+}
 
 # A context that takes part in the keys of JAX's caches: a function that was jitted outside of
-# `plain_convolutions` is traced again inside, so a cached fast form can never leak into an export.
-_plain = jax.make_user_context(default_value=False)
+# `plain_convolutions` is traced again inside, so a cached fast form cannot leak into an export, nor a plain
+# one out of it.
+_form = jax.make_user_context(default_value="auto")
 
 
 @contextmanager
-def plain_convolutions() -> Iterator[None]:
-    """While active, every `conv2d` traces to exactly one `lax.conv_general_dilated` (used by the export)."""
-    with _plain(True):
+def convolutions(form: Form | Literal["auto"]) -> Iterator[None]:
+    """While active, `conv2d` uses this form wherever it applies and the plain one elsewhere; "auto" chooses.
+
+    Raises:
+      ValueError: if there is no form of this name.
+    """
+    names = (*_FORMS, "auto")
+    if form not in names:
+        close = difflib.get_close_matches(str(form), names, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"unknown form of convolution {form!r}{hint}; there are {', '.join(names)}")
+    with _form(form):
         yield
+
+
+def plain_convolutions():
+    """While active, every `conv2d` traces to exactly one `lax.conv_general_dilated`.
+
+    The export uses it. It also serves forward-mode differentiation of depthwise convolutions on CPU, whose
+    fast form has a reverse mode only.
+    """
+    return convolutions("plain")
 
 
 def conv2d(
@@ -47,46 +93,60 @@ def conv2d(
       dilation: spacing of the kernel taps, one number or (vertical, horizontal).
 
     Raises:
-      ValueError: if the shapes, groups, padding and stride do not fit together.
+      ValueError: if the shapes, groups, padding, stride and dilation do not fit together.
     """
-    strides, dilations = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
-    pads = _padding(padding)
-    _check(x.shape, kernel.shape, pads, dilations, groups)
-    return lax.conv_general_dilated(
-        x,
-        kernel.astype(x.dtype),
-        strides,
-        pads,
-        rhs_dilation=dilations,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+    at = Geometry(_pair("stride", stride, 1), _sides(padding), _pair("dilation", dilation, 1), groups)
+    _check(x.shape, kernel.shape, at)
+    function, _ = _FORMS[_choose(_kind(x.shape, kernel.shape, at))]
+    return function(x, kernel.astype(x.dtype), at)
+
+
+def _kind(x: tuple[int, ...], kernel: tuple[int, ...], at: Geometry) -> Kind:
+    if at.groups == 1:
+        return "pointwise" if kernel[:2] == (1, 1) else "dense"
+    if at.groups == x[3]:
+        return "depthwise"
+    return "grouped_tiny" if x[1] * x[2] <= TINY_PIXELS else "grouped"
+
+
+def _choose(kind: Kind) -> Form:
+    asked: Form | Literal["auto"] = _form.value
+    if asked == "auto":
+        return FASTEST.get(jax.default_backend(), {}).get(kind, "plain")
+    return asked if kind in _FORMS[asked][1] else "plain"
 
 
 def _pair(name: str, value: int | Pair, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
         raise ValueError(f"{name}={value!r}: expected an integer >= {least} or a pair of them")
     return pair
 
 
-def _padding(padding: int | Pair | tuple[Pair, Pair]) -> tuple[Pair, Pair]:
-    vertical, horizontal = (padding, padding) if isinstance(padding, int) else padding
-    sides = [(side, side) if isinstance(side, int) else tuple(side) for side in (vertical, horizontal)]
+def _sides(padding: int | Pair | tuple[Pair, Pair]) -> tuple[Pair, Pair]:
+    sides = tuple(padding) if isinstance(padding, tuple | list) else (padding, padding)
+    if len(sides) != 2:
+        raise ValueError(f"padding={padding!r}: expected an integer, a pair or a pair of pairs")
     return _pair("padding", sides[0], 0), _pair("padding", sides[1], 0)
 
 
-def _check(x: tuple[int, ...], kernel: tuple[int, ...], pads: tuple[Pair, Pair], dilations: Pair, groups: int):
+def _check(x: tuple[int, ...], kernel: tuple[int, ...], at: Geometry) -> None:
     if len(x) != 4 or len(kernel) != 4:
-        raise ValueError(f"conv2d takes x (b, h, w, c) and kernel (kh, kw, i, o); got shapes {x} and {kernel}")
-    cin, cout = x[3], kernel[3]
+        raise ValueError(
+            f"conv2d takes x (b, h, w, c) and kernel (kh, kw, i, o); got shapes {x} and {kernel}"
+        )
+    cin, cout, groups = x[3], kernel[3], at.groups
     if groups < 1 or cin % groups or cout % groups:
         raise ValueError(f"groups={groups} must divide the {cin} input and {cout} output channels")
     if kernel[2] != cin // groups:
         raise ValueError(
-            f"kernel {kernel} takes {kernel[2]} input channels per group; x {x} in {groups} groups has {cin // groups}"
+            f"kernel of shape {kernel} takes {kernel[2]} input channels per group, "
+            f"but x of shape {x} in {groups} groups has {cin // groups}"
         )
-    for name, size, pad, k, d in zip(("height", "width"), x[1:3], pads, kernel[:2], dilations, strict=True):
-        reach = (k - 1) * d + 1
-        if size + sum(pad) < reach:
-            raise ValueError(f"{name} {size} with padding {pad} is smaller than the kernel's reach of {reach}")
+    axes = zip(("height", "width"), x[1:3], kernel[:2], at.padding, at.dilation, strict=True)
+    for name, size, taps, sides, spacing in axes:
+        reach = (taps - 1) * spacing + 1
+        if size + sum(sides) < reach:
+            raise ValueError(
+                f"{name} {size} with padding {sides} is smaller than the kernel's reach of {reach}"
+            )
