@@ -15,6 +15,7 @@ import grain.checkpoint
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 import hvjax
@@ -175,12 +176,12 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
     try:
-        ema = bool(handler.metadata(folder / "model").get("ema"))
+        ema = bool(handler.metadata(epath.Path(folder / "model")).get("ema"))
         variables = {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
         wanted = {**variables, "ema": variables if ema else {}}
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
-        restored = handler.restore(folder / "model", args=ocp.args.StandardRestore(empty))
+        restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
     finally:
         handler.close()
     chosen = restored["ema"] if ema else restored

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from train_tpu.errors import RunFailed, UserError
 
@@ -122,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument("--data-dir", help="instead of the training run's data.dir; its val/ is scored")
     options = parser.parse_args(argv)
+    logging.set_verbosity(logging.ERROR)  # as in main
     try:
         result = score_forms(options.ckpt, options.which, options.data_dir)
     except (UserError, RunFailed) as error:

@@ -8,12 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 from train_tpu.errors import RunFailed, UserError
 from train_tpu.flags import HelpRequested, parse_command_line
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments after the program's name; returns the exit status."""
+    logging.set_verbosity(logging.ERROR)  # orbax warns about every checkpoint that has no evaluation
     try:
         command = parse_command_line(argv)
         _start_distributed()

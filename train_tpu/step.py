@@ -31,7 +31,10 @@ def train_step(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
-    """The next state, and the metrics of this step: loss, top1 (of the augmented batch), grad_norm."""
+    """The next state, and the metrics of this step.
+
+    Metrics: loss and top1 (of the augmented batch), grad_norm (before clipping), weight_norm (afterwards).
+    """
     images, labels = normalise(batch["image"], mean, std), batch["label"]
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
@@ -56,7 +59,9 @@ def train_step(
     metrics = {
         "loss": loss,
         "top1": in_top_k(logits, labels, 1).mean(),
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
+        # of the new weights and statistics: if these are finite, the new state is one to keep
+        "weight_norm": optax.tree.norm((params, batch_stats)),
     }
     state = state.replace(step=step, params=params, batch_stats=batch_stats, ema=ema, opt_state=opt_state)
     return state, metrics

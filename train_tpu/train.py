@@ -124,10 +124,11 @@ def run(config: Config, directory: Path) -> int:
         values = {name: float(value) for name, value in metrics.items()}
         if not all(map(math.isfinite, values.values())):
             checkpoints.wait()
-            good = f"checkpoint {checkpoints.last_step}" if checkpoints.last_step else "none yet"
+            good = checkpoints.last_step or "none yet"
             raise RunFailed(
-                f"not finite at step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}; "
-                f"stopped; last good checkpoint: {good}. Try a lower schedule.base_lr or optimizer.clip_norm"
+                f"not finite at step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}, "
+                f"norm of the new weights {values['weight_norm']}; stopped; last good checkpoint: {good}. "
+                "Try a lower schedule.base_lr or optimizer.clip_norm"
             )
         line = schedule.due(step, config.log_every, length.total)
         seconds_left = (length.total - step) * config.data.batch_size / max(speed.value, 1e-9)
