@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-from flax import linen as nn
 
-Initializer = nn.initializers.Initializer
+from hvjax.blocks.initializers import Initializer, normal
 
-
-LECUN_NORMAL = nn.initializers.lecun_normal()
+DEFAULT_INIT = normal(0.02)
 
 
 @dataclass(frozen=True)
@@ -28,4 +26,4 @@ class Form:
     dtype: Any = jnp.float32
     deploy: bool = False
     axis_name: str | None = None
-    kernel_init: Initializer = LECUN_NORMAL
+    kernel_init: Initializer = DEFAULT_INIT

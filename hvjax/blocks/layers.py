@@ -7,7 +7,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import BatchNorm
-from hvjax.blocks.form import Form, Initializer
+from hvjax.blocks.form import Form
+from hvjax.blocks.initializers import Initializer
 from hvjax.ops.conv import conv2d
 from hvjax.ops.drop_path import drop_path
 

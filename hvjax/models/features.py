@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from hvjax.blocks.initializers import init_at_once
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 Features = dict[str, Array]
@@ -30,6 +35,18 @@ class Backbone(nn.Module):
     deploy: bool = False
     axis_name: str | None = None
 
+    @nn.nowrap
+    def init(self, rngs: Any, images: Array, **options: Any) -> Any:
+        """Start values, `{"params": ..., "batch_stats": ...}`; as `nn.Module.init`, but without the waiting.
+
+        Args:
+          rngs: a key, or a dict of keys with the entry "params".
+          images: of the shape and type to be used.
+          **options: as of `__call__`.
+        """
+        key = rngs["params"] if isinstance(rngs, Mapping) else rngs
+        return init_at_once(lambda: _init(self, rngs, images, tuple(sorted(options.items()))), key)
+
     def __call__(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Float[Array, "b classes"]:
         """Class scores; the pooled vector ("pre_logits") where `config.num_classes` is 0.
 
@@ -47,6 +64,11 @@ class Backbone(nn.Module):
         entries are equal in both forms.
         """
         raise NotImplementedError
+
+
+@partial(jax.jit, static_argnums=(0, 3))  # compiled as a whole, the forward pass is dropped
+def _init(model: Backbone, rngs: Any, images: Array, options: tuple[tuple[str, Any], ...]) -> Any:
+    return nn.Module.init(model, rngs, images, **dict(options))
 
 
 def check_images(images: Array, in_channels: int) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from hvjax.blocks.attention import ReducedAttention
 from hvjax.blocks.batch_norm import Affine, BatchNorm
 from hvjax.blocks.form import Form
+from hvjax.blocks.initializers import normal
 from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
 from hvjax.blocks.mlp import ConvMlp
 from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
@@ -32,7 +33,7 @@ FeatureMap = Float[Array, "b h w c"]
 
 # The reference draws from a normal of standard deviation 0.02 cut off at +-2, which is 100 deviations: not
 # cut at all.
-KERNEL_INIT = nn.initializers.normal(0.02)
+KERNEL_INIT = normal(0.02)
 
 
 class Stem(nn.Module):

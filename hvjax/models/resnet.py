@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.blocks.form import Form
+from hvjax.blocks.initializers import kaiming_normal_fan_out, uniform_within
 from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
 from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
 from hvjax.ops.pooling import global_avg_pool, max_pool2d
@@ -22,10 +23,7 @@ FeatureMap = Float[Array, "b h w c"]
 
 STRIDES = (1, 2, 2, 2)
 EXPANSION = 4  # output channels of a bottleneck over its inner width
-KERNEL_INIT = nn.initializers.variance_scaling(
-    2.0, "fan_out", "normal"
-)  # He et al., arXiv 1502.01852, backward case
-HEAD_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # uniform within +-1/sqrt(fan_in)
+KERNEL_INIT = kaiming_normal_fan_out()
 
 
 @dataclass(frozen=True)
@@ -147,16 +145,7 @@ class ResNet(Backbone):
             c = EXPANSION * width
         out["pre_logits"] = global_avg_pool(x)
         if config.num_classes:
-            head = Dense(c, config.num_classes, form, HEAD_INIT, _head_bias_init(c), name="head")
+            start = uniform_within(c**-0.5)  # kernel and bias, as PyTorch starts its linear layers
+            head = Dense(c, config.num_classes, form, start, start, name="head")
             out["logits"] = head(out["pre_logits"])
         return out
-
-
-def _head_bias_init(in_features: int) -> nn.initializers.Initializer:
-    """Uniform within +-1/sqrt(in_features), like the kernel."""
-    bound = in_features**-0.5
-
-    def init(key: Array, shape: tuple[int, ...], dtype=float) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
