@@ -1,0 +1,67 @@
+"""The Python blocks of the documentation that are marked as such run, in order."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import hvjax
+from hvjax.ops.trees import flatten
+from hvjax.structure import abstract_variables
+
+MARK = "<!-- tests/test_docs.py runs this block -->\n"
+
+
+def run_blocks(page: Path) -> dict:
+    blocks = re.findall(re.escape(MARK) + r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == page.read_text().count(MARK.strip()) > 0
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    return names
+
+
+def test_reparameterization_page(repository: Path) -> None:
+    names = run_blocks(repository / "docs" / "reparameterization.md")
+    expected = names["model"].apply(names["variables"], names["images"])
+    np.testing.assert_allclose(names["logits"], expected, atol=1e-5 * float(abs(expected).max()))
+
+
+def test_weights_page(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file(torchvision_resnet50(), "resnet50.safetensors")
+    names = run_blocks(repository / "docs" / "weights.md")
+    assert names["logits"].shape == (1, 37)
+    assert names["same_model"] == names["model"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "pets.safetensors",
+        "resnet50.safetensors",
+        "tensors_only.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])
+def test_links_lead_somewhere(repository: Path, page: str) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "docs" / page).read_text())
+    assert targets
+    assert not [target for target in targets if not (repository / "docs" / target).exists()]
+
+
+def torchvision_resnet50() -> dict[str, np.ndarray]:
+    """Ones under the names and shapes of a torchvision file, for the example to find."""
+    ours = abstract_variables(hvjax.create_model("resnet50"))
+    state_dict = {}
+    for path, leaf in flatten(ours).items():
+        name = (
+            ".".join(path[1:]).replace("stem.conv", "conv1").replace("stem.norm", "bn1").replace("head", "fc")
+        )
+        name = re.sub(r"stage(\d)\.block(\d+)", lambda m: f"layer{m[1]}.{int(m[2]) - 1}", name)
+        name = name.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1")
+        name = re.sub(r"\bnorm(\d)", r"bn\1", name)
+        name = re.sub(r"\.(kernel|scale)$", ".weight", name)
+        name = re.sub(r"\.(mean|var)$", r".running_\1", name)
+        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(leaf.shape)]
+        state_dict[name] = np.ones([leaf.shape[axis] for axis in axes], np.float32)
+    return state_dict
