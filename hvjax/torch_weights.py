@@ -58,7 +58,7 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
             f"the norms of this checkpoint ({table.name} names) have been merged into the layers after them: "
             f"load it into create_model({model.variant!r}, deploy=True)"
         )
-    return reparameterize(trained, variables)[1] if model.deploy else variables
+    return dict(reparameterize(trained, variables)[1]) if model.deploy else variables
 
 
 def _unwrap(state_dict: StateDict) -> StateDict:
@@ -89,7 +89,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 def _read_torch(path: Path) -> StateDict:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]  # optional, in no extra of ours
     except ImportError as error:
         raise ImportError(
             f"reading {str(path)!r} needs torch: pip install torch, or convert the file to .safetensors"

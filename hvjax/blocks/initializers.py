@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array
 
 Initializer = nn.initializers.Initializer
@@ -129,4 +130,4 @@ def _draw(key: Array, distribution: str, size: int) -> Array:
 
 def _pool(key: Array, distribution: str, size: int) -> Any:
     pool = _draw(key, distribution, size)
-    return pool if isinstance(pool, jax.core.Tracer) else np.asarray(pool)
+    return pool if isinstance(pool, Tracer) else np.asarray(pool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,10 @@ class Backbone(nn.Module):
     dtype: Any = jnp.float32
     deploy: bool = False
     axis_name: str | None = None
+
+    if TYPE_CHECKING:  # Flax makes modules hashable, which type checkers cannot see
+
+        def __hash__(self) -> int: ...
 
     @nn.nowrap
     def init(self, rngs: Any, images: Array, **options: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -18,7 +16,6 @@ def affine(
     return (x.astype(wide) * scale.astype(wide) + bias.astype(wide)).astype(dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalize_batch(
     x: Float[Array, "*batch c"], scale: Float[Array, "c"], bias: Float[Array, "c"], epsilon: float
 ) -> tuple[Float[Array, "*batch c"], Float[Array, "c"], Float[Array, "c"]]:
@@ -31,7 +28,7 @@ def normalize_batch(
     two-pass variance reads the activations three times on the way back; this needs one reduction pass and one
     elementwise pass.
     """
-    return _forward(x, scale, bias, epsilon)[0]
+    return _normalize(x, scale, bias, epsilon)
 
 
 def normalize_batch_over(
@@ -80,4 +77,9 @@ def _backward(epsilon: float, saved, cotangents):
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
-normalize_batch.defvjp(_forward, _backward)
+def _primal(x: Array, scale: Array, bias: Array, epsilon: float):
+    return _forward(x, scale, bias, epsilon)[0]
+
+
+_normalize = jax.custom_vjp(_primal, nondiff_argnums=(3,))
+_normalize.defvjp(_forward, _backward)
