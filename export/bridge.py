@@ -8,15 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 import onnx
 
-from export.frontends import stablehlo
+from export.frontends.traced import Traced
+from export.lower.batch import SIZES, mark_batch
+from export.lower.graph import BATCH, Graph
 from export.lower.lowering import lower
+from export.lower.program import Program
 from export.lower.walk import walk
 from export.passes import run_passes
 
+# docs/export-decisions.md says why these two.
 OPSET = 18
 IR_VERSION = 10
+
+FRONT_ENDS = ("stablehlo", "jax2tf")
 
 
 def convert(
@@ -31,15 +39,125 @@ def convert(
     dynamic_batch: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    traced = stablehlo.trace(fn, example_args, weights, input_names, output_names)
-    program = walk(traced.module, traced.arguments)
+    """Convert a JAX callable to an ONNX model that has passed the checker and strict shape inference.
+
+    Args:
+      fn: called as `fn(*example_args)`, or `fn(weights, *example_args)` if there are weights; arrays or pytrees of
+        arrays in and out. Its precision is the graph's precision.
+      example_args: arrays or `jax.ShapeDtypeStruct`s; only shapes and dtypes matter.
+      weights: pytree of arrays; each leaf that the graph needs becomes an initializer named by its path
+        ("stage3.block2.mhca.conv.kernel", a leading "params." dropped).
+      input_names: one per array in `example_args`; by default "input", "input_0", ...
+      output_names: one per array in the result; by default its dict keys, "output", "output_0", ...
+      input_layout: "nhwc" keeps the callable's own order; "nchw" makes every rank-4 graph input (b, c, h, w).
+      output_layout: the same for rank-4 graph outputs; None is "nhwc".
+      via: "stablehlo" lowers with JAX alone; "jax2tf" goes through TensorFlow and tf2onnx to the same graph.
+      dynamic_batch: leave the first dimension of every input open, under the name "batch".
+      metadata: written to the model's metadata_props.
+
+    Raises:
+      UnsupportedError: (a ValueError) the function does what ONNX cannot express here; names operation, module path
+        and source line.
+      ValueError: an argument is not one of the accepted values.
+    """
+    _check("input_layout", input_layout, ("nhwc", "nchw"))
+    _check("output_layout", output_layout, (None, "nhwc", "nchw"))
+    _check("via", via, FRONT_ENDS)
+    traced, program = _program(fn, example_args, weights, input_names, output_names, via, dynamic_batch)
     run_passes(program)
     graph = lower(program, traced.output_names, input_layout, output_layout)
+    return _model(graph, dict(metadata or {}))
+
+
+def _program(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    weights: Any,
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+    via: str,
+    dynamic_batch: bool,
+) -> tuple[Traced, Program]:
+    def trace(batch: int | None) -> tuple[Traced, Program]:
+        traced = _front_end(via)(fn, _with_batch(args, batch), weights, input_names, output_names)
+        program = walk(traced.module, traced.arguments)
+        program.inputs = traced.inputs
+        return traced, program
+
+    if not dynamic_batch:
+        return trace(None)
+    traced, program = trace(SIZES[0])
+    mark_batch(program, trace(SIZES[1])[1])
+    return traced, program
+
+
+def _front_end(via: str) -> Callable[..., Traced]:
+    if via == "jax2tf":
+        from export.frontends import jax2tf
+
+        return jax2tf.trace
+    from export.frontends import stablehlo
+
+    return stablehlo.trace
+
+
+def _with_batch(args: Sequence[Any], batch: int | None) -> tuple[Any, ...]:
+    """The arguments as shapes, the first dimension replaced by `batch` unless that is None."""
+
+    def struct(leaf: Any) -> jax.ShapeDtypeStruct:
+        shape = tuple(np.shape(leaf))
+        if batch is not None and not shape:
+            raise ValueError("dynamic_batch needs inputs with a first dimension; one input is a scalar")
+        return jax.ShapeDtypeStruct(shape if batch is None else (batch, *shape[1:]), leaf.dtype)
+
+    return jax.tree.map(struct, tuple(args))
+
+
+def _model(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
     model = onnx.helper.make_model(
-        graph.proto("hvjax"), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="hvjax"
+        graph.proto("main"),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="hvjax",
     )
     if metadata:
         onnx.helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model, full_check=True)
-    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    check(model)
     return model
+
+
+def check(model: onnx.ModelProto) -> None:
+    """ONNX checker with full_check, strict shape inference, and no value_info that inference contradicts.
+
+    Raises:
+      ValueError: the model is not valid; says where.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        bare = onnx.ModelProto()
+        bare.CopyFrom(model)
+        del bare.graph.value_info[:]
+        inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"the bridge made an invalid ONNX graph, please report it: {error}") from error
+    ours = {info.name: info for info in model.graph.value_info}
+    for info in inferred.graph.value_info:
+        known, found = ours[info.name].type.tensor_type, info.type.tensor_type
+        if known.elem_type != found.elem_type or not _agree(known.shape, found.shape):
+            raise ValueError(f"the bridge recorded a wrong shape for '{info.name}', please report it")
+
+
+def _agree(known: onnx.TensorShapeProto, found: onnx.TensorShapeProto) -> bool:
+    """Same rank, and equal sizes wherever inference knows them."""
+    if len(known.dim) != len(found.dim):
+        return False
+    pairs = zip(known.dim, found.dim, strict=True)
+    return all(
+        a.dim_value == b.dim_value if b.HasField("dim_value") else not (b.dim_param == BATCH) or a.dim_param == BATCH
+        for a, b in pairs
+    )
+
+
+def _check(name: str, value: Any, accepted: Sequence[Any]) -> None:
+    if value not in accepted:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, accepted))}")

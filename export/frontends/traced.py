@@ -14,11 +14,15 @@ from export.lower.program import Value
 
 @dataclass
 class Traced:
-    """A module and one value per argument of its `main`: weights carry `data`, graph inputs do not."""
+    """A module and one value per argument of its `main`: weights carry `data`, graph inputs do not.
+
+    `inputs` are all inputs of the callable, also those that it never reads (a front end may drop their arguments).
+    """
 
     module: Any
     arguments: list[Value]
     output_names: list[str]
+    inputs: list[Value]
 
 
 def weight_names(weights: Any) -> list[str]:

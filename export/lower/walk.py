@@ -55,8 +55,7 @@ def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
     if len(block.arguments) != len(arguments):
         raise ValueError(f"the module takes {len(block.arguments)} arguments, {len(arguments)} were given")
     outputs = walker.block(block, arguments, Where())
-    inputs = [value for value in arguments if value.data is None]
-    return Program(inputs, outputs, walker.ops)
+    return Program([value for value in arguments if value.data is None], outputs, walker.ops)
 
 
 class _Walker:
