@@ -107,7 +107,7 @@ def difference(candidate: np.ndarray, reference: np.ndarray, *, logits: bool = F
     if not np.isfinite(got).all():
         return Difference(np.inf, np.inf, np.inf, -1.0, 0.0 if logits else None)
     error = np.abs(got - want)
-    scale = np.abs(want).max()
+    scale = float(np.abs(want).max())
     max_abs = float(error.max())
     return Difference(
         max_abs=max_abs,

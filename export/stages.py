@@ -21,6 +21,11 @@ from export.runtimes.onnxruntime import OnnxSession
 #: Above this relative difference no tensor of the file *is* the stage. In a file whose logits are right
 #: the exporter has folded it into its neighbour; in one whose logits are wrong the error is before it.
 PRESENT = 0.1
+#: Inside a network errors may grow beyond those of its output. A stage is wrong only beyond this many times
+#: the difference of two correct evaluations.
+NOISE_FACTOR = 5.0
+#: Bytes of looked-at tensors held at once; more are looked at in several runs.
+HELD_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -51,44 +56,69 @@ def stage_errors(
       features: JAX's features of the same images: stages NHWC, `pre_logits` and `logits` (b, c).
       output: the name of the file's own output, looked up as itself.
     """
-    candidates = _tensor_shapes(model, images.shape)
-    wanted = {
-        tensor
-        for tensor, shape in candidates.items()
-        if any(_fits(shape, value.shape) for value in features.values())
+    shapes = _tensor_shapes(model, images.shape)
+    sizes = {
+        tensor: 4 * int(np.prod(shape))
+        for tensor, shape in shapes.items()
+        if tensor == output or any(_fits(shape, value.shape) for value in features.values())
     }
-    outputs = _run_with_outputs(model, sorted(wanted | {output}), images)
-    return [
-        _nearest(stage, value, {output: outputs[output]} if stage == output else outputs)
-        for stage, value in features.items()
-    ]
+    best = {stage: StageError(stage, None, None) for stage in features}
+    for group in _groups(sizes):
+        outputs = _run_with_outputs(model, group, images)
+        for stage, want in features.items():
+            seen = {output: outputs[output]} if stage == output and output in outputs else outputs
+            if stage != output or output in outputs:
+                best[stage] = _nearer(best[stage], want, seen)
+    return list(best.values())
 
 
-def first_wrong(errors: Sequence[StageError], limit: float) -> StageError | None:
-    """The first stage, in order, that is further than `limit` from JAX.
+def first_wrong(
+    errors: Sequence[StageError], limit: float, noise: Mapping[str, float] | None = None
+) -> StageError | None:
+    """The first stage, in order, that is further from JAX than rounding explains.
 
-    A stage that is not in the file at all counts only if the next one is wrong as well: otherwise it was
-    merely folded away.
+    That is: further than `limit`, and than `NOISE_FACTOR` times the `noise` of that stage. A stage that is
+    not in the file at all counts only if no later one is right: otherwise it was merely folded away.
     """
+    right = [_is_right(error, limit, noise or {}) for error in errors]
     for index, error in enumerate(errors):
-        wrong = error.difference is None or not error.difference.relative <= limit
-        if not wrong:
-            continue
-        later = errors[index + 1 :]
-        if not error.present and any(e.difference and e.difference.relative <= limit for e in later):
-            continue
-        return error
+        folded_away = not error.present and any(right[index + 1 :])
+        if not right[index] and not folded_away:
+            return error
     return None
 
 
-def _nearest(stage: str, want: np.ndarray, outputs: Mapping[str, np.ndarray]) -> StageError:
-    best: StageError = StageError(stage, None, None)
+def _is_right(error: StageError, limit: float, noise: Mapping[str, float]) -> bool:
+    known = noise.get(error.stage, 0.0)
+    allowed = max(limit, NOISE_FACTOR * known) if known < PRESENT else limit  # else the forms differ there
+    return error.difference is not None and error.difference.relative <= allowed
+
+
+def _nearer(best: StageError, want: np.ndarray, outputs: Mapping[str, np.ndarray]) -> StageError:
+    scale = max(float(np.abs(want).max()), np.finfo(np.float32).tiny)
     for tensor, value in outputs.items():
         for view in _views(value, want.shape):
-            found = difference(view, want, logits=stage == "logits")
+            at_least = float(np.abs(view[0].astype(np.float32) - want[0]).max()) / scale
+            if best.difference is not None and at_least >= best.difference.relative:
+                continue  # one image is cheap to look at, and the others cannot make it nearer
+            found = difference(view, want, logits=best.stage == "logits")
             if best.difference is None or found.relative < best.difference.relative:
-                best = StageError(stage, tensor, found)
+                best = StageError(best.stage, tensor, found)
     return best
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Names in groups of at most `HELD_BYTES`."""
+    group: list[str] = []
+    held = 0
+    for name, size in sizes.items():
+        if group and held + size > HELD_BYTES:
+            yield group
+            group, held = [], 0
+        group.append(name)
+        held += size
+    if group:
+        yield group
 
 
 def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:

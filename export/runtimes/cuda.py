@@ -33,7 +33,10 @@ def why_no_gpu(api: Any = None) -> str | None:
         api = runtime_api()
     status, count = api.cudaGetDeviceCount()
     if int(status) != 0:
-        return f"no usable NVIDIA GPU ({_words(api, status)})"
+        _, driver = api.cudaDriverGetVersion()
+        if not driver:
+            return "no NVIDIA driver on this machine"
+        return f"no usable NVIDIA GPU: {_words(api, status)}"
     return None if count else "no NVIDIA GPU"
 
 
@@ -44,7 +47,7 @@ class Device:
         self.api = runtime_api() if api is None else api
         self._buffers: dict[str, tuple[Any, int]] = {}
         self._graphs: list[Any] = []
-        self.stream = self._call("cudaStreamCreate")
+        self.stream: Any = self._call("cudaStreamCreate")
 
     def buffer(self, name: str, size: int) -> int:
         """Address of a device buffer called `name` of at least `size` bytes; grows when it must."""

@@ -1,0 +1,220 @@
+"""What `to_onnx` and `to_trt` do, from the command line to the exit status.
+
+    flags -> load -> reference -> convert -> gate -> build -> run or say why not -> report
+
+Everything is written to a staging folder and renamed at the end: an interrupted export leaves nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import hvjax
+from export import economy, gate_images, graph, reference, runtimes
+from export._optional import MissingExtra
+from export.files import OutputFolder
+from export.flags import Request, UsageError, parse
+from export.gate import Gate, gate_onnx
+from export.gate_images import GateImages
+from export.load import Source, load_source
+from export.outcome import Outcome
+from export.progress import Progress
+from export.random_weights import random_variables
+from export.report import write_report
+from export.runtimes import BuildError, BuildOptions, Built, Choice
+from export.runtimes.onnxruntime import OnnxRuntime
+from export.trial import Trial, try_engine
+
+STAGES = 7
+INTERRUPTED = 130
+
+
+class ExportFailed(RuntimeError):
+    """The model could not be turned into what was asked for: exit status 1."""
+
+
+def main(command: str, argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit status and never a traceback for a user's mistake."""
+    prefix = f"python -m export.{command}: "
+    try:
+        return run(parse(command, argv))
+    except (UsageError, MissingExtra) as error:
+        print(f"{prefix}error: {error}", file=sys.stderr)
+        return 2
+    except (ExportFailed, BuildError) as error:
+        print(f"{prefix}failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{prefix}interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(request: Request) -> int:
+    """One export, stage by stage."""
+    choice = _choose(request)
+    progress = Progress(STAGES)
+    with progress.stage("load", f"load {request.ckpt}"):
+        source = _load(request)
+        size = request.image_size or source.image_size
+        _check_size(source, size)
+    with OutputFolder(_out(request, source, size), overwrite=request.overwrite) as folder:
+        with progress.stage("reference", "weights, images, JAX's answers"):
+            subject = prepare(request, source, size)
+        with progress.stage("convert", f"convert to ONNX ({request.via}, {request.precision})"):
+            model = _convert(request, source, subject, size)
+        with progress.stage("gate", f"gate on {len(subject.images)} images"):
+            gate = _gate(request, subject, model)
+        with progress.stage("build", f"build with {choice.runtime.name}"):
+            built, trouble = _build(request, choice, model) if gate.passed else (None, None)
+        with progress.stage("run", "run and measure"):
+            trial = try_engine(request, choice, built, subject, model) if gate.passed else Trial()
+        outcome = Outcome(
+            request=request,
+            source=source,
+            size=size,
+            images=subject.images,
+            model=model,
+            choice=choice,
+            economy=economy.count(model),
+            gate=gate,
+            built=built,
+            build_error=trouble,
+            trial=trial,
+        )
+        folder.write("model.onnx", model)
+        if built is not None and built.engine is not None:
+            folder.write("model.engine", built.engine)
+        with progress.stage("report", "write the report"):
+            write_report(outcome, folder, progress.seconds)
+        paths = folder.publish(accepted=outcome.accepted)
+    print(outcome.summary(paths))
+    return 0 if outcome.accepted else 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model in deploy form with its weights, the gate's images and what JAX answers on them."""
+
+    deploy: Any
+    variables: Any
+    output: str
+    images: GateImages
+    inputs: np.ndarray
+    reference: reference.Reference
+
+
+def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
+    """Draws weights where there are none, fuses, and computes the reference."""
+    images = _images(request, source, size)
+    pixels = images.normalised(source.mean, source.std)
+    variables = source.variables
+    if variables is None:
+        variables = random_variables(source.model, pixels, request.seed)
+    deploy, fused = hvjax.reparameterize(source.model, variables)
+    training = None if source.model.deploy else (source.model, variables)
+    output = graph.output_name(source.model)
+    staged = request.batch.minimum if request.batch.dynamic else request.batch.typical
+    answers = reference.compute(output, training, (deploy, fused), pixels, staged)
+    nchw = request.input_layout == "nchw"
+    inputs = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if nchw else pixels
+    return Subject(deploy, fused, output, images, inputs, answers)
+
+
+def _choose(request: Request) -> Choice:
+    try:
+        choice = runtimes.choose(request.runtime)
+    except (BuildError, ValueError) as error:
+        raise UsageError(f"--runtime {request.runtime}: {error}") from error
+    if choice.notice:
+        print(f"notice: {choice.notice}", file=sys.stderr)
+    return choice
+
+
+def _load(request: Request) -> Source:
+    try:
+        source = load_source(request.ckpt, which=request.which)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if source.random and not request.random_weights:
+        raise UsageError(
+            f"--ckpt {request.ckpt} is a model without weights; "
+            "add --random-weights to export it with weights drawn at random"
+        )
+    if request.random_weights and not source.random:
+        raise UsageError(f"--random-weights is for a bare model name, and {request.ckpt} has weights")
+    return source
+
+
+def _check_size(source: Source, size: tuple[int, int]) -> None:
+    """Asks the model itself, without computing anything."""
+    images = jax.ShapeDtypeStruct((1, *size, source.model.config.in_channels), np.float32)
+    try:
+        jax.eval_shape(source.model.init, jax.random.key(0), images)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"--image-size {size[0]}x{size[1]}: {source.name} cannot take it: {reason}"
+        ) from error
+
+
+def _out(request: Request, source: Source, size: tuple[int, int]) -> Path:
+    return request.folder(source.name, size)
+
+
+def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImages:
+    wanted = max(request.gate_images, request.batch.maximum)
+    channels = source.model.config.in_channels
+    try:
+        if request.images is not None:
+            found = gate_images.from_folder(request.images, size, channels, wanted, source.crop_pct)
+        elif source.gate_file is not None:
+            found = gate_images.from_checkpoint(source.gate_file, size, channels, wanted)
+        else:
+            found = gate_images.photographs(size, channels, wanted)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for line in found.skipped:
+        print(f"notice: skipped {line}", file=sys.stderr)
+    return found.at_least(request.batch.maximum)
+
+
+def _convert(request: Request, source: Source, subject: Subject, size: tuple[int, int]) -> bytes:
+    try:
+        return graph.to_onnx_bytes(request, source, subject.deploy, subject.variables, size)
+    except MissingExtra:
+        raise
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise ExportFailed(f"{source.name} could not be converted to ONNX: {error}") from error
+
+
+def _gate(request: Request, subject: Subject, model: bytes) -> Gate:
+    runtime = OnnxRuntime()
+    session = runtime.open(Built(runtime.name, model, None, 0.0))
+    try:
+        return gate_onnx(
+            session,
+            model,
+            subject.inputs,
+            subject.reference,
+            output=subject.output,
+            precision=request.precision,
+            batch=request.batch,
+        )
+    finally:
+        session.close()
+
+
+def _build(request: Request, choice: Choice, model: bytes) -> tuple[Built | None, str | None]:
+    """A build that fails is a result to report, not an end without a report."""
+    try:
+        options = BuildOptions(request.batch, tf32=request.tf32, targets=request.targets)
+        return choice.runtime.build(model, options), None
+    except BuildError as error:
+        return None, str(error)

@@ -1,0 +1,201 @@
+"""The command line of `python -m export.to_onnx` and `python -m export.to_trt`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from export import runtimes
+from export.batch import BatchRange, parse_batch
+
+PRECISIONS = ("fp32", "fp16")
+#: Asked for often enough to deserve an answer of their own.
+LATER_PRECISIONS = ("bf16", "int8", "fp8", "int4")
+VIAS = ("jax2tf", "stablehlo")
+LAYOUTS = ("nchw", "nhwc")
+#: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
+GATE_IMAGES = 16
+
+
+T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """A mistake of the user: one line, exit status 2."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything the user asked for, checked as far as it can be without loading anything."""
+
+    command: str
+    ckpt: str
+    which: str
+    precision: str
+    batch: BatchRange
+    image_size: tuple[int, int] | None
+    via: str
+    runtime: str
+    input_layout: str
+    images: Path | None
+    gate_images: int
+    out: Path | None
+    overwrite: bool
+    random_weights: bool
+    seed: int
+    require_engine_run: bool
+    tf32: bool
+    cuda_graph: bool
+    targets: tuple[str, ...]
+    argv: tuple[str, ...]
+
+    def folder(self, model: str, size: tuple[int, int]) -> Path:
+        """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
+        if self.out is not None:
+            return self.out
+        batch = str(self.batch).replace(":", "-")
+        return Path("exports") / f"{model}-{size[0]}x{size[1]}-{self.precision}-b{batch}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with messages of one line that name what is near to a misspelt flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        found, unknown = self.parse_known_args(argv)
+        if unknown:
+            raise UsageError(self._unknown(unknown[0]))
+        if not found.ckpt:
+            raise UsageError("--ckpt is needed: a training folder, a .safetensors file or a model name")
+        return found
+
+    def _unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            return f"unexpected argument {argument!r}; the model is given with --ckpt"
+        flags = [name for action in self._actions for name in action.option_strings if name != "-h"]
+        flag = argument.split("=")[0]
+        close = difflib.get_close_matches(flag, flags, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known flags: {', '.join(flags)}"
+        return f"unknown flag {flag}; {hint}"
+
+
+def parse(command: str, argv: Sequence[str]) -> Request:
+    """Arguments (without the program's name) -> request. `command` is `to_onnx` or `to_trt`.
+
+    Raises:
+      UsageError: a mistake, in one line. SystemExit(0): --help was asked for and printed.
+    """
+    found = _parser(command).parse(argv)
+    engine = command == "to_trt"
+    request = Request(
+        command=command,
+        ckpt=found.ckpt,
+        which=found.which,
+        precision=_choice("--precision", found.precision, PRECISIONS, LATER_PRECISIONS),
+        batch=_checked(parse_batch, found.batch, "--batch"),
+        image_size=_checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
+        via=_choice("--via", found.via, VIAS),
+        runtime=_choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)) if engine else "onnxruntime",
+        input_layout=_choice("--input-layout", found.input_layout, LAYOUTS),
+        images=Path(found.images).expanduser() if found.images else None,
+        gate_images=_checked(_positive, found.gate_images, "--gate-images"),
+        out=Path(found.out).expanduser() if found.out else None,
+        overwrite=found.overwrite,
+        random_weights=found.random_weights,
+        seed=_checked(_natural, found.seed, "--seed"),
+        require_engine_run=engine and found.require_engine_run,
+        tf32=engine and found.tf32,
+        cuda_graph=engine and found.cuda_graph,
+        targets=tuple(found.targets.split(",")) if engine and found.targets else (),
+        argv=tuple(argv),
+    )
+    _check_together(request)
+    return request
+
+
+def _check_together(request: Request) -> None:
+    if request.runtime != "onnxruntime" or request.command != "to_trt":
+        return
+    needing = {
+        "--require-engine-run": request.require_engine_run,
+        "--tf32": request.tf32,
+        "--cuda-graph": request.cuda_graph,
+        "--targets": bool(request.targets),
+    }
+    for flag, given in needing.items():
+        if given:
+            raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
+
+
+def _parser(command: str) -> _Parser:
+    what = "an ONNX file and a TensorRT engine" if command == "to_trt" else "an ONNX file"
+    parser = _Parser(
+        prog=f"python -m export.{command}",
+        description=f"Turn a model into {what}, proved equal to JAX on real images, with a report.",
+        allow_abbrev=False,
+        epilog="Exit status: 0 everything built and the gate passed; 1 gate or build failed (results are in "
+        "OUT/rejected); 2 a mistake in the command; 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")
+    add("--which", default="best", choices=("best", "last"), help="checkpoint of a training folder (best)")
+    add("--precision", default="fp32", help="fp32 (default) or fp16")
+    add("--batch", default="8", help="fixed (8, default) or smallest:typical:largest (1:8:32)")
+    add("--image-size", help="224 or HEIGHTxWIDTH (default: what the model was trained at)")
+    add("--via", default="jax2tf", help="jax2tf (default) or stablehlo, which needs no TensorFlow")
+    add("--input-layout", default="nchw", help="order of the input: nchw (default) or nhwc")
+    add("--images", metavar="DIR", help="pictures for the gate (default: held-out ones of the training run)")
+    add("--gate-images", default=str(GATE_IMAGES), metavar="N", help=f"how many ({GATE_IMAGES})")
+    add("--out", metavar="DIR", help="folder of the results (default: exports/NAME-SIZE-PRECISION-BATCH)")
+    add("--overwrite", action="store_true", help="replace results that are there already")
+    add("--random-weights", action="store_true", help="allow a bare model name: weights are drawn at random")
+    add("--seed", default="0", help="of the random weights (0)")
+    if command == "to_trt":
+        add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
+        add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
+        add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
+        add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
+        add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
+    return parser
+
+
+def _choice(flag: str, value: str, known: Sequence[str], later: Sequence[str] = ()) -> str:
+    if value in known:
+        return value
+    if value in later:
+        raise UsageError(f"{flag} {value} comes in a later version; this one takes {' or '.join(known)}")
+    close = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(f"{flag} {value}: {hint}accepted are {', '.join(known)}")
+
+
+def _checked(parse: Callable[[str], T], text: str, flag: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from error
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{text!r} is neither a size (224) nor HEIGHTxWIDTH (256x192)")
+    return int(parts[0]), int(parts[-1])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)

@@ -1,0 +1,130 @@
+"""The gate as the commands run it: fusion, file and engine against JAX, with a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from export import parity
+from export.batch import BatchRange
+from export.parity import Comparison
+from export.reference import DEPLOY_FORM, TRAINING_FORM, Reference
+from export.runtimes import Session
+from export.stages import StageError, first_wrong, stage_errors
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All comparisons of one export, and the errors by stage inside the file."""
+
+    comparisons: tuple[Comparison, ...]
+    stages: tuple[StageError, ...]
+    meaningless: str | None
+    limit: float
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.meaningless is None and all(line.passed for line in self.comparisons)
+
+    @property
+    def begins_at(self) -> StageError | None:
+        """The stage of the file at which the error begins; None for a file that passed."""
+        if all(line.passed for line in self.comparisons):
+            return None
+        return first_wrong(self.stages, self.limit, self.noise)
+
+    def reasons(self) -> list[str]:
+        """Why it failed, worst first; empty if it passed."""
+        found = [self.meaningless] if self.meaningless else []
+        failed = [line for line in self.comparisons if not line.passed]
+        failed.sort(key=lambda line: -line.difference.relative)
+        found += [line.sentence() for line in failed]
+        if any(line.candidate == "model.onnx" for line in failed):
+            found.append(self._where())
+        return found
+
+    def _where(self) -> str:
+        begins = self.begins_at
+        if begins is None:
+            return f"no stage of model.onnx alone is off by more than {self.limit:.0e}: the error adds up"
+        before = self.stages[: self.stages.index(begins)]
+        last = f" (up to {before[-1].stage} it is right, {_size(before[-1])})" if before else ""
+        return f"the error begins at {begins.stage}: {_size(begins)} there{last}"
+
+
+def gate_onnx(
+    session: Session,
+    model: bytes,
+    images: np.ndarray,
+    reference: Reference,
+    *,
+    output: str,
+    precision: str,
+    batch: BatchRange,
+) -> Gate:
+    """Compares the file, run by `session`, with both forms of the model, and finds its stages.
+
+    Args:
+      images: in the layout of the file's input, as many as `reference` was computed on.
+    """
+    limit = parity.ONNX_LIMITS[precision]
+    lines = fusion(reference, output)
+    lines += parity.compare_batches(
+        session.run,
+        images,
+        {name: {output: value} for name, value in reference.outputs.items()},
+        candidate="model.onnx",
+        batches=batch.gate_sizes,
+        limit=limit,
+        exact_top1=precision == "fp32",
+    )
+    staged = len(next(iter(reference.features.values())))
+    stages = stage_errors(model, images[:staged], reference.features, output=output)
+    meaningless = parity.why_meaningless(reference.outputs[DEPLOY_FORM], limit)
+    return Gate(tuple(lines), tuple(stages), meaningless, limit, reference.noise)
+
+
+def gate_engine(
+    session: Session,
+    images: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    *,
+    output: str,
+    precision: str,
+    tf32: bool,
+    batch: BatchRange,
+) -> list[Comparison]:
+    """Compares a running engine with both forms of the model."""
+    limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
+    return parity.compare_batches(
+        session.run,
+        images,
+        {name: {output: value} for name, value in outputs.items()},
+        candidate="model.engine",
+        batches=batch.gate_sizes,
+        limit=limit,
+        exact_top1=precision == "fp32" and not tf32,
+    )
+
+
+def fusion(reference: Reference, output: str) -> list[Comparison]:
+    """Deploy form against training form, both in JAX: an error here is none of the export's making."""
+    if TRAINING_FORM not in reference.outputs:
+        return []
+    want, got = reference.outputs[TRAINING_FORM], reference.outputs[DEPLOY_FORM]
+    found = parity.difference(got, want, logits=output == "logits")
+    return [
+        Comparison(DEPLOY_FORM, TRAINING_FORM, output, len(want), len(want), parity.FP32_LIMIT, True, found)
+    ]
+
+
+def worst(comparisons: Sequence[Comparison], candidate: str) -> Comparison | None:
+    lines = [line for line in comparisons if line.candidate == candidate]
+    return max(lines, key=lambda line: line.difference.relative, default=None)
+
+
+def _size(stage: StageError) -> str:
+    return "nothing like it in the file" if stage.difference is None else f"{stage.difference.relative:.1e}"

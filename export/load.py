@@ -1,0 +1,145 @@
+"""What the user names with --ckpt -> a model, its variables, and what is known about its images."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hvjax
+from export._optional import require
+from hvjax.models.features import Backbone
+from hvjax.registry import MODELS, identify
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in training (or, from a deploy file, already deploy) form, float32.
+
+    `variables` is None for a bare model name: weights are then drawn once images are known. `mean` and
+    `std` are for pixels in 0..1, one per channel. `gate_file` is a training run's gate.npz, if any.
+    """
+
+    model: Backbone
+    variables: Mapping[str, Any] | None
+    name: str
+    described: str
+    image_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: float
+    class_names: tuple[str, ...] = ()
+    gate_file: Path | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def random(self) -> bool:
+        return self.variables is None
+
+
+def load_source(given: str, *, which: str = "best") -> Source:
+    """Reads a training run or checkpoint folder, a .safetensors file, or takes a model's name.
+
+    Raises:
+      ValueError: nothing of that name, a damaged or foreign file, an unfinished checkpoint.
+    """
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return _from_training(path, which)
+    if path.is_file():
+        return _from_weights(path)
+    if given in MODELS:
+        model = hvjax.create_model(given)
+        return _source(model, None, described=f"{given} with random weights")
+    raise ValueError(_nothing_there(given, path))
+
+
+def _from_training(path: Path, which: str) -> Source:
+    try:
+        require("orbax.checkpoint")
+        from train_tpu.checkpoint import load_inference
+    except ImportError as error:
+        raise ValueError(f"--ckpt {path}: reading a training checkpoint: {error}") from error
+    found = load_inference(path, which=which)
+    step, ema = found.info.get("step"), found.info.get("ema")
+    described = f"{path}, step {step}" + (" (EMA weights)" if ema else "")
+    return _source(found.model, found.variables, described=described, info=found.info, run=_run_of(path))
+
+
+def _from_weights(path: Path) -> Source:
+    if path.suffix != ".safetensors":
+        raise ValueError(f"--ckpt {path}: expected a .safetensors file, a training folder or a model name")
+    model, variables = hvjax.load_weights(path)
+    run = path.parent
+    info = _run_info(run, model)
+    return _source(model, variables, described=str(path), info=info, run=run if info else None)
+
+
+def _source(
+    model: Backbone,
+    variables: Mapping[str, Any] | None,
+    *,
+    described: str,
+    info: Mapping[str, Any] | None = None,
+    run: Path | None = None,
+) -> Source:
+    name, _ = identify(model)
+    spec, info = MODELS[name], dict(info or {})
+    channels = model.config.in_channels
+    height, width = _pair(info.get("image_size", spec.image_size))
+    gate = run / "gate.npz" if run else None
+    return Source(
+        model=model,
+        variables=variables,
+        name=name,
+        described=described,
+        image_size=(height, width),
+        mean=_per_channel(info.get("mean", spec.mean), channels),
+        std=_per_channel(info.get("std", spec.std), channels),
+        crop_pct=spec.crop_pct,
+        class_names=tuple(info.get("class_names") or ()),
+        gate_file=gate if gate and gate.is_file() else None,
+        training={key: info[key] for key in ("step", "ema") if key in info},
+    )
+
+
+def _run_of(path: Path) -> Path | None:
+    """The training run a checkpoint folder is in: itself, its parent or its grandparent."""
+    return next((p for p in (path, *path.resolve().parents[:2]) if (p / "model.json").is_file()), None)
+
+
+def _run_info(run: Path, model: Backbone) -> dict[str, Any] | None:
+    """model.json beside a weights file, if it speaks of the same model: its images are then ours too."""
+    try:
+        info = json.loads((run / "model.json").read_text())
+    except (OSError, ValueError):
+        return None
+    same = info.get("model") == identify(model)[0] and info.get("num_classes") == model.config.num_classes
+    return info if same else None
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Mean or std for each channel; for another number of channels than given, their average."""
+    values = tuple(float(value) for value in values)
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _nothing_there(given: str, path: Path) -> str:
+    looks_like_path = path.suffix or len(path.parts) > 1 or given.startswith(("~", "."))
+    if looks_like_path:
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = _did_you_mean([str(path.parent / n) for n in difflib.get_close_matches(path.name, beside)])
+        return f"--ckpt {given}: no such file or folder{hint}"
+    hint = _did_you_mean(difflib.get_close_matches(given, MODELS, cutoff=0.4))
+    return f"--ckpt {given}: neither a file, nor a folder, nor a model{hint or ' (see hvjax.list_models())'}"
+
+
+def _did_you_mean(names: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(names)}?" if names else ""

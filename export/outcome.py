@@ -1,0 +1,109 @@
+"""Everything one export found out, its verdict, and the lines the user reads at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.economy import Economy
+from export.flags import Request
+from export.gate import Gate, worst
+from export.gate_images import GateImages
+from export.latency import Latency
+from export.load import Source
+from export.runtimes import Built, Choice
+from export.runtimes.kernels import Kernel, data_movements
+from export.trial import Trial
+
+NOT_RUN = "built, not run"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The parts of the report; `build_error` is why there is no engine although one was asked for."""
+
+    request: Request
+    source: Source
+    size: tuple[int, int]
+    images: GateImages
+    model: bytes
+    choice: Choice
+    economy: Economy
+    gate: Gate
+    built: Built | None
+    build_error: str | None
+    trial: Trial
+
+    @property
+    def accepted(self) -> bool:
+        """Exit status 0: the gate passed, and so did everything that was asked for beside it."""
+        return self.gate.passed and self.build_error is None and self.trial.passed
+
+    @property
+    def engine_status(self) -> str:
+        if not self.choice.runtime.builds_engine:
+            return "none asked for"
+        if self.built is None:
+            return "not built"
+        if not self.trial.ran:
+            return NOT_RUN
+        return "ran, and passed the gate" if self.trial.passed else "ran, and failed"
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...] | None:
+        return self.trial.kernels or (self.built.kernels if self.built else None)
+
+    def reasons(self) -> list[str]:
+        """Why it was not accepted; empty if it was."""
+        found = self.gate.reasons()
+        if self.build_error is not None:
+            found.append(self.build_error)
+        found += [line.sentence() for line in self.trial.comparisons if not line.passed]
+        return found + list(self.trial.errors)
+
+    def summary(self, paths: Sequence[Path]) -> str:
+        """The verdict in a few lines."""
+        request, lines = self.request, []
+        name = (
+            f"{self.source.name}, {request.precision}, batch {request.batch}, {self.size[0]}x{self.size[1]}"
+        )
+        if self.source.random:
+            name += ", RANDOM WEIGHTS"
+        lines.append(f"{'accepted' if self.accepted else 'REJECTED'}: {name}")
+        lines += [f"  reason   {reason}" for reason in self.reasons()]
+        found = worst(self.gate.comparisons, "model.onnx")
+        if found is not None:
+            verdict = "passed" if self.gate.passed else "FAILED"
+            lines.append(
+                f"  gate     {verdict}: ONNX Runtime differs from JAX by {found.difference.relative:.1e} "
+                f"of the largest value (limit {found.limit:.0e}) on {found.images} images"
+            )
+        lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
+        lines.append(f"  engine   {self._engine_line()}")
+        lines += [f"  latency  {latency_line(latency)}" for latency in self.trial.latencies]
+        lines += [f"  wrote    {path}  ({_bytes(path.stat().st_size)})" for path in paths]
+        return "\n".join(lines)
+
+    def _engine_line(self) -> str:
+        text = self.engine_status
+        if self.engine_status == NOT_RUN and self.trial.why_not:
+            text += f": {self.trial.why_not}"
+        if self.built is not None and self.built.engine is not None:
+            text += f"; {self.built.runtime}, {self.built.seconds:.1f} s, {_bytes(len(self.built.engine))}"
+        if self.kernels:
+            text += f"; {len(self.kernels)} kernels, {len(data_movements(self.kernels))} only move data"
+        return text
+
+
+def latency_line(latency: Latency) -> str:
+    threads = f", {latency.threads} threads" if latency.threads else ""
+    graph = ", CUDA graph" if latency.cuda_graph else ""
+    return (
+        f"{latency.where}{threads}{graph}, batch {latency.batch}: median {latency.median_ms:.2f} ms, "
+        f"p99 {latency.p99_ms:.2f} ms ({latency.runs} runs, {latency.images_per_second:,.0f} images/s)"
+    )
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

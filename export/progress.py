@@ -1,0 +1,43 @@
+"""What the user sees while an export runs: its stages with their times, on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+#: Width the names of stages are padded to.
+_WIDTH = 44
+
+
+class Progress:
+    """Prints `[2/7] convert ... 4.2 s` as stages begin and end; keeps their seconds for the report.
+
+    Nothing is printed when `stream` is no terminal: logs get the final summary, not the dots.
+    """
+
+    def __init__(self, stages: int, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._loud = self._stream.isatty()
+        self._total, self._done = stages, 0
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, what: str) -> Iterator[None]:
+        """`name` is the key in `seconds`, `what` is shown."""
+        self._done += 1
+        self._say(f"[{self._done}/{self._total}] {what} ".ljust(_WIDTH, "."), end="")
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self._say(" stopped")
+            raise
+        self.seconds[name] = time.perf_counter() - start
+        self._say(f" {self.seconds[name]:6.1f} s")
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        if self._loud:
+            print(text, end=end, file=self._stream, flush=True)

@@ -1,0 +1,64 @@
+"""Which programs on which machine made a file: versions and hashes for the report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = (
+    "hvjax", "jax", "jaxlib", "flax", "numpy", "onnx", "onnxruntime", "tensorflow", "tf2onnx",
+    "tensorrt", "tensorrt-rtx-cu13-libs", "cuda-bindings",
+)  # fmt: skip
+#: Seconds to wait for nvidia-smi; a hanging driver must not hang an export.
+_PATIENCE = 20
+
+
+def versions() -> dict[str, str]:
+    """Python and those of `PACKAGES` that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """Operating system, processor and the number of CPUs this process may use."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": _processor(), "cpus": cpus}
+
+
+def gpu() -> dict[str, str] | None:
+    """Name, driver and clocks of the first GPU as nvidia-smi tells them, or None without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    keys = ("name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "temperature.gpu",
+            "power.limit", "memory.total")  # fmt: skip
+    command = [tool, f"--query-gpu={','.join(keys)}", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = answer.strip().splitlines()
+    return dict(zip(keys, (value.strip() for value in lines[0].split(",")), strict=False)) if lines else None
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")

@@ -1,0 +1,76 @@
+"""Weights drawn at random that behave like trained ones: for trying an export without a checkpoint.
+
+A fresh initialisation will not do. Its biases are zero, its norms are identities and its head is so
+small that every image gets the same answer, so a gate would pass files that are wrong. Here every tensor
+is drawn, and the statistics of every batch norm are those that real images cause at this very depth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from hvjax.blocks.batch_norm import BatchNorm
+from hvjax.models.features import Backbone
+
+#: Images the statistics are taken from; more would change them by less than they differ between channels.
+CALIBRATION_IMAGES = 8
+
+
+def random_variables(
+    model: Backbone, images: Float[np.ndarray, "images h w c"], seed: int = 0
+) -> dict[str, Any]:
+    """Variables of a training-form `model`, every tensor drawn from `seed`, BN statistics from `images`.
+
+    The same seed, model and images give the same weights.
+    """
+    still = model.clone(config=dataclasses.replace(model.config, drop_path_rate=0.0))
+    batch = jnp.asarray(images[:CALIBRATION_IMAGES])
+    shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+    params = _draw(shapes["params"], seed)
+    # From statistics of zero, one update leaves (1 - momentum) times the batch's own.
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))
+
+    @jax.jit
+    def statistics(params: Any, batch: Any) -> Any:
+        _, updated = still.apply(
+            {"params": params, "batch_stats": empty}, batch, train=True, mutable=["batch_stats"]
+        )
+        return updated["batch_stats"]
+
+    found = statistics(params, batch)
+    return {"params": params, "batch_stats": jax.tree.map(lambda x: x / (1 - BatchNorm.momentum), found)}
+
+
+def _draw(shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = ()) -> dict[str, Any]:
+    drawn: dict[str, Any] = {}
+    for name, entry in shapes.items():
+        here = (*path, name)
+        if isinstance(entry, Mapping):
+            drawn[name] = _draw(entry, seed, here)
+            continue
+        rng = np.random.default_rng([seed, zlib.crc32("/".join(here).encode())])
+        kind = "shift" if name == "bias" and "scale" in shapes else name
+        drawn[name] = jnp.asarray(_values(rng, kind, entry.shape), entry.dtype)
+    return drawn
+
+
+def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Kernels keep the variance of what they read; nothing is zero, one, or equal to its neighbour.
+
+    The shifts of norms are positive on average: most units then pass their ReLU, as in trained networks.
+    With shifts around 0 and scales around 1, each layer of a random network enlarges the rounding errors
+    of the one before, and a ResNet-50 ends an order of magnitude above what trained ones show.
+    """
+    if kind == "kernel":
+        return rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape)
+    if kind == "scale":
+        return rng.uniform(0.3, 0.9, shape)
+    return rng.normal(1.0, 0.3, shape) if kind == "shift" else rng.normal(0, 0.2, shape)

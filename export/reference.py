@@ -1,0 +1,76 @@
+"""What JAX itself answers on the gate's images: the reference of every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from export.parity import difference
+from hvjax.models.features import STAGES, Backbone
+
+TRAINING_FORM = "JAX, training form, float32"
+DEPLOY_FORM = "JAX, deploy form, float32"
+#: Images in one call: a bound on memory, not a choice of numerics.
+_CHUNK = 8
+
+
+@dataclass(frozen=True)
+class Reference:
+    """JAX's answers.
+
+    outputs: name of the form -> its output on all images, training form first (absent if the checkpoint
+      is already fused).
+    features: of the deploy form, in order, on the first `staged` images.
+    noise: by stage, the relative difference of the two forms: how far two correct float32 evaluations of
+      this very network are apart. Empty if there is only one form.
+    """
+
+    outputs: dict[str, np.ndarray]
+    features: dict[str, np.ndarray]
+    noise: dict[str, float]
+
+
+def compute(
+    output: str,
+    training: tuple[Backbone, Mapping[str, Any]] | None,
+    deploy: tuple[Backbone, Mapping[str, Any]],
+    images: np.ndarray,
+    staged: int,
+) -> Reference:
+    """Runs both forms on `images` (NHWC, normalised), on the CPU: GPUs may round float32 products."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        answer, features = _run(*deploy, images, staged, output)
+        if training is None:
+            return Reference({DEPLOY_FORM: answer}, features, {})
+        trained, before = _run(*training, images, staged, output)
+    noise = {name: difference(features[name], before[name]).relative for name in features}
+    return Reference({TRAINING_FORM: trained, DEPLOY_FORM: answer}, features, noise)
+
+
+def _run(
+    model: Backbone, variables: Mapping[str, Any], images: np.ndarray, staged: int, output: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """`output` on all images, and the features of the first `staged`, in the order of the network."""
+    run = jax.jit(lambda v, x: model.apply(v, x, method="features"))
+    kept: list[dict[str, np.ndarray]] = []
+    answers = []
+    for index, part in enumerate(_chunks(images)):
+        found = run(variables, part)
+        answers.append(np.asarray(found[output]))
+        if index * _CHUNK < staged:
+            kept.append({name: np.asarray(value) for name, value in found.items()})
+    order = [name for name in (*STAGES, "pre_logits", "logits") if name in kept[0]]
+    features = {name: np.concatenate([part[name] for part in kept])[:staged] for name in order}
+    return np.concatenate(answers)[: len(images)], features
+
+
+def _chunks(images: np.ndarray) -> list[np.ndarray]:
+    """Pieces of `_CHUNK` images; the last is filled up with its first image, so that one shape compiles."""
+    size = min(_CHUNK, len(images))
+    missing = -len(images) % size
+    filled = np.concatenate([images, images[-1:].repeat(missing, 0)]) if missing else images
+    return [filled[start : start + size] for start in range(0, len(filled), size)]

@@ -1,0 +1,138 @@
+"""report.json, report.html and report.png: one dictionary, written and drawn."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from export import provenance
+from export.files import OutputFolder
+from export.outcome import Outcome
+from export.runtimes.kernels import summary
+
+#: Raised when a field changes its meaning or goes away; new fields do not raise it.
+FORMAT = 1
+
+
+def write_report(outcome: Outcome, folder: OutputFolder, seconds: Mapping[str, float]) -> None:
+    """Stages report.json, report.html and report.png of an export in `folder`."""
+    from export.report_html import page
+    from export.report_picture import png
+
+    data = report_data(outcome, seconds)
+    folder.write("report.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
+    picture = png(data)
+    folder.write("report.png", picture)
+    folder.write("report.html", page(data))
+
+
+def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The report as plain JSON values; every number of the pictures is in it.
+
+    Infinite and undefined errors (a file that answers NaN) are written as null.
+    """
+    data = {
+        "format": FORMAT,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", f"export.{outcome.request.command}", *outcome.request.argv]),
+        "accepted": outcome.accepted,
+        "reasons": outcome.reasons(),
+        "notices": [outcome.choice.notice] if outcome.choice.notice else [],
+        "model": _model(outcome),
+        "gate": _gate(outcome),
+        "graph": outcome.economy.as_dict(),
+        "engine": _engine(outcome),
+        "latency": [found.as_dict() for found in outcome.trial.latencies],
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "files": _files(outcome),
+        "versions": {**provenance.versions(), **outcome.choice.runtime.versions()},
+        "machine": provenance.machine(),
+        "gpu": provenance.gpu(),
+    }
+    return _finite(data)
+
+
+def _model(outcome: Outcome) -> dict[str, Any]:
+    source, request = outcome.source, outcome.request
+    height, width = outcome.size
+    channels = source.model.config.in_channels
+    batch = "batch" if request.batch.dynamic else request.batch.typical
+    nchw = request.input_layout == "nchw"
+    return {
+        "name": source.name,
+        "source": source.described,
+        "random_weights": source.random,
+        "precision": request.precision,
+        "via": request.via,
+        "batch": {
+            "minimum": request.batch.minimum,
+            "typical": request.batch.typical,
+            "maximum": request.batch.maximum,
+        },
+        "image_size": [height, width],
+        "input_layout": request.input_layout,
+        "input_shape": [batch, channels, height, width] if nchw else [batch, height, width, channels],
+        "mean": list(source.mean),
+        "std": list(source.std),
+        "num_classes": source.model.config.num_classes,
+        "class_names": list(source.class_names),
+        "training": dict(source.training),
+    }
+
+
+def _gate(outcome: Outcome) -> dict[str, Any]:
+    gate = outcome.gate
+    begins = gate.begins_at
+    return {
+        "passed": gate.passed,
+        "limit": gate.limit,
+        "images": {"count": len(outcome.images), "source": outcome.images.source},
+        "skipped_images": list(outcome.images.skipped),
+        "comparisons": [line.as_dict() for line in (*gate.comparisons, *outcome.trial.comparisons)],
+        "stages": [stage.as_dict() for stage in gate.stages],
+        "noise": dict(gate.noise),
+        "begins_at": begins.stage if begins else None,
+        "meaningless": gate.meaningless,
+    }
+
+
+def _engine(outcome: Outcome) -> dict[str, Any]:
+    built = outcome.built
+    data: dict[str, Any] = {
+        "runtime": outcome.choice.runtime.name,
+        "status": outcome.engine_status,
+        "why_not_run": outcome.trial.why_not,
+        "error": outcome.build_error,
+        "tf32": outcome.request.tf32,
+        "targets": list(outcome.request.targets),
+    }
+    if built is not None and built.engine is not None:
+        data |= {
+            "build_seconds": round(built.seconds, 3),
+            "bytes": len(built.engine),
+            "layers_parsed": built.layers_parsed,
+            "warnings": list(built.warnings),
+        }
+    if outcome.kernels:
+        data |= summary(outcome.kernels)
+    return data
+
+
+def _files(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    contents = {"model.onnx": outcome.model}
+    if outcome.built is not None and outcome.built.engine is not None:
+        contents["model.engine"] = outcome.built.engine
+    return {name: {"bytes": len(c), "sha256": provenance.sha256(c)} for name, c in contents.items()}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

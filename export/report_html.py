@@ -1,0 +1,282 @@
+"""report.json as a page a stranger can read: one file, no scripts, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from export import report_charts as charts
+from export.economy import MOVING
+from export.report_style import CSS
+
+Data = Mapping[str, Any]
+
+
+def page(data: Data) -> str:
+    """The whole page. `data` is what `report.report_data` returns."""
+    name = f"{data['model']['name']}, {data['model']['precision']}"
+    sections = (
+        _head(data), _tiles(data), _stages(data), _comparisons(data), _graph(data), _engine(data),
+        _latency(data), _files(data), _model(data), _origin(data),
+    )  # fmt: skip
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>Export report: {escape(name)}</title><style>{CSS}</style></head>\n"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _head(data: Data) -> str:
+    model, accepted = data["model"], data["accepted"]
+    height, width = model["image_size"]
+    badge = (
+        '<span class="badge good">accepted</span>' if accepted else '<span class="badge bad">rejected</span>'
+    )
+    engine = data["engine"]
+    if accepted:
+        words = "The ONNX file gives the answers of the JAX model on real images, within the limit."
+        if engine["status"] == "built, not run":
+            words += (
+                f" The engine was built by {engine['runtime']} but not run here: {engine['why_not_run']}. "
+                "It has not been checked on a GPU yet."
+            )
+        elif engine["status"].startswith("ran"):
+            words += " So does the engine, run on this machine's GPU."
+        body = f"<p>{escape(words)}</p>"
+    else:
+        body = "<p>Do not deploy these files.</p>" + _list(data["reasons"])
+    banner = ""
+    if model["random_weights"]:
+        banner = (
+            '<div class="banner">Random weights: this export tries the road, '
+            "its model has learnt nothing.</div>"
+        )
+    notices = "".join(f'<div class="banner">{escape(text)}</div>' for text in data["notices"])
+    return (
+        f"<h1>{escape(model['name'])} <code>{escape(model['precision'])}</code></h1>"
+        f'<p class="what">Export report: {height}x{width} pixels, batch {_batch(model["batch"])}, '
+        f"{escape(model['source'])}</p>{banner}{notices}"
+        f'<div class="card verdict">{badge}<div>{body}</div></div>'
+    )
+
+
+def _tiles(data: Data) -> str:
+    gate, engine, graph = data["gate"], data["engine"], data["graph"]
+    lines = [line for line in gate["comparisons"] if line["candidate"] == "model.onnx"]
+    errors = [line["relative"] for line in lines]
+    worst = None if any(error is None for error in errors) or not errors else max(errors)
+    tops = [line["top1"] for line in lines if line["top1"] is not None]
+    tiles = [
+        (_error(worst), f"largest error of the ONNX file, relative (limit {gate['limit']:.0e})"),
+        (f"{graph['nodes']}", f"ONNX nodes, {graph['transposes']} of them Transposes"),
+        (_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
+    ]
+    if tops:
+        tiles.insert(
+            1, (f"{100 * min(tops):.0f} %", f"same top-1 class as JAX, {gate['images']['count']} images")
+        )
+    if "kernels" in engine:
+        tiles.append((str(engine["kernels"]), f"GPU kernels, {engine['data_movements']} only move data"))
+    if "bytes" in engine:
+        tiles.append((_bytes(engine["bytes"]), f"model.engine, built in {engine['build_seconds']:.1f} s"))
+    if data["latency"]:
+        first = data["latency"][-1]
+        tiles.append(
+            (f"{first['median_ms']:.2f} ms", f"median for {first['batch']} images, {first['where']}")
+        )
+    cells = "".join(f'<div class="tile"><b>{escape(b)}</b><span>{escape(s)}</span></div>' for b, s in tiles)
+    return f'<div class="tiles">{cells}</div>'
+
+
+def _stages(data: Data) -> str:
+    gate = data["gate"]
+    if not gate["stages"]:
+        return ""
+    final = gate["stages"][-1]["stage"]
+    chart = charts.stage_errors(gate["stages"], gate["limit"], gate["noise"], gate["begins_at"], final)
+    begins = (
+        f'<p class="fail">The error begins at {escape(gate["begins_at"])}.</p>' if gate["begins_at"] else ""
+    )
+    key = '<p class="key"><i></i>limit for the final output'
+    if gate["noise"]:
+        key += '<i class="noise"></i>rounding: how far two correct float32 forms in JAX are apart'
+    what = (
+        "Largest difference between the file and JAX inside the network, divided by the largest value of "
+        f"that stage. Measured on {escape(gate['images']['source'])}."
+    )
+    return _card("Error by stage", what, f"{begins}{chart}{key}</p>")
+
+
+def _comparisons(data: Data) -> str:
+    head = ("what", "against", "batch", "images", "max abs", "relative", "limit", "cosine", "top-1", "")
+    rows = []
+    for line in data["gate"]["comparisons"]:
+        top1 = "" if line["top1"] is None else f"{100 * line['top1']:.0f} %"
+        verdict = '<span class="pass">pass</span>' if line["passed"] else '<span class="fail">FAIL</span>'
+        rows.append(
+            (
+                escape(line["candidate"]), escape(line["reference"]), str(line["batch"]), str(line["images"]),
+                _error(line["max_abs"]), _error(line["relative"]), f"{line['limit']:.0e}",
+                f"{line['cosine']:.7f}", top1, verdict,
+            )
+        )  # fmt: skip
+    what = (
+        "The training form is the model as it was trained; the deploy form is the same with every batch norm "
+        "folded into its neighbour. Relative means divided by the largest logit."
+    )
+    return _card("Parity gate", what, _table(head, rows, numbers=range(2, 9)))
+
+
+def _graph(data: Data) -> str:
+    graph = data["graph"]
+    rows = [
+        (name, count, str(count), "move" if name in MOVING else "bar")
+        for name, count in list(graph["operators"].items())[:12]
+    ]
+    rest = sum(list(graph["operators"].values())[12:])
+    if rest:
+        rows.append(("others", rest, str(rest), "soft"))
+    what = (
+        f"{graph['nodes']} nodes, opset {graph['opset']}, IR version {graph['ir_version']}. Orange operators "
+        f"only move or reshape data ({graph['moving_nodes']})."
+    )
+    return _card("ONNX graph", what, charts.bars(rows, "Nodes by operator"))
+
+
+def _engine(data: Data) -> str:
+    engine = data["engine"]
+    if engine["status"] == "none asked for":
+        return ""
+    if engine["error"]:
+        return _card("Engine", "The engine was not built.", f'<p class="fail">{escape(engine["error"])}</p>')
+    if "kernels" not in engine:
+        return _card("Engine", f"{engine['runtime']}: {engine['status']}. It does not list its kernels.", "")
+    moving = engine["data_movements"]
+    body = charts.split(
+        [("compute", engine["kernels"] - moving, "bar"), ("only move data", moving, "move")], "Kernels"
+    )
+    kinds = ", ".join(f"{count} {name}" for name, count in engine["kinds"].items())
+    types = ", ".join(f"{count} {name}" for name, count in engine["written_types"].items())
+    body += f'<p class="what">By the builder\'s kinds: {escape(kinds)}. Tensors written: {escape(types)}.</p>'
+    if engine["data_movement_names"]:
+        names = ", ".join(engine["data_movement_names"])
+        body += (
+            f"<details><summary>Kernels that only move data</summary><code>{escape(names)}</code></details>"
+        )
+    version = data["versions"].get(engine["runtime"], "")
+    what = (
+        f"{engine['runtime']} {version}: {engine['layers_parsed']} layers were read and fused into "
+        f"{engine['kernels']} kernels, as the builder itself lists them. Fewer kernels mean fewer launches and "
+        "less traffic to memory."
+    )
+    return _card("Engine", what, body)
+
+
+def _latency(data: Data) -> str:
+    if not data["latency"]:
+        return ""
+    first = data["latency"][0]
+    threads = f", {first['threads']} threads" if first["threads"] else ""
+    what = f"On {first['where']}{threads}, by {first['clock']}, after {first['warm_up']} uncounted runs."
+    if first["where"].startswith("CPU"):
+        what += " This is the ONNX file on the CPU of this machine, not the engine on a GPU."
+    elif first["cuda_graph"]:
+        what += " Launched as a CUDA graph; copies to and from the GPU are not included."
+    else:
+        what += " Copies to and from the GPU are not included."
+    head = ("batch", "median", "p90", "p95", "p99", "images/s", "runs")
+    rows = [
+        (
+            str(row["batch"]),
+            *(f"{row[key]:.2f} ms" for key in ("median_ms", "p90_ms", "p95_ms", "p99_ms")),
+            f"{row['images_per_second']:,.0f}",
+            str(row["runs"]),
+        )
+        for row in data["latency"]
+    ]
+    body = charts.ranges(data["latency"], "Latency") + _table(head, rows, numbers=range(7))
+    return _card("Latency", what, body)
+
+
+def _files(data: Data) -> str:
+    rows = [
+        (escape(name), _bytes(file["bytes"]), f"<code>{file['sha256']}</code>")
+        for name, file in data["files"].items()
+    ]
+    table = _table(("file", "size", "SHA-256"), rows, numbers=[1])
+    seconds = [(name, value, f"{value:.1f} s", "bar") for name, value in data["seconds"].items()]
+    return _card("Files", "", table) + _card(
+        "Time of this export", "Seconds by stage.", charts.bars(seconds, "Seconds by stage")
+    )
+
+
+def _model(data: Data) -> str:
+    model = data["model"]
+    rows = [
+        (
+            "input",
+            f"<code>images</code> float32 {escape(str(model['input_shape']))} ({model['input_layout']})",
+        ),
+        (
+            "prepare with",
+            f"(pixels / 255 - mean) / std; mean {_numbers(model['mean'])}, std {_numbers(model['std'])}",
+        ),
+        ("classes", str(model["num_classes"])),
+        ("front end", escape(model["via"])),
+    ]
+    names = ""
+    if model["class_names"]:
+        listed = ", ".join(str(name) for name in model["class_names"])
+        names = f"<details><summary>Names of the classes</summary>{escape(listed)}</details>"
+    return _card("How to feed it", "", _table(("", ""), rows) + names)
+
+
+def _origin(data: Data) -> str:
+    machine, rows = data["machine"], [(escape(k), escape(str(v))) for k, v in data["versions"].items()]
+    gpu = "".join(f", {key} {value}" for key, value in (data["gpu"] or {}).items())
+    where = f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}{gpu or ', no GPU'}"
+    body = f"<p><code>{escape(data['command'])}</code></p><p class='what'>{escape(where)}</p>"
+    body += f"<details><summary>Versions</summary>{_table(('package', 'version'), rows)}</details>"
+    return _card("Made by", "", body) + f"<footer>Written by hvjax on {escape(data['created'])}.</footer>"
+
+
+def _card(title: str, what: str, body: str) -> str:
+    text = f'<p class="what">{what}</p>' if what else ""
+    return f'<section class="card"><h2>{title}</h2>{text}{body}</section>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    right = set(numbers)
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        marks = (' class="n"' if index in right else "" for index in range(len(cells)))
+        inside = "".join(f"<{tag}{m}>{c}</{tag}>" for m, c in zip(marks, cells, strict=True))
+        return f"<tr>{inside}</tr>"
+
+    top = row(head, "th") if any(head) else ""
+    return f'<div class="wide"><table>{top}{"".join(row(cells, "td") for cells in rows)}</table></div>'
+
+
+def _list(items: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+
+
+def _batch(batch: Data) -> str:
+    if batch["minimum"] == batch["maximum"]:
+        return str(batch["typical"])
+    return f"{batch['minimum']} to {batch['maximum']} (tuned for {batch['typical']})"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _error(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1e}"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,110 @@
+"""Trying what was built: run, gate and time the engine where there is a GPU, else time the ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from export.batch import BatchRange
+from export.flags import Request
+from export.gate import gate_engine
+from export.latency import Latency
+from export.parity import Comparison
+from export.runtimes import BuildError, Built, Choice, Session
+from export.runtimes.kernels import Kernel
+from export.runtimes.onnxruntime import OnnxRuntime
+
+#: An engine is in float16 if at least this share of its kernels write float16 and nothing wider. The rest
+#: are the border casts and statistics kept in float32; a weakly typed build would have none or few.
+MIN_HALF_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`ran`: whether the engine ran; `why_not`: the reason if it did not; `comparisons`: engine against
+    JAX; `latencies`: of the engine, or else of the ONNX file on the CPU; `kernels`: as the running engine
+    told them; `errors`: what went wrong."""
+
+    ran: bool = False
+    why_not: str | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    latencies: tuple[Latency, ...] = ()
+    kernels: tuple[Kernel, ...] | None = None
+    errors: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        return not self.errors and all(line.passed for line in self.comparisons)
+
+
+def try_engine(request: Request, choice: Choice, built: Built | None, subject: Any, model: bytes) -> Trial:
+    """Runs the engine if there is one and this machine can; measures latency either way.
+
+    Raises nothing for an engine that fails: the failure is in the result.
+    """
+    why_not = _why_not(choice, built)
+    errors = [] if built is None else _wrong_precision(built.kernels, request.precision)
+    if why_not is not None:
+        if request.require_engine_run:
+            errors.append(f"--require-engine-run: {why_not}")
+        return Trial(
+            False, why_not, (), _cpu_latencies(request.batch, subject.inputs, model), None, tuple(errors)
+        )
+    assert built is not None
+    try:
+        session = choice.runtime.open(built, cuda_graph=request.cuda_graph)
+    except (BuildError, RuntimeError) as error:
+        return Trial(False, "it did not load", errors=(*errors, f"the engine does not load here: {error}"))
+    try:
+        comparisons = gate_engine(
+            session,
+            subject.inputs,
+            subject.reference.outputs,
+            output=subject.output,
+            precision=request.precision,
+            tf32=request.tf32,
+            batch=request.batch,
+        )
+        latencies = _latencies(session, request.batch, subject.inputs)
+        kernels = session.kernels() if built.kernels is None else None
+    except (BuildError, RuntimeError, ValueError) as error:
+        return Trial(False, "it did not run", errors=(*errors, f"the engine does not run here: {error}"))
+    finally:
+        session.close()
+    return Trial(True, None, tuple(comparisons), latencies, kernels, tuple(errors))
+
+
+def _why_not(choice: Choice, built: Built | None) -> str | None:
+    if built is None:
+        return "there is no engine"
+    if not choice.runtime.builds_engine:
+        return "no engine was asked for"
+    return choice.runtime.why_not_run()
+
+
+def _wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
+    """Reads back in which types the engine computes: builders have ignored the asked one in silence."""
+    if kernels is None or precision != "fp16":
+        return []
+    written = [kernel.writes for kernel in kernels if kernel.writes]
+    half = sum(set(types) == {"Half"} for types in written)
+    if written and half / len(written) >= MIN_HALF_SHARE:
+        return []
+    return [f"the engine is not in float16: {half} of its {len(written)} kernels write float16"]
+
+
+def _cpu_latencies(batch: BatchRange, inputs: np.ndarray, model: bytes) -> tuple[Latency, ...]:
+    runtime = OnnxRuntime()
+    session = runtime.open(Built(runtime.name, model, None, 0.0))
+    try:
+        return _latencies(session, batch, inputs)
+    finally:
+        session.close()
+
+
+def _latencies(session: Session, batch: BatchRange, inputs: np.ndarray) -> tuple[Latency, ...]:
+    """At the typical batch, and at the smallest if that differs."""
+    return tuple(session.latency(inputs[:size]) for size in sorted({batch.minimum, batch.typical}))
