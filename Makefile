@@ -5,8 +5,8 @@ TORCH_VENV ?= .venv-torch
 BIN := $(VENV)/bin
 DEMO ?= demo
 PYTEST_FLAGS ?= -n 2
-# Flags of the demo's training run; .ci/run shortens it through this.
-DEMO_TRAIN_FLAGS ?=
+# The demo's recipe; .ci/run appends :smoke, which trains for a few steps only.
+DEMO_CONFIG ?= configs/next_vit_s.py
 
 .PHONY: help demo test lint format types bench parity venv readme clean
 
@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build engines; report in demo/
 	@echo "==> 1/4 Training Next-ViT on handwritten digits (about 4 minutes on 2 cores; a second run resumes)"
-	@$(BIN)/python -m train_tpu.main --config configs/next_vit_s.py --workdir $(DEMO)/training $(DEMO_TRAIN_FLAGS)
+	@$(BIN)/python -m train_tpu.main --config $(DEMO_CONFIG) --workdir $(DEMO)/training
 	@echo "==> 2/4 Scoring the trained network in train form and in deploy form"
 	@$(BIN)/python -m train_tpu.evaluate --ckpt $(DEMO)/training
 	@echo "==> 3/4 Exporting the trained network and building its engine"

@@ -87,10 +87,9 @@ def test_both_commands_beside_a_decoy(installed: Path, users_folder: Path) -> No
         users_folder,
         "train_tpu.main",
         "--config",
-        "configs/next_vit_s.py",
+        "configs/next_vit_s.py:smoke",
         "--workdir",
         "work",
-        "--config.smoke=True",
     )
     assert training.returncode == 0, training.stdout + training.stderr
     assert str(installed / "configs" / "next_vit_s.py") in training.stdout + training.stderr
