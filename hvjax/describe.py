@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from hvjax.models.features import STAGES
+from hvjax.models.numbers import check_integer
 from hvjax.ops.conv import plain_convolutions
 from hvjax.registry import Result, create_model, get_spec
 from hvjax.structure import abstract_variables
@@ -76,7 +77,9 @@ def describe(
     """
     spec, model = get_spec(name), create_model(name, **config_overrides)
     size = spec.image_size if image_size is None else image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, tuple | list) and len(size) == 2 else (size, size)
+    check_integer("image height", height, 1)
+    check_integer("image width", width, 1)
     deploy = model.clone(deploy=True)
     images = jax.ShapeDtypeStruct((1, height, width, model.config.in_channels), jnp.float32)
     maps = jax.eval_shape(

@@ -166,10 +166,17 @@ def create_model(
             close = difflib.get_close_matches(field, known, n=3)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known)}"
             raise ValueError(f"the config of {name} has no field {field!r}; {hint}")
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not _is_floating(dtype):
         raise ValueError(f"dtype={dtype!r}: expected a floating-point type such as jax.numpy.bfloat16")
     config = replace(spec.config, **config_overrides)
     return spec.model(config=config, variant=name, dtype=dtype, deploy=deploy, axis_name=axis_name)
+
+
+def _is_floating(dtype: Any) -> bool:
+    try:
+        return dtype is not None and jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:  # not a type at all
+        return False
 
 
 def identify(model: Backbone) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import hvjax
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Path, Tree, flatten, unflatten
 from hvjax.registry import create_model, identify
-from hvjax.structure import check_variables
+from hvjax.structure import check_collections, check_variables
 from hvjax.weights.io import FileInfo, read_file, write_file
 
 
@@ -40,9 +40,7 @@ def save_weights(
     """
     names = None if class_names is None else _checked_names(class_names, model)
     if model is None:
-        if "params" not in variables:
-            found = ", ".join(map(str, variables)) or "an empty dict"
-            raise ValueError(f'expected variables {{"params": ..., ...}}, got {found}')
+        check_collections(variables)
         info = FileInfo(class_names=names, version=hvjax.__version__)
     else:
         check_variables(model, variables)

@@ -28,17 +28,24 @@ def check_variables(model: Backbone, variables: Mapping[str, Any]) -> None:
     Raises:
       ValueError: otherwise; the message lists what is missing, misshapen and unexpected.
     """
-    if not isinstance(variables, Mapping) or "params" not in variables:
-        found = list(variables) if isinstance(variables, Mapping) else type(variables).__name__
-        raise ValueError(
-            f'expected variables as model.init returns them, {{"params": ..., ...}}; got {found}'
-        )
-    # Linen modules are frozen dataclasses and hash, whatever their annotations say.
-    expected = abstract_variables(model)  # pyright: ignore[reportArgumentType]
+    if not isinstance(model, Backbone):
+        shown = repr(model) if isinstance(model, str) else f"a {type(model).__name__}"
+        raise ValueError(f"expected a model made by hvjax.create_model, got {shown}")
+    check_collections(variables)
+    expected = abstract_variables(model)
     problems = differences({"params": expected["params"], **expected}, variables)  # most telling first
     if problems:
         raise ValueError(
             f"these are not the variables of {describe_form(model)}{_hint(model, variables)}:\n{problems}"
+        )
+
+
+def check_collections(variables: Mapping[str, Any]) -> None:
+    """Raise ValueError unless `variables` is a dict with the entry "params"."""
+    if not isinstance(variables, Mapping) or "params" not in variables:
+        found = list(variables) if isinstance(variables, Mapping) else type(variables).__name__
+        raise ValueError(
+            f'expected variables as model.init returns them, {{"params": ..., ...}}; got {found}'
         )
 
 

@@ -13,7 +13,7 @@ from hvjax.blocks.batch_norm import EPSILON
 from hvjax.fuse import reparameterize
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Tree
-from hvjax.registry import get_spec
+from hvjax.registry import get_spec, identify
 from hvjax.structure import abstract_variables
 from hvjax.weights.convert import convert, head_tensors, recognise
 
@@ -47,7 +47,8 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
       ImportError: if torch is needed and missing.
     """
     state_dict = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)))
-    spec, trained = get_spec(model.variant), model.clone(deploy=False)
+    spec = get_spec(identify(model)[0])
+    trained = model.clone(deploy=False)
     table = recognise(state_dict, spec.weight_tables(model.config))
     tensors = {name: _to_numpy(name, tensor) for name, tensor in state_dict.items()}
     _check_head(tensors, head_tensors(tensors, table), model)

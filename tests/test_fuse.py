@@ -208,6 +208,14 @@ def test_variables_of_the_other_form() -> None:
         hvjax.reparameterize(deploy_model, variables)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"), [("resnet50", "'resnet50'"), ({}, "a dict"), (None, "a NoneType")]
+)
+def test_things_that_are_not_models(given, shown: str) -> None:
+    with pytest.raises(ValueError, match=rf"expected a model made by hvjax\.create_model, got {shown}"):
+        hvjax.reparameterize(given, {"params": {}})
+
+
 @pytest.mark.parametrize("given", [{}, {"kernel": np.ones(3)}, np.ones(3), None])
 def test_things_that_are_not_variables(given) -> None:
     with pytest.raises(ValueError, match=r"expected variables as model\.init returns them"):

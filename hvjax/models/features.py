@@ -77,6 +77,8 @@ def _init(model: Backbone, rngs: Any, images: Array, options: tuple[tuple[str, A
 
 def check_images(images: Array, in_channels: int) -> None:
     """Raise ValueError unless `images` is a floating-point NHWC batch with `in_channels` channels."""
+    if not hasattr(images, "ndim"):
+        raise ValueError(f"images are a {type(images).__name__}: expected an array")
     if images.ndim != 4:
         raise ValueError(f"images have shape {images.shape}: expected (batch, height, width, {in_channels})")
     if images.shape[-1] != in_channels:

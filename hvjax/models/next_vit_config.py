@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from hvjax.models.numbers import check_integer, check_integers, check_positive, check_rate
+
 CONVOLUTION, TRANSFORMER = "C", "T"
 STRIDES = (1, 2, 2, 2)  # of the first block of each stage, after a stem of stride 4
 
@@ -65,28 +67,35 @@ class NextViTConfig:
 
     def _check(self) -> None:
         stages = len(STRIDES)
-        for name in ("blocks", "conv_channels", "transformer_channels", "reduction_ratios"):
-            if len(getattr(self, name)) != stages:
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected {stages} entries, one a stage")
-        if len(self.stem_channels) != 3:
-            raise ValueError(f"stem_channels={self.stem_channels!r}: expected 3 entries")
-        for stage in self.blocks:
-            if not stage or set(stage) - {CONVOLUTION, TRANSFORMER}:
-                raise ValueError(f"blocks={self.blocks!r}: expected at least one letter a stage, each C or T")
-        if self.num_classes < 0 or self.in_channels < 1:
+        for name, least in (("num_classes", 0), ("in_channels", 1), ("head_dim", 1), ("divisor", 1)):
+            check_integer(name, getattr(self, name), least)
+        for name in ("conv_channels", "transformer_channels", "reduction_ratios"):
+            check_integers(name, getattr(self, name), 1, stages)
+        check_integers("stem_channels", self.stem_channels, 1, 3)
+        check_rate("drop_path_rate", self.drop_path_rate)
+        for name in ("mix_ratio", "conv_mlp_ratio", "transformer_mlp_ratio"):
+            check_positive(name, getattr(self, name))
+        if not (
+            isinstance(self.blocks, tuple) and len(self.blocks) == stages and all(map(_is_stage, self.blocks))
+        ):
             raise ValueError(
-                f"num_classes={self.num_classes}, in_channels={self.in_channels}: expected >= 0 and >= 1"
+                f"blocks={self.blocks!r}: expected {stages} strings, one a stage, of letters C and T"
             )
-        if not 0.0 <= self.drop_path_rate < 1.0:
-            raise ValueError(f"drop_path_rate={self.drop_path_rate}: expected 0 <= rate < 1")
-        widths = self.widths
-        if tuple(map(len, widths)) != tuple(map(len, self.blocks)):
+        if self.block_channels is not None:
+            self._check_block_channels()
+        for letters, stage_widths in zip(self.blocks, self.widths, strict=True):
+            for letter, width in zip(letters, stage_widths, strict=True):
+                self._check_width(letter, width)
+
+    def _check_block_channels(self) -> None:
+        widths = self.block_channels if isinstance(self.block_channels, tuple) else ()
+        lengths = tuple(len(stage) for stage in widths if isinstance(stage, tuple))
+        if lengths != tuple(map(len, self.blocks)):
             raise ValueError(
                 f"block_channels={self.block_channels!r}: expected one width for each of {self.blocks!r}"
             )
-        for letters, stage_widths in zip(self.blocks, widths, strict=True):
-            for letter, width in zip(letters, stage_widths, strict=True):
-                self._check_width(letter, width)
+        for stage, (stage_widths, letters) in enumerate(zip(widths, self.blocks, strict=True), 1):
+            check_integers(f"block_channels of stage {stage}", stage_widths, 1, len(letters))
 
     def _check_width(self, letter: str, width: int) -> None:
         parts = (width,) if letter == CONVOLUTION else self.split(width)
@@ -116,6 +125,10 @@ class NextViTConfig:
         """Hidden channels of the MLP of a block."""
         ratio = self.conv_mlp_ratio if letter == CONVOLUTION else self.transformer_mlp_ratio
         return make_divisible(width * ratio, self.divisor)
+
+
+def _is_stage(letters: object) -> bool:
+    return isinstance(letters, str) and letters != "" and not set(letters) - {CONVOLUTION, TRANSFORMER}
 
 
 def _frozen(value):

@@ -17,6 +17,7 @@ from hvjax.blocks.form import Form
 from hvjax.blocks.initializers import kaiming_normal_fan_out, uniform_within
 from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
 from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
+from hvjax.models.numbers import check_integer, check_integers, check_rate
 from hvjax.ops.pooling import global_avg_pool, max_pool2d
 
 FeatureMap = Float[Array, "b h w c"]
@@ -54,14 +55,10 @@ class ResNetConfig:
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, tuple(value) if isinstance(value, list) else value)
         for name in ("depths", "widths"):
-            value = getattr(self, name)
-            if len(value) != len(STRIDES) or min(value) < 1:
-                raise ValueError(f"{name}={value!r}: expected {len(STRIDES)} numbers >= 1, one a stage")
+            check_integers(name, getattr(self, name), 1, len(STRIDES))
         for name, least in (("num_classes", 0), ("in_channels", 1), ("stem_channels", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: expected >= {least}")
-        if not 0.0 <= self.drop_path_rate < 1.0:
-            raise ValueError(f"drop_path_rate={self.drop_path_rate}: expected 0 <= rate < 1")
+            check_integer(name, getattr(self, name), least)
+        check_rate("drop_path_rate", self.drop_path_rate)
 
 
 class Bottleneck(nn.Module):

@@ -41,10 +41,13 @@ def recognise(names: Iterable[str], tables: Sequence[Table]) -> Table:
     names = list(names)
     scores = [sum(bool(_candidates(name, table)) for name in names) for table in tables]
     if not names or not max(scores):
-        known = "; ".join(f"{table.name} ({table.rules[0].source}.weight, ...)" for table in tables)
-        found = ", ".join(names[:3]) or "no tensors"
+        known = "; ".join(
+            f"{table.name} ({table.rules[0].source}.weight ... {table.rules[-1].source}.weight)"
+            for table in tables
+        )
+        found = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise ValueError(
-            f"the names of this state dict are not known here. Known: {known}. Found: {found}, ..."
+            f"the names of this state dict are not known here. Known: {known}. Found: {found or 'no tensors'}"
         )
     return tables[scores.index(max(scores))]
 

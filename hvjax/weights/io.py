@@ -48,11 +48,14 @@ def write_file(path: str | os.PathLike[str], variables: Mapping[str, Any], info:
     """Write variables and info; an existing file is replaced in one step or, on failure, left alone.
 
     Raises:
+      FileNotFoundError: if the folder does not exist.
       ValueError: if the name does not end in .safetensors, or a leaf is not an array of numbers.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"weights file {str(path)!r}: the name must end in {SUFFIX}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     arrays = {"/".join(tensor): _storable(tensor, leaf) for tensor, leaf in flatten(variables).items()}
     # Not safetensors' own save_file: what it writes is readable by the owner only, whatever the umask.
     _replace(path, save(arrays, metadata=_encode(info)))

@@ -105,6 +105,11 @@ def test_the_name_must_say_what_it_is(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_folder_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere' to write x\.safetensors into"):
+        write_file(tmp_path / "nowhere" / "x.safetensors", VARIABLES, INFO)
+
+
 @pytest.mark.parametrize(
     ("leaf", "message"),
     [
