@@ -176,8 +176,12 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
     try:
-        ema = bool(handler.metadata(epath.Path(folder / "model")).get("ema"))
+        stored = handler.metadata(epath.Path(folder / "model"))
+        ema = bool(stored.get("ema"))
         variables = {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+        found = {name: stored.get(name, {}) for name in variables}
+        if _shapes(found) != _shapes(variables):  # orbax would pad or cut arrays of other shapes
+            raise ValueError(_first_difference(_shapes(found), _shapes(variables)))
         wanted = {**variables, "ema": variables if ema else {}}
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
@@ -186,6 +190,18 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
         handler.close()
     chosen = restored["ema"] if ema else restored
     return {name: chosen[name] for name in ("params", "batch_stats") if chosen.get(name)}, ema
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves
+    }
+
+
+def _first_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
+    return f"{name} has shape {found.get(name)} in the checkpoint and {expected.get(name)} in the model"
 
 
 def _step_folder(path: Path, which: str) -> Path:

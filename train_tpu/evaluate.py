@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = score_forms(options.ckpt, options.which, options.data_dir)
     except (UserError, RunFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return error.exit_code
     info, weights = result["info"], "averaged" if result["info"]["ema"] else "raw"
     print(f"{info['model']}, step {info['step']}, {weights} weights, on {result['data']}")

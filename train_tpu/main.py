@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         print(message)
         return 0
     except (UserError, RunFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return error.exit_code
 
 

@@ -37,7 +37,9 @@ def decode(data: bytes) -> np.ndarray:
                 pixels = simplejpeg.decode_jpeg(data, "RGB")
             else:
                 pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise ValueError("not an image" if data else "empty or missing file") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from error
     return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
 

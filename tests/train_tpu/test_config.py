@@ -1,0 +1,100 @@
+"""The base config, its fallback and the recipes."""
+
+from pathlib import Path
+
+import pytest
+
+from train_tpu.config import base_config, flatten, resolve, shorten
+from train_tpu.errors import UserError
+from train_tpu.flags import load_recipe
+from train_tpu.schedule import peak_lr
+
+RECIPES = ("next_vit_s", "next_vit_b", "next_vit_l", "resnet50", "resnet101")
+
+
+def test_fallback_applies_without_a_data_directory_and_is_gone_afterwards() -> None:
+    config = resolve(base_config())
+    assert config.data.image_size == 32 and config.data.shift == 2
+    assert "fallback" not in config
+
+
+def test_fallback_does_not_touch_a_run_on_a_data_directory() -> None:
+    recipe = base_config()
+    recipe.data.dir = "/data"
+    config = resolve(recipe)
+    assert config.data.image_size == 224 and config.data.shift == 0 and config.data.flip
+
+
+def test_what_the_user_set_wins_over_the_fallback() -> None:
+    recipe = base_config()
+    recipe.data.batch_size = 7
+    assert resolve(recipe, {"data.batch_size"}).data.batch_size == 7
+    assert resolve(recipe).data.batch_size == 32
+
+
+def test_every_key_of_the_fallback_mirrors_one_of_the_config() -> None:
+    assert set(flatten(base_config().fallback)) <= set(flatten(base_config()))
+    recipe = base_config()
+    recipe.fallback.data.image_sise = 3
+    with pytest.raises(UserError, match=r"fallback.data.image_sise in the recipe mirrors no key"):
+        resolve(recipe)
+
+
+def test_resolved_config_is_locked() -> None:
+    config = resolve(base_config())
+    with pytest.raises(AttributeError):
+        config.data.image_sise = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("loss.label_smoothing", 1.0, r"label_smoothing=1.0: must be at least 0 and less than 1"),
+        ("data.batch_size", 0, r"data.batch_size=0: must be greater than 0"),
+        ("ema.decay", 0.9, r"ema.decay and --config.ema.horizon are both set"),
+        ("mesh.fsdp", 2, r"mesh.fsdp=2: only 1"),
+    ],
+)
+def test_values_that_cannot_work(tiny_config, name: str, value: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tiny_config({name: value})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe(repository: Path, name: str) -> None:
+    """Each names its model, resolves for both kinds of data, and adds no keys to the base config."""
+    recipe = load_recipe(repository / "configs" / f"{name}.py")
+    assert recipe.model.name == name
+    assert set(flatten(recipe)) == set(flatten(base_config()))
+    assert resolve(recipe).data.image_size == 32
+    recipe.data.dir = "/data"
+    full = resolve(recipe)
+    assert full.data.image_size == 224 and not full.model.overrides and full.model.dtype == "bfloat16"
+
+
+def test_next_vit_recipe_is_that_of_the_paper(repository: Path) -> None:
+    recipe = load_recipe(repository / "configs" / "next_vit_b.py")
+    assert peak_lr(recipe) == pytest.approx(2e-3)
+    assert recipe.schedule.epochs == 300 and recipe.schedule.warmup_epochs == 20
+    assert recipe.optimizer.weight_decay == 0.1 and recipe.optimizer.clip_norm == 5.0
+    assert recipe.model.drop_path_rate == 0.2 and recipe.ema.decay == 0 and recipe.ema.horizon == 0
+
+
+@pytest.mark.parametrize("name", RECIPES[:3])
+def test_small_next_vit_keeps_the_design(repository: Path, name: str) -> None:
+    """Four stages, (NCB x N + NTB) x L in stages 2-4, the reduction ratios 8/4/2/1 of the full model."""
+    from hvjax.registry import MODELS
+
+    overrides = resolve(load_recipe(repository / "configs" / f"{name}.py")).model.overrides
+    first, *others = overrides.blocks
+    assert set(first) == {"C"} and len(others) == 3
+    assert all(stage.endswith("T") and "TT" not in stage and stage[0] == "C" for stage in others)
+    allowed = {"blocks", "stem_channels", "conv_channels", "transformer_channels"}
+    assert set(overrides) <= allowed, "only widths and depths may shrink"
+    assert MODELS[name].config.reduction_ratios == (8, 4, 2, 1)
+
+
+def test_smoke_form_is_a_few_steps() -> None:
+    assert resolve(shorten(base_config(), "smoke")).schedule.steps == 12
+    with pytest.raises(UserError, match="config argument 'smok' is unknown"):
+        shorten(base_config(), "smok")

@@ -1,0 +1,108 @@
+"""One training and one evaluation step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import hvjax
+from train_tpu.state import create_state
+from train_tpu.step import eval_step, normalise, train_step
+
+FLOAT32 = 1e-6  # elementwise float32 against float64
+# A loss through seven convolutions, and its sums over a batch cut in two.
+NETWORK = 1e-5
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return hvjax.create_model(
+        "resnet50", num_classes=10, depths=(1, 1, 1, 1), widths=(4, 4, 8, 8), stem_channels=8
+    )
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(0, 256, size=(12, 16, 16, 3), dtype=np.uint8),
+        "label": rng.integers(0, 10, size=12).astype(np.int32),
+    }
+
+
+def test_normalise(batch) -> None:
+    expected = (batch["image"].astype(np.float64) / 255 - np.array(MEAN)) / np.array(STD)
+    np.testing.assert_allclose(normalise(batch["image"], MEAN, STD), expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+def test_train_step(model, batch) -> None:
+    """One step moves every part of the state but the key; ten on one batch learn it."""
+    optimizer = optax.adam(1e-2)
+    before = create_state(model, optimizer, (16, 16, 3), seed=0, ema=True)
+    step = jax.jit(
+        functools.partial(
+            train_step, model=model, optimizer=optimizer, smoothing=0.0, ema_decay=0.9, mean=MEAN, std=STD
+        )
+    )
+    state, first = step(before, batch)
+    assert int(state.step) == 1
+    assert float(first["grad_norm"]) > 0 and np.isfinite(float(first["weight_norm"]))
+    for part in ("params", "batch_stats", "ema", "opt_state"):
+        old, new = getattr(before, part), getattr(state, part)
+        assert any(
+            not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (old, new)), strict=True)
+        ), part
+    assert np.array_equal(state.rng, before.rng)
+    for _ in range(9):
+        state, last = step(state, batch)
+    assert float(last["loss"]) < 0.5 * float(first["loss"])
+    assert float(last["top1"]) > float(first["top1"])
+
+
+def test_step_is_pure(model, batch) -> None:
+    """Twice from the same state gives the same bits; another key gives another dropped path."""
+    dropping = model.copy(config=type(model.config)(**{**vars(model.config), "drop_path_rate": 0.5}))
+    optimizer = optax.sgd(0.1)
+    state = create_state(dropping, optimizer, (16, 16, 3), seed=0, ema=False)
+    step = jax.jit(
+        functools.partial(
+            train_step, model=dropping, optimizer=optimizer, smoothing=0.1, ema_decay=0.0, mean=MEAN, std=STD
+        )
+    )
+    # the last norm of each block starts at zero: without this, the dropped branches would all be zero
+    state = state.replace(params=jax.tree.map(lambda p: p + 0.1, state.params))
+    first, again = step(state, batch)[1], step(state, batch)[1]
+    assert float(first["loss"]) == float(again["loss"])
+    other = state.replace(rng=jax.random.key_data(jax.random.key(7)))
+    assert float(step(other, batch)[1]["loss"]) != float(first["loss"])
+    later = state.replace(step=state.step + 1)
+    assert float(step(later, batch)[1]["loss"]) != float(first["loss"])
+
+
+def test_padding_counts_nothing(model, batch) -> None:
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    score = functools.partial(eval_step, model=model, mean=MEAN, std=STD)
+    whole = score(variables, batch)
+    assert float(whole["count"]) == 12
+    padded = {
+        "image": np.concatenate([batch["image"], np.full((4, 16, 16, 3), 255, np.uint8)]),
+        "label": np.concatenate([batch["label"], np.full(4, -1, np.int32)]),
+    }
+    for name, value in score(variables, padded).items():
+        assert float(value) == pytest.approx(float(whole[name]), rel=NETWORK), name
+
+
+def test_scores_are_those_of_numpy(model, batch) -> None:
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    logits = np.asarray(model.apply(variables, normalise(batch["image"], MEAN, STD)), np.float64)
+    ranks = (-logits).argsort(-1).argsort(-1)[np.arange(12), batch["label"]]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    sums = eval_step(variables, batch, model=model, mean=MEAN, std=STD)
+    assert float(sums["top1"]) == (ranks < 1).sum() and float(sums["top5"]) == (ranks < 5).sum()
+    expected = -log_p[np.arange(12), batch["label"]].sum()
+    assert float(sums["loss"]) == pytest.approx(expected, rel=NETWORK)
