@@ -8,6 +8,8 @@ order asks for a Transpose, which is then remembered.
 
 from __future__ import annotations
 
+import math
+
 from export.lower.graph import Graph, Tensor
 from export.lower.program import Batch, Shape, Value, Where
 
@@ -38,10 +40,10 @@ class Layouts:
         return list(self._held.get(value, {}))
 
     def cost(self, value: Value, perm: Perm) -> int:
-        """Transposes that asking for `perm` would add: 0 or 1."""
-        if value.data is not None:
+        """Elements that a Transpose would move if `perm` were asked for: 0 or the value's size."""
+        if value.data is not None or any(_moves_nothing(value.shape, have, perm) for have in self.perms(value)):
             return 0
-        return int(all(not _moves_nothing(value.shape, have, perm) for have in self.perms(value)))
+        return math.prod(value.shape)
 
     def get(self, value: Value, perm: Perm, where: Where) -> Tensor:
         """The tensor that holds `value` in layout `perm`, transposing (constants: here and now) if need be."""

@@ -14,7 +14,7 @@ def _dot_general(context: Context, op: Op) -> None:
     """Batched product of two activations (or of anything that the linear pass did not take).
 
     The result is logical (batch..., left free..., right free...). It can be computed as it is, or transposed as
-    right @ left: whichever finds its operands in place.
+    right @ left: whichever finds its operands in place, unless a pass decided ("swap").
     """
     numbers = op.attrs["dot_dimension_numbers"]
     left = _Side(op.inputs[0], numbers["lhs_batching_dimensions"], numbers["lhs_contracting_dimensions"])
@@ -24,7 +24,8 @@ def _dot_general(context: Context, op: Op) -> None:
     for first, second, swapped in ((left, right, False), (right, left, True)):
         perms = (first.perm(contract_last=True), second.perm(contract_last=False))
         cost = context.layouts.cost(first.value, perms[0]) + context.layouts.cost(second.value, perms[1])
-        orders.append((cost, swapped, first, second, perms))
+        if op.attrs.get("swap", swapped) == swapped:
+            orders.append((cost, swapped, first, second, perms))
     _, swapped, first, second, perms = min(orders, key=lambda order: order[:2])
     a = first.matrix(context, perms[0], True, op.where)
     b = second.matrix(context, perms[1], False, op.where)

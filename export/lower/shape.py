@@ -96,7 +96,26 @@ def _iota(context: Context, op: Op) -> None:
     context.layouts.put(out, identity(out.rank), context.graph.constant(data))
 
 
+def _split(context: Context, op: Op) -> None:
+    """Equal parts along one axis; `perm` is the layout in which to cut, if a pass asked for one."""
+    x, axis = op.inputs[0], op.attrs["axis"]
+    perm = op.attrs.get("perm") or context.choose([x], x.rank)
+    tensor = context.layouts.get(x, perm, op.where)
+    results = [(permute(value.shape, perm), value.dtype) for value in op.outputs]
+    attrs = {"axis": perm.index(axis), "num_outputs": len(results)}
+    for value, part in zip(op.outputs, context.graph.nodes_out("Split", [tensor], results, op.where, **attrs), strict=True):
+        context.layouts.put(value, perm, part)
+
+
+def _layout(context: Context, op: Op) -> None:
+    """The same value, in one layout only, so that what follows is built on that one."""
+    perm = op.attrs["perm"]
+    context.layouts.put(op.output, perm, context.layouts.get(op.inputs[0], perm, op.where))
+
+
 LOWERINGS = {
+    "split": _split,
+    "layout": _layout,
     "reshape": _reshape,
     "transpose": _transpose,
     "broadcast_in_dim": _broadcast,

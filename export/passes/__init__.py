@@ -1,13 +1,16 @@
 """Rewrites of the program before lowering: one pattern a file, applied in the order of `PASSES`."""
 
 from export.lower.program import Program
+from export.passes.attention import shape_attention
 from export.passes.bias import fold_bias
 from export.passes.broadcast import dissolve_broadcasts
+from export.passes.commute import widen_linear
 from export.passes.fold import fold_constants
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
 from export.passes.pool import raise_average_pool
 from export.passes.relu import raise_relu
+from export.passes.scale import fold_scale
 from export.passes.softmax import raise_softmax
 
 # Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are dissolved.
@@ -21,6 +24,9 @@ PASSES = (
     raise_average_pool,
     raise_mean,
     raise_softmax,
+    fold_scale,
+    shape_attention,
+    widen_linear,
     fold_constants,
 )
 
