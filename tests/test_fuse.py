@@ -14,7 +14,7 @@ from hvjax.models.features import Backbone
 from hvjax.ops.trees import Tree, differences
 from hvjax.structure import abstract_variables
 
-# Largest difference relative to the largest value. Measured here: below 1e-6 in float32 and 2e-15 in float64.
+# Largest difference relative to the largest value. Measured: at most 1.1e-6 in float32, 1.5e-15 in float64.
 LIMIT = {"float32": 1e-5, "float64": 1e-10}
 
 # Kernels of half the variance-preserving size keep activations of order one through all blocks. Larger ones
