@@ -61,7 +61,9 @@ def matmul(x: Array, kernel: Array, at: Geometry) -> Array:
         x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     if at.stride != (1, 1):
         x = x[:, :: at.stride[0], :: at.stride[1]]
-    return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+    # Two axes, not four: the weight gradient of a product over three leading axes copies both of its operands.
+    pixels = x.reshape(-1, x.shape[3])
+    return (pixels @ kernel[0, 0]).reshape(*x.shape[:3], kernel.shape[3])
 
 
 def split(x: Array, kernel: Array, at: Geometry) -> Array:
@@ -99,8 +101,9 @@ def _block_diagonal(kernel: Array, groups: int, joined: int) -> Array:
         return kernel
     kh, kw, width, outputs = kernel.shape
     blocks = kernel.reshape(kh, kw, 1, width, groups // joined, joined, outputs // groups)
-    same_group = jnp.eye(joined, dtype=kernel.dtype)[:, None, None, :, None]
-    return (blocks * same_group).reshape(kh, kw, joined * width, outputs)
+    same_group = jnp.eye(joined, dtype=bool)[:, None, None, :, None]
+    # A choice, not a product: the gradient of the product crashes in XLA's CPU backend (2 groups of 16).
+    return jnp.where(same_group, blocks, 0).reshape(kh, kw, joined * width, outputs)
 
 
 def unroll(x: Array, kernel: Array, at: Geometry) -> Array:
