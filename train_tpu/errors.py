@@ -1,5 +1,8 @@
 """Ends of a run that are not bugs: each carries the exit status of the command."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in what was asked for; the message is one line that says what would be accepted."""
@@ -13,11 +16,12 @@ class RunFailed(RuntimeError):
     exit_code = 1
 
 
-def did_you_mean(name: str, known: "list[str] | tuple[str, ...]", count: int = 3) -> str:
-    """', did you mean a, b?' with the closest of `known`, or '' when nothing is close."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """'; did you mean a or b?' with the closest of `known`, or '' when nothing is close."""
+    known = list(known)
+    # one that is nearly right makes the others noise
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    close = close or difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -123,12 +123,13 @@ def _check_name(argument: str, recipe: Config) -> None:
     match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
     if match:
         keys = flatten(recipe)
+        main = [key for key in keys if not key.startswith("fallback.")]
         if match[1] not in keys:
             inside = match[1].startswith("model.overrides.")
             hint = (
                 "; give all fields at once: --config.model.overrides=\"{'field': value}\""
                 if inside
-                else did_you_mean(match[1], list(keys)) or _same_leaf(match[1], keys)
+                else _same_leaf(match[1], main) or did_you_mean(match[1], main)
             )
             raise UserError(f"--config.{match[1]}: the config has no such key{hint}")
     elif argument.startswith("-") and not re.match(r"--?workdir(=|$)", argument):
@@ -136,7 +137,8 @@ def _check_name(argument: str, recipe: Config) -> None:
         raise UserError(f"unknown flag {name}{did_you_mean(name, ['--config', '--workdir', '--help'])}")
 
 
-def _same_leaf(name: str, keys: "dict[str, object]") -> str:
+def _same_leaf(name: str, keys: list[str]) -> str:
+    """The hint for a key that was put into another section, or into none."""
     leaf = name.split(".")[-1]
     same = [key for key in keys if key.split(".")[-1] == leaf]
     return f"; did you mean {' or '.join(same[:3])}?" if same else ""

@@ -33,7 +33,7 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int, enabled: bool = True, console: Console | None = None):
-        self._console = console or Console(soft_wrap=True, highlight=False, markup=False)
+        self._console = console or Console(soft_wrap=True)
         self._enabled = enabled
         self._total = total
         self._bar = RichProgress(
@@ -57,7 +57,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Print above the bar."""
         if self._enabled:
-            self._console.print(text)
+            self._console.print(text, markup=False, highlight=False)
             self._console.file.flush()
 
     def update(
