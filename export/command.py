@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -64,7 +63,7 @@ def run(request: Request) -> int:
         source = _load(request)
         size = request.image_size or source.image_size
         _check_size(source, size)
-    with OutputFolder(_out(request, source, size), overwrite=request.overwrite) as folder:
+    with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
             subject = prepare(request, source, size)
         with progress.stage("convert", f"convert to ONNX ({request.via}, {request.precision})"):
@@ -164,8 +163,11 @@ def _check_size(source: Source, size: tuple[int, int]) -> None:
         ) from error
 
 
-def _out(request: Request, source: Source, size: tuple[int, int]) -> Path:
-    return request.folder(source.name, size)
+def _folder(request: Request, source: Source, size: tuple[int, int]) -> OutputFolder:
+    try:
+        return OutputFolder(request.folder(source.name, size), overwrite=request.overwrite)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImages:

@@ -170,7 +170,7 @@ def _choice(flag: str, value: str, known: Sequence[str], later: Sequence[str] = 
         return value
     if value in later:
         raise UsageError(f"{flag} {value} comes in a later version; this one takes {' or '.join(known)}")
-    close = difflib.get_close_matches(value, known, n=1)
+    close = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}? " if close else ""
     raise UsageError(f"{flag} {value}: {hint}accepted are {', '.join(known)}")
 

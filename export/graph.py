@@ -37,7 +37,8 @@ def to_onnx_bytes(
     model = deploy.clone(dtype=DTYPES[request.precision])
 
     def answer(variables: Any, images: jax.Array) -> jax.Array:
-        return model.apply(variables, images).astype(jnp.float32)
+        logits: Any = model.apply(variables, images)
+        return logits.astype(jnp.float32)
 
     shape = (request.batch.typical, *size, model.config.in_channels)
     with plain_convolutions():

@@ -13,6 +13,7 @@ import hvjax
 from export._optional import require
 from hvjax.models.features import Backbone
 from hvjax.registry import MODELS, identify
+from hvjax.weights.io import read_info
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ def _from_weights(path: Path) -> Source:
         raise ValueError(f"--ckpt {path}: expected a .safetensors file, a training folder or a model name")
     model, variables = hvjax.load_weights(path)
     run = path.parent
-    info = _run_info(run, model)
-    return _source(model, variables, described=str(path), info=info, run=run if info else None)
+    found = _run_info(run, model)
+    names = {"class_names": read_info(path).class_names}
+    info = {**(found or {}), **names}
+    return _source(model, variables, described=str(path), info=info, run=run if found else None)
 
 
 def _source(

@@ -11,6 +11,7 @@ import numpy as np
 
 from export.parity import difference
 from hvjax.models.features import STAGES, Backbone
+from hvjax.ops.conv import plain_convolutions
 
 TRAINING_FORM = "JAX, training form, float32"
 DEPLOY_FORM = "JAX, deploy form, float32"
@@ -43,7 +44,8 @@ def compute(
 ) -> Reference:
     """Runs both forms on `images` (NHWC, normalised), on the CPU: GPUs may round float32 products."""
     with jax.default_device(jax.devices("cpu")[0]):
-        answer, features = _run(*deploy, images, staged, output)
+        with plain_convolutions():  # the form that is exported; the training form below runs as trained
+            answer, features = _run(*deploy, images, staged, output)
         if training is None:
             return Reference({DEPLOY_FORM: answer}, features, {})
         trained, before = _run(*training, images, staged, output)

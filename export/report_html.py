@@ -169,8 +169,8 @@ def _engine(data: Data) -> str:
     version = data["versions"].get(engine["runtime"], "")
     what = (
         f"{engine['runtime']} {version}: {engine['layers_parsed']} layers were read and fused into "
-        f"{engine['kernels']} kernels, as the builder itself lists them. Fewer kernels mean fewer launches and "
-        "less traffic to memory."
+        f"{engine['kernels']} kernels, as the builder itself lists them. Fewer kernels mean fewer launches "
+        "and less traffic to memory."
     )
     return _card("Engine", what, body)
 

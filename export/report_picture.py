@@ -55,8 +55,9 @@ def _errors(axes: Any, gate: Mapping[str, Any]) -> None:
                   xycoords=("data", "axes fraction"), color=_BAD, fontsize=9)  # fmt: skip
     for row, value in enumerate(values):
         inside = value > _INSIDE
-        axes.annotate(f"{value:.1e}", (_FLOOR if inside else value, row), xytext=(6, 0), va="center",
-                      textcoords="offset points", fontsize=9, color="white" if inside else _MUTED)  # fmt: skip
+        place, colour = (_FLOOR, "white") if inside else (value, _MUTED)
+        axes.annotate(f"{value:.1e}", (place, row), xytext=(6, 0), textcoords="offset points", va="center",
+                      fontsize=9, color=colour)  # fmt: skip
     axes.invert_yaxis()
     axes.set_xlabel(f"error of the ONNX file against JAX, relative ({gate['images']['count']} real images)")
     _plain(axes)

@@ -220,3 +220,27 @@ def _fake_trt(version: str) -> FakeTensorRT:
 
 def _runtime_config(version: str) -> dict[str, Any]:
     return {"create_runtime_config": object()} if version == "rtx" else {}
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Any:
+    """A ResNet of four blocks with random weights whose logits depend on the image: (model, variables)."""
+    import hvjax
+    from export.gate_images import photographs
+    from export.random_weights import random_variables
+
+    model = hvjax.create_model(
+        "resnet50", num_classes=7, depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), stem_channels=8
+    )
+    return model, random_variables(model, photographs((32, 32), 3, 8).normalised((0.5,) * 3, (0.25,) * 3))
+
+
+@pytest.fixture(scope="session")
+def small_weights(small_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A self-contained .safetensors file of `small_model`."""
+    import hvjax
+
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    model, variables = small_model
+    hvjax.save_weights(path, variables, model, class_names=[f"class {n}" for n in range(7)])
+    return path
