@@ -16,18 +16,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-Array = Any  # a NumPy or JAX array: the functions keep whichever kind they are given
+Array = np.ndarray | jax.Array
+Vector = Float[Array, "c"]
+Kernel = Float[Array, "*window cin_per_group cout"]  # window: kh kw, or nothing for a linear layer
 
 
 class Affine(NamedTuple):
     """The map `x -> scale * x + shift` on the channels of `x`; both arrays have shape `(c,)`."""
 
-    scale: Array
-    shift: Array
+    scale: Vector
+    shift: Vector
 
 
-def norm_affine(scale: Array, bias: Array, mean: Array, var: Array, epsilon: float) -> Affine:
+def norm_affine(scale: Vector, bias: Vector, mean: Vector, var: Vector, epsilon: float) -> Affine:
     """Return batch normalisation with fixed statistics as an affine map.
 
     All four arrays have shape `(c,)`; `var` is the variance, not the standard deviation.
@@ -41,7 +44,7 @@ def compose_affines(first: Affine, second: Affine) -> Affine:
     return Affine(first.scale * second.scale, first.shift * second.scale + second.shift)
 
 
-def fuse_conv_affine(kernel: Array, bias: Array | None, after: Affine) -> tuple[Array, Array]:
+def fuse_conv_affine(kernel: Kernel, bias: Vector | None, after: Affine) -> tuple[Kernel, Vector]:
     """Fold an affine map into the convolution or linear layer before it: `after(conv(x))`.
 
     Exact for any stride, padding, dilation and number of groups, because the map acts on finished sums.
@@ -63,8 +66,8 @@ def fuse_conv_affine(kernel: Array, bias: Array | None, after: Affine) -> tuple[
 
 
 def fuse_affine_linear(
-    before: Affine, kernel: Array, bias: Array | None, groups: int = 1
-) -> tuple[Array, Array]:
+    before: Affine, kernel: Kernel, bias: Vector | None, groups: int = 1
+) -> tuple[Kernel, Vector]:
     """Fold an affine map into the linear layer or 1x1 convolution after it: `linear(before(x))`.
 
     The kernel is scaled per input channel, and the shift passes through the unscaled kernel into the bias.
@@ -99,7 +102,7 @@ def fuse_affine_linear(
     return (kernel * scale).astype(kernel.dtype), fused_bias.astype(kernel.dtype)
 
 
-def pad_kernel(kernel: Array, size: int | tuple[int, int]) -> Array:
+def pad_kernel(kernel: Kernel, size: int | tuple[int, int]) -> Kernel:
     """Put a kernel into the centre of a larger one of zeros, so that it can be added to a larger branch.
 
     Equal to the small convolution where the larger one's padding grows by the same amount on every side.
@@ -118,7 +121,9 @@ def pad_kernel(kernel: Array, size: int | tuple[int, int]) -> Array:
     return _namespace(kernel).pad(kernel, edges)
 
 
-def identity_kernel(channels: int, size: int | tuple[int, int] = 1, groups: int = 1, *, like: Array) -> Array:
+def identity_kernel(
+    channels: int, size: int | tuple[int, int] = 1, groups: int = 1, *, like: Array
+) -> Kernel:
     """Return the kernel `(kh, kw, channels / groups, channels)` that copies its input: 1 at the centre tap.
 
     Args:
@@ -142,7 +147,7 @@ def identity_kernel(channels: int, size: int | tuple[int, int] = 1, groups: int 
     return _namespace(like).asarray(kernel, dtype=like.dtype)
 
 
-def sum_branches(branches: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+def sum_branches(branches: Sequence[tuple[Kernel, Vector]]) -> tuple[Kernel, Vector]:
     """Add parallel convolutions of one input: `(kernel, bias)` each, kernels of one shape (see `pad_kernel`).
 
     Raises:

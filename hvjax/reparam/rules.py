@@ -77,7 +77,7 @@ def to_affine(norm: str, *, epsilon: float) -> Fuse:
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """Translate a path pattern; names hold no characters that are special in both notations."""
+    """Translate a path pattern into a regular expression."""
     text = re.escape(pattern).replace(r"\*", "[^.]*").replace(r"\{", "(?:").replace(r"\}", ")")
     return re.compile(text.replace(",", "|"))
 
