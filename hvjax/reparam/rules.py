@@ -1,4 +1,4 @@
-"""What a fusion rule is, and the two ways in which a batch normalisation disappears.
+"""What a fusion rule is, and the ways in which a batch normalisation disappears.
 
 A rule sees the parameters and the batch statistics in one tree: a normalisation is the node
 `{"scale", "bias", "mean", "var"}`, each of shape `(c,)`. A convolution or linear layer is `{"kernel"}` or
