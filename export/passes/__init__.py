@@ -5,6 +5,7 @@ from export.passes.attention import shape_attention
 from export.passes.bias import fold_bias
 from export.passes.broadcast import dissolve_broadcasts
 from export.passes.commute import widen_linear
+from export.passes.concat import sink_bias_behind_concat
 from export.passes.fold import fold_constants
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
@@ -27,6 +28,7 @@ PASSES = (
     fold_scale,
     shape_attention,
     widen_linear,
+    sink_bias_behind_concat,
     fold_constants,
 )
 
