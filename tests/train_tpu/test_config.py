@@ -98,3 +98,10 @@ def test_smoke_form_is_a_few_steps() -> None:
     assert resolve(shorten(base_config(), "smoke")).schedule.steps == 12
     with pytest.raises(UserError, match="config argument 'smok' is unknown"):
         shorten(base_config(), "smok")
+
+
+def test_documentation_lists_every_key(repository: Path) -> None:
+    page = (repository / "docs" / "training.md").read_text()
+    keys = [key for key in flatten(base_config()) if not key.startswith("fallback.")]
+    assert len(keys) > 30
+    assert not [key for key in keys if f"| `{key}` |" not in page]
