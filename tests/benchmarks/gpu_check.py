@@ -1,0 +1,215 @@
+"""Everything that needs a GPU, in one run: engines of TensorRT for RTX, and training speed against timm.
+
+    python tests/benchmarks/gpu_check.py [--torch-python PATH] [--out DIR] [--only engines|training]
+
+Engines: next_vit_s and resnet50, float32 and float16, are exported with random weights by the same command
+a user types, with --require-engine-run: built, run, gated against JAX on real images, and timed by CUDA
+events with and without a CUDA graph.
+
+Training: bfloat16 images/s at batch 256 and 224 px of hvjax (jit) against timm (torch.compile,
+channels_last, autocast), each a process of its own, taking turns on the one GPU. --torch-python names an
+interpreter with torch and timm (default: this one).
+
+Written to --out: gpu.json with the exact command, GPU, driver, clocks before and after each part, versions,
+date and all numbers, and the report of each export. Without an NVIDIA GPU it says so and ends with status 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+from export import provenance  # noqa: E402  (works from a clone that is not installed, too)
+from export.runtimes.cuda import why_no_gpu  # noqa: E402
+
+MODELS = ("next_vit_s", "resnet50")
+PRECISIONS = ("fp32", "fp16")
+TIMM_NAMES = {"next_vit_s": "nextvit_small", "resnet50": "resnet50"}
+EXPORT_SECONDS = 900
+SUMMARY = "gpu.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/results/gpu"))
+    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--only", choices=("engines", "training"))
+    parser.add_argument("--batch", type=int, default=256, help="of training (256)")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=10, help="training steps in a round (10)")
+    args = parser.parse_args()
+    reason = why_no_gpu()
+    if reason is not None:
+        print(f"nothing to check: {reason}")
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    data: dict[str, Any] = {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gpu": provenance.gpu(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+        "engines": {},
+        "training": {},
+    }
+    try:
+        if args.only != "training":
+            check_engines(args.out, data)
+        if args.only != "engines":
+            for model in MODELS:
+                data["training"][model] = training(model, args)
+                save(args.out, data)
+    finally:
+        save(args.out, data)
+    bad = [name for name, entry in data["engines"].items() if entry["status"] != 0]
+    print(f"\nwrote {args.out / SUMMARY}" + (f"; FAILED: {', '.join(bad)}" if bad else ""))
+    return 1 if bad else 0
+
+
+# --- engines ------------------------------------------------------------------------------------------
+
+
+def check_engines(out: Path, data: dict[str, Any]) -> None:
+    for model in MODELS:
+        for precision in PRECISIONS:
+            for graph in (False, True):
+                name = f"{model}-{precision}" + ("-graph" if graph else "")
+                data["engines"][name] = engine(model, precision, graph, out / name)
+                show_engine(name, data["engines"][name])
+                save(out, data)
+
+
+def engine(model: str, precision: str, graph: bool, out: Path) -> dict[str, Any]:
+    """One export by the user's command; the engine itself is not kept."""
+    command = [sys.executable, "-m", "export.to_trt", "--ckpt", model, "--random-weights"]
+    command += ["--precision", precision, "--batch", "8", "--runtime", "tensorrt_rtx", "--overwrite"]
+    command += ["--require-engine-run", "--via", "stablehlo", "--out", str(out.resolve())]
+    command += ["--cuda-graph"] if graph else []
+    before = provenance.gpu()
+    done = subprocess.run(
+        command, cwd=HERE.parent.parent, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
+    )
+    entry = {
+        "command": shlex.join(["python", *command[1:]]),
+        "status": done.returncode,
+        "said": (done.stdout + done.stderr).strip().splitlines()[-20:],
+        "gpu_before": before,
+        "gpu_after": provenance.gpu(),
+    }
+    report = next((p for p in (out / "report.json", out / "rejected" / "report.json") if p.is_file()), None)
+    if report is not None:
+        found = json.loads(report.read_text())
+        entry |= {key: found[key] for key in ("accepted", "reasons", "engine", "latency", "seconds")}
+        entry["comparisons"] = found["gate"]["comparisons"]
+    for large in (*out.rglob("model.engine"), *out.rglob("model.onnx")):
+        large.unlink()
+    return entry
+
+
+def show_engine(name: str, entry: dict[str, Any]) -> None:
+    print(f"{name}: exit status {entry['status']}")
+    for line in entry.get("comparisons", []):
+        if line["candidate"] == "model.engine":
+            print(f"  against {line['reference']}: {line['relative']}, passed {line['passed']}")
+    for found in entry.get("latency", []):
+        print(f"  {found['where']}, batch {found['batch']}: median {found['median_ms']:.3f} ms")
+    if entry["status"] != 0:
+        print("  " + "\n  ".join(entry["said"][-5:]))
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+class Contender:
+    """A worker that runs training steps when asked: a number a line in, a JSON object a line out."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        # JAX would take most of the GPU's memory for itself, and there are two of us.
+        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        environment["PYTHONPATH"] = str(HERE.parent.parent)
+        self.name, self.rates = name, []
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.facts = self._answer()
+
+    def turn(self, steps: int, images: int) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return steps * images / self._answer()["seconds"]
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with status {self.process.wait()}; its words are above")
+        return json.loads(line)
+
+
+def training(model: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Images/s of both, round by round in turn; the first round is not counted."""
+    shape = ["--batch", str(args.batch)]
+    workers = {
+        "hvjax jit bfloat16": [sys.executable, str(HERE / "gpu_train_jax.py"), "--model", model, *shape],
+        "timm torch.compile channels_last bfloat16": [
+            args.torch_python, str(HERE / "gpu_train_torch.py"), "--model", TIMM_NAMES[model], *shape,
+        ],
+    }  # fmt: skip
+    entry: dict[str, Any] = {"batch": args.batch, "image_size": 224, "steps": args.steps, "contenders": {}}
+    running: list[Contender] = []
+    try:
+        for name, command in workers.items():
+            running.append(Contender(name, command))
+        for number in range(args.rounds + 1):
+            for worker in running:
+                rate = worker.turn(args.steps, args.batch)
+                if number:
+                    worker.rates.append(rate)
+        entry["gpu_after"] = provenance.gpu()
+    except RuntimeError as error:  # the other parts of the check are worth having all the same
+        entry["error"] = str(error)
+    finally:
+        for worker in running:
+            worker.stop()
+    for worker in running:
+        if worker.rates:
+            median = statistics.median(worker.rates)
+            entry["contenders"][worker.name] = {
+                **worker.facts,
+                "images_per_second": worker.rates,
+                "median": median,
+            }
+            print(f"{model}, {worker.name}: {median:,.0f} images/s")
+    if len(entry["contenders"]) == 2:
+        ours, theirs = (worker.rates for worker in running)
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        entry["ratio"] = {"rounds": ratios, "median": statistics.median(ratios)}
+        print(f"{model}: hvjax / timm {entry['ratio']['median']:.2f}x")
+    return entry
+
+
+def save(out: Path, data: dict[str, Any]) -> None:
+    (out / SUMMARY).write_text(json.dumps(data, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
