@@ -75,6 +75,8 @@ def _moves_nothing(shape: Shape, have: Perm, want: Perm) -> bool:
 
 def reshape(graph: Graph, tensor: Tensor, shape: Shape, where: Where) -> Tensor:
     """Reshape, reading through a Reshape before it. No node if the shape is the same already."""
+    if math.prod(tensor.shape) != math.prod(shape):
+        raise AssertionError(f"{where}: cannot reshape {tensor.shape} to {shape}")
     maker = graph.makers.get(tensor.name)
     if maker is not None and maker.kind == "Reshape":
         tensor = graph.tensors[maker.inputs[0]]

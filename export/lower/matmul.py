@@ -6,8 +6,8 @@ import numpy as np
 
 from export.lower.context import Context
 from export.lower.graph import Tensor
-from export.lower.layout import Perm, identity, permute, reshape
-from export.lower.program import Op, UnsupportedError, Value, Where
+from export.lower.layout import Perm, permute, reshape
+from export.lower.program import Batch, Op, Value, Where
 
 
 def _dot_general(context: Context, op: Op) -> None:
@@ -64,8 +64,6 @@ class _Side:
 
 
 def _product(dims: object) -> int:
-    from export.lower.program import Batch
-
     total, scale = 1, 0
     for dim in dims:  # type: ignore[attr-defined]
         scale = dim.scale if isinstance(dim, Batch) else scale * int(dim)
@@ -110,19 +108,27 @@ def _linear(context: Context, op: Op) -> None:
 
 
 def _as_convolution(context: Context, op: Op, perm: Perm) -> None:
+    """Rank 3, (b, c, n), goes as the image (b, c, 1, n): TensorRT convolves images only."""
     x, kernel = op.inputs[:2]
-    spatial = x.rank - 2
     assert kernel.data is not None
-    weights = kernel.data.T.reshape(kernel.shape[1], kernel.shape[0], *(1,) * spatial)
-    inputs = [context.layouts.get(x, perm, op.where), context.graph.constant(weights, kernel.name)]
-    inputs += [context.graph.constant(np.asarray(bias.data), bias.name) for bias in op.inputs[2:]]
+    tensor = context.layouts.get(x, perm, op.where)
     others = [a for a in range(x.rank) if a != op.attrs["axis"]]
     renumber = {a: i for i, a in enumerate(others)}
-    out = tuple(renumber[a] for a in perm if a != op.attrs["axis"])
-    out = (out[0], x.rank - 1, *out[1:])
-    context.emit("Conv", op, inputs, out, kernel_shape=[1] * spatial)
+    out = [renumber[a] for a in perm if a != op.attrs["axis"]]
+    out_perm = (out[0], x.rank - 1, *out[1:])
+    spatial = max(x.rank - 2, 2)
+    weights = kernel.data.T.reshape(kernel.shape[1], kernel.shape[0], *(1,) * spatial)
+    inputs = [context.graph.constant(weights, kernel.name)]
+    inputs += [context.graph.constant(np.asarray(bias.data), bias.name) for bias in op.inputs[2:]]
+    if x.rank > 3:
+        context.emit("Conv", op, [tensor, *inputs], out_perm, kernel_shape=[1] * spatial)
+        return
+    shape = permute(op.output.shape, out_perm)
+    image = reshape(context.graph, tensor, (*tensor.shape[:2], 1, tensor.shape[2]), op.where)
+    result = context.graph.node(
+        "Conv", [image, *inputs], (*shape[:2], 1, shape[2]), op.output.dtype, op.where, kernel_shape=[1] * spatial
+    )
+    context.layouts.put(op.output, out_perm, reshape(context.graph, result, shape, op.where))
 
 
 LOWERINGS = {"dot_general": _dot_general, "linear": _linear}
-
-__all__ = ["LOWERINGS", "UnsupportedError", "identity"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.lower.context import Context
-from export.lower.layout import Perm
+from export.lower.layout import Perm, permute, reshape
 from export.lower.program import Op, UnsupportedError
 
 REDUCERS = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
@@ -84,17 +84,23 @@ def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
     if (padding < 0).any():
         raise UnsupportedError(op.where, "negative padding has no ONNX form")
     perm = (*fixed, *slid)
-    context.emit(
-        kind,
-        op,
-        [context.layouts.get(x, perm, op.where)],
-        perm,
-        kernel_shape=[window[a] for a in slid],
-        strides=[strides[a] for a in slid],
-        pads=[int(padding[a, side]) for side in (0, 1) for a in slid],
-        **({} if set(dilations) == {1} else {"dilations": [dilations[a] for a in slid]}),
+    tensor = context.layouts.get(x, perm, op.where)
+    # TensorRT pools images only, so a pool over one dimension is one over (1, n)
+    wide = [1] if len(slid) == 1 else []
+    attrs = {
+        "kernel_shape": wide + [window[a] for a in slid],
+        "strides": wide + [strides[a] for a in slid],
+        "pads": [p for side in (0, 1) for p in ([0] if wide else []) + [int(padding[a, side]) for a in slid]],
+        **({} if set(dilations) == {1} else {"dilations": wide + [dilations[a] for a in slid]}),
         **extra,
-    )
+    }
+    if not wide:
+        context.emit(kind, op, [tensor], perm, **attrs)
+        return
+    out = permute(op.output.shape, perm)
+    image = reshape(context.graph, tensor, (*tensor.shape[:2], 1, tensor.shape[2]), op.where)
+    pooled = context.graph.node(kind, [image], (*out[:2], 1, out[2]), op.output.dtype, op.where, **attrs)
+    context.layouts.put(op.output, perm, reshape(context.graph, pooled, out, op.where))
 
 
 def _reduce_window(context: Context, op: Op) -> None:

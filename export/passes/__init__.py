@@ -9,7 +9,7 @@ from export.passes.concat import sink_bias_behind_concat
 from export.passes.fold import fold_constants
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
-from export.passes.pool import raise_average_pool
+from export.passes.pool import pool_token_runs, raise_average_pool
 from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
 from export.passes.softmax import raise_softmax
@@ -24,6 +24,7 @@ PASSES = (
     fold_bias,
     raise_average_pool,
     raise_mean,
+    pool_token_runs,
     raise_softmax,
     fold_scale,
     shape_attention,

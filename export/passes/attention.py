@@ -3,8 +3,8 @@
 Three rewrites, each measured (docs/export-decisions.md), for queries, keys and values that are linear maps of tokens:
 
 1. both products are computed with the softmax over the last dimension, the form that TensorRT knows as attention;
-2. keys and values come from one matrix product with the two weight matrices side by side; the bias of the values
-   is added after the second product instead (the rows of a softmax sum to one, so softmax(s) (v + b) is
+2. keys and values (and queries, if they read the same tokens) come from one matrix product with the weight
+   matrices side by side; the bias of the values is added after the second product instead (the rows of a softmax sum to one, so softmax(s) (v + b) is
    softmax(s) v + b);
 3. in float32 the keys are padded to a multiple of `ALIGN` tokens and the additional scores masked. Otherwise the
    matrix units need aligned copies of both products' operands: 4 kernels instead of this one.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.lower.program import Matcher, Op, Program, Value, Where, constant
+from export.lower.program import Matcher, Op, Program, Shape, Value, Where, constant
 
 # float32 elements in the 16 bytes to which a matrix unit's rows must be aligned
 ALIGN = 4
@@ -59,7 +59,7 @@ def shape_attention(program: Program) -> None:
         if attention is not None:
             attention.scores.attrs["swap"] = attention.keys_left
             attention.values.attrs["swap"] = not attention.weights_left
-            _merge_keys_and_values(program, attention, match)
+            _merge_projections(program, attention, match)
     program.remove_dead()
 
 
@@ -105,83 +105,56 @@ def _projection(value: Value, match: Matcher) -> _Projection | None:
     return _Projection(linear, linear.inputs[0], weights[0], weights[1] if len(weights) > 1 else None, names)
 
 
-def _merge_keys_and_values(program: Program, attention: Attention, match: Matcher) -> None:
-    k, v = _projection(attention.k, match), _projection(attention.v, match)
-    first, second = (op.attrs["dot_dimension_numbers"] for op in (attention.scores, attention.values))
-    key_side, value_side = "lhs" if attention.keys_left else "rhs", "rhs" if attention.weights_left else "lhs"
-    roles = (first[f"{key_side}_batching_dimensions"], second[f"{value_side}_batching_dimensions"])
-    if k is None or v is None or k.x is not v.x or any(tuple(batch) != (0, 2) for batch in roles):
+def _merge_projections(program: Program, attention: Attention, match: Matcher) -> None:
+    """One matrix product for the keys and values, and for the queries if they read the same tokens."""
+    q, k, v = (_projection(value, match) for value in (attention.q, attention.k, attention.v))
+    if k is None or v is None or not _mergeable(attention, k, v):
         return
-    if attention.k.shape != attention.v.shape or k.kernel.dtype != v.kernel.dtype:
-        return
+    merged = [k, v]
+    if q is not None and q.x is k.x and (q.bias is None) == (k.bias is None) and attention.q.shape == attention.k.shape:
+        merged = [q, k, v]
     where, (b, m, heads, d) = attention.scores.where, attention.k.shape
+    on_image = _on_image(attention.q, match)
     before: list[Op] = []
     x, real = k.x, int(m)
-    if k.kernel.dtype == np.float32 and real % ALIGN:
+    dtype, count = k.kernel.dtype, len(merged)
+    if dtype == np.float32 and real % ALIGN:
         m = real + ALIGN - real % ALIGN
-        x = _padded(x, m - real, match, before, where)
-    else:
-        x = _tokens_last(x, match, before, where)
-    kernel = constant(np.concatenate([k.kernel, v.kernel], 1), _joined(k.names[0], v.names[0]))
-    inputs = [x, kernel]
+        x = _pad(x, m - real, before, where)
+    inputs = [x, constant(np.concatenate([part.kernel for part in merged], 1), _joined([part.names[0] for part in merged]))]
     if k.bias is not None:
-        none = np.zeros(v.kernel.shape[1], v.kernel.dtype)
-        inputs.append(constant(np.concatenate([k.bias, none]), k.names[1]))
-    both = Value((b, m, 2 * heads * d), kernel.dtype)
-    split = Value((b, m, 2 * heads, d), kernel.dtype)
-    keys, values = (Value((b, m, heads, d), kernel.dtype) for _ in range(2))
-    before.append(Op("linear", inputs, [both], {"axis": 2}, k.linear.where))
-    before.append(Op("reshape", [both], [split], {}, where))
-    before.append(Op("split", [split], [keys, values], {"axis": 2, "perm": (0, 2, 1, 3)}, where))
-    attention.scores.inputs[0 if attention.keys_left else 1] = keys
-    attention.values.inputs[1 if attention.weights_left else 0] = values
-    _insert(program, before, min(program.ops.index(k.linear), program.ops.index(v.linear)))
+        biases = [part.bias for part in merged[:-1] if part.bias is not None] + [np.zeros(heads * d, dtype)]
+        inputs.append(constant(np.concatenate(biases), _joined([part.names[1] for part in merged[:-1]])))
+    together = Value((b, m, count * heads * d), dtype)
+    split = Value((b, m, count * heads, d), dtype)
+    parts = [Value((b, m, heads, d), dtype) for _ in merged]
+    before.append(Op("linear", inputs, [together], {"axis": 2}, k.linear.where))
+    before.append(Op("reshape", [together], [split], {}, where))
+    before.append(Op("split", [split], parts, {"axis": 2, "perm": (0, 2, 1, 3)}, where))
+    attention.scores.inputs[0 if attention.keys_left else 1] = parts[-2]
+    attention.values.inputs[1 if attention.weights_left else 0] = parts[-1]
+    if count == 3:
+        attention.scores.inputs[1 if attention.keys_left else 0] = parts[0]
+    _insert(program, before, min(program.ops.index(part.linear) for part in merged))
     if m != real:
-        _mask(program, attention, real, m)
-    _finish(program, attention, v, heads, d, _on_image(attention.q, match))
+        _mask(program, attention, real, m, count == 3)
+    _finish(program, attention, v, real if m != real and count == 3 else None, on_image)
 
 
-def _joined(first: str, second: str) -> str:
-    """ "a.k.kernel", "a.v.kernel" -> "a.k+v.kernel"."""
-    one, two = first.split("."), second.split(".")
-    if len(one) != len(two):
-        return f"{first}+{second}"
-    return ".".join(a if a == b else f"{a}+{b}" for a, b in zip(one, two, strict=True))
+def _mergeable(attention: Attention, k: _Projection, v: _Projection) -> bool:
+    first, second = (op.attrs["dot_dimension_numbers"] for op in (attention.scores, attention.values))
+    key_side, value_side = "lhs" if attention.keys_left else "rhs", "rhs" if attention.weights_left else "lhs"
+    batches = (first[f"{key_side}_batching_dimensions"], second[f"{value_side}_batching_dimensions"])
+    same = k.x is v.x and attention.k.shape == attention.v.shape and k.kernel.dtype == v.kernel.dtype
+    return same and k.kernel.shape == v.kernel.shape and all(tuple(batch) == (0, 2) for batch in batches)
 
 
-def _tokens_last(x: Value, match: Matcher, before: list[Op], where: Where) -> Value:
-    """Ask for the tokens in (b, n, c) order before they are averaged."""
-    mean = match.made_by(x, "reduce_mean")
-    runs = match.made_by(mean.inputs[0], "reshape") if mean else None
-    if mean is None or runs is None or runs.inputs[0].rank != 3 or tuple(mean.attrs["dimensions"]) != (2,):
-        return _ordered(x, before, where)
-    source = _ordered(runs.inputs[0], before, where)
-    again = Value(runs.output.shape, source.dtype)
-    out = Value(x.shape, x.dtype)
-    before.append(Op("reshape", [source], [again], {}, runs.where))
-    before.append(Op("reduce_mean", [again], [out], dict(mean.attrs), mean.where))
-    return out
-
-
-def _ordered(x: Value, before: list[Op], where: Where) -> Value:
-    out = Value(x.shape, x.dtype)
-    before.append(Op("layout", [x], [out], {"perm": tuple(range(x.rank))}, where))
-    return out
-
-
-def _padded(x: Value, more: int, match: Matcher, before: list[Op], where: Where) -> Value:
-    """`more` zero tokens at the end. Padding goes before a mean over runs of tokens, into whose kernel it fuses."""
-    mean = match.made_by(x, "reduce_mean")
-    runs = match.made_by(mean.inputs[0], "reshape") if mean else None
-    if mean is None or runs is None or runs.inputs[0].rank != 3 or tuple(mean.attrs["dimensions"]) != (2,):
-        return _pad(_ordered(x, before, where), more, before, where)
-    b, m, run, c = runs.output.shape
-    source = _pad(_ordered(runs.inputs[0], before, where), more * run, before, where)
-    again = Value((b, m + more, run, c), x.dtype)
-    out = Value((b, m + more, c), x.dtype)
-    before.append(Op("reshape", [source], [again], {}, runs.where))
-    before.append(Op("reduce_mean", [again], [out], dict(mean.attrs), mean.where))
-    return out
+def _joined(names: list[str]) -> str:
+    """["a.k.kernel", "a.v.kernel"] -> "a.k+v.kernel"."""
+    columns = [name.split(".") for name in names]
+    if len({len(column) for column in columns}) > 1:
+        return "+".join(names)
+    return ".".join("+".join(dict.fromkeys(parts)) for parts in zip(*columns, strict=True))
 
 
 def _pad(x: Value, more: int, before: list[Op], where: Where) -> Value:
@@ -193,10 +166,16 @@ def _pad(x: Value, more: int, before: list[Op], where: Where) -> Value:
     return out
 
 
-def _mask(program: Program, attention: Attention, real: int, padded: int) -> None:
+def _mask(program: Program, attention: Attention, real: int, padded: int, queries_too: bool) -> None:
+    """Give the scores their padded size and add the mask that keeps the weights of padding tokens at 0."""
     scores, softmax, axis = attention.scores, attention.softmax, attention.softmax.attrs["axis"]
+    grown = {axis, 5 - axis} if queries_too else {axis}
     for value in (scores.output, softmax.output):
-        value.shape = tuple(padded if a == axis else size for a, size in enumerate(value.shape))
+        value.shape = tuple(padded if a in grown else size for a, size in enumerate(value.shape))
+    if queries_too:
+        value = attention.values.output
+        place = 2 if attention.weights_left else 3
+        value.shape = tuple(padded if a == place else size for a, size in enumerate(value.shape))
     mask = np.zeros(padded, scores.output.dtype)
     mask[real:] = MASKED
     shaped = mask.reshape([-1 if a == axis else 1 for a in range(4)])
@@ -215,21 +194,26 @@ def _on_image(q: Value, match: Matcher) -> bool:
     return False
 
 
-def _finish(program: Program, attention: Attention, v: _Projection, heads: int, d: int, on_image: bool) -> None:
-    """Add the bias of the values to the result; ask for channels before tokens where an image goes on."""
-    values, left = attention.values, attention.weights_left
-    result, after = values.output, []
-    out = result
+def _finish(program: Program, attention: Attention, v: _Projection, queries: int | None, on_image: bool) -> None:
+    """Drop padding queries, add the bias of the values, ask for channels before tokens where an image goes on."""
+    values, left = attention.values, attention.weights_left  # (b, heads, n, d), or (b, heads, d, n)
+    result = out = values.output
+    tokens = 2 if left else 3
+    heads, d = int(out.shape[1]), int(out.shape[5 - tokens])
+    after: list[Op] = []
+
+    def then(kind: str, inputs: list[Value], shape: Shape, **attrs: object) -> Value:
+        after.append(Op(kind, inputs, [Value(shape, out.dtype)], attrs, values.where))
+        return after[-1].output
+
+    if queries is not None:
+        shape = tuple(queries if a == tokens else size for a, size in enumerate(out.shape))
+        out = then("slice", [out], shape, start_indices=(0,) * 4, limit_indices=shape, strides=(1,) * 4)
     if v.bias is not None:
-        # the axes are (b, heads, n, d) or (b, heads, d, n)
-        shape = (1, heads, 1, d) if left else (1, heads, d, 1)
-        biased = Value(out.shape, out.dtype)
-        after.append(Op("add", [out, constant(v.bias.reshape(shape), v.names[1])], [biased], {}, values.where))
-        out = biased
+        bias = constant(v.bias.reshape((1, heads, 1, d) if left else (1, heads, d, 1)), v.names[1])
+        out = then("add", [out, bias], out.shape)
     if on_image:
-        ordered = Value(out.shape, out.dtype)
-        after.append(Op("layout", [out], [ordered], {"perm": (0, 1, 3, 2) if left else (0, 1, 2, 3)}, values.where))
-        out = ordered
+        out = then("layout", [out], out.shape, perm=(0, 1, 3, 2) if left else (0, 1, 2, 3))
     if after:
         program.replace({result: out})
         after[0].inputs[0] = result

@@ -36,6 +36,21 @@ def raise_average_pool(program: Program) -> None:
     narrow_islands(program, ("average_pool",))
 
 
+def pool_token_runs(program: Program) -> None:
+    """mean over runs of tokens, (b, m*w, c) -> (b, m, w, c) -> (b, m, c), -> average_pool with a window of w."""
+    match = Matcher(program)
+    for op in program.ops:
+        runs = match.made_by(op.inputs[0], "reshape") if op.kind == "reduce_mean" else None
+        if runs is None or tuple(op.attrs["dimensions"]) != (2,) or op.attrs.get("keepdims"):
+            continue
+        x, (b, m, w, c) = runs.inputs[0], (runs.output.shape if runs.output.rank == 4 else (0, 0, 0, 0))
+        if x.rank == 3 and x.shape == (b, m * w, c):
+            window = (1, w, 1)
+            op.kind, op.inputs = "average_pool", [x]
+            op.attrs = {"window_dimensions": window, "window_strides": window, "count_include_pad": False}
+    program.remove_dead()
+
+
 def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) -> bool | None:
     """True / False if `factor` is the divisor of an average that counts / leaves out the padding, else None."""
     size = math.prod(window.attrs["window_dimensions"])
