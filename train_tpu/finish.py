@@ -26,8 +26,12 @@ def what_is_there(directory: Path) -> str:
     return f"weights in {directory / WEIGHTS}, curves in {directory / CURVE}"
 
 
-def note_scores(say: Say, log: MetricsLog | None, step: int, weights: str, scores: dict[str, float]) -> None:
-    """Print and log one evaluation."""
+def note_scores(
+    say: Say, log: MetricsLog | None, step: int, weights: str, scores: dict[str, float] | None
+) -> None:
+    """Print and log one evaluation; None is one that was cut short."""
+    if scores is None:
+        return
     kind = "averaged" if weights == "ema" else "raw"
     say(
         f"step {step}  held out, {kind:8} weights: top-1 {scores['top1']:.2%}  top-5 {scores['top5']:.2%}  "

@@ -24,8 +24,8 @@ class StopRequest:
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
 
     def now(self) -> bool:
-        """Whether this host was asked to stop."""
-        return self.signal is not None
+        """Whether to break off at once; never with several hosts, where the others would wait."""
+        return self.signal is not None and jax.process_count() == 1
 
     def agreed(self, step: int) -> bool:
         """Whether all hosts are to stop after this step; call it at every step, on every host.

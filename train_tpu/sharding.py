@@ -1,5 +1,8 @@
 """The device mesh, and where state and batches live on it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -28,6 +31,20 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Split along the first dimension, over both axes."""
     return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def abstract(make: Callable[[], Any], sharding: NamedSharding) -> Any:
+    """Shapes and types of what `make` returns, each with the sharding; computes nothing."""
+    shapes = jax.eval_shape(make)
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes)
+
+
+def wait_for_all_hosts(name: str) -> None:
+    """Return when every host has come here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
 
 
 def check_batch(name: str, batch_size: int, mesh: Mesh) -> int:
