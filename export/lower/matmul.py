@@ -75,7 +75,8 @@ def _linear(context: Context, op: Op) -> None:
     """x @ kernel (+ bias) with constant kernel (in, out), made by the linear pass.
 
     Where the channels of x are last it is a MatMul and an Add (or a Gemm for rank 2); where they are second, as in
-    NCHW, it is a convolution with a 1x1 window, and nothing is transposed.
+    NCHW, it is a convolution with a 1x1 window, and nothing is transposed. `pad` adds that many zero rows at the
+    end of the last dimension but one.
     """
     x, kernel = op.inputs[:2]
     bias = op.inputs[2] if len(op.inputs) > 2 else None
@@ -90,6 +91,10 @@ def _linear(context: Context, op: Op) -> None:
             last = perm
             break
     tensor = context.layouts.get(x, last, op.where)
+    if op.attrs.get("pad"):
+        shape = tuple(size + op.attrs["pad"] * (a == x.rank - 2) for a, size in zip(last, tensor.shape, strict=True))
+        ends = [0] * x.rank + [b - a for a, b in zip(tensor.shape, shape, strict=True)]
+        tensor = context.graph.node("Pad", [tensor, context.graph.ints(*ends)], shape, tensor.dtype, op.where)
     renumber = {a: i for i, a in enumerate(others)}
     out = (*(renumber[a] for a in last[:-1]), x.rank - 1)
     shape = permute(op.output.shape, out)
@@ -125,9 +130,10 @@ def _as_convolution(context: Context, op: Op, perm: Perm) -> None:
         return
     shape = permute(op.output.shape, out_perm)
     image = reshape(context.graph, tensor, (*tensor.shape[:2], 1, tensor.shape[2]), op.where)
-    result = context.graph.node(
-        "Conv", [image, *inputs], (*shape[:2], 1, shape[2]), op.output.dtype, op.where, kernel_shape=[1] * spatial
-    )
+    attrs = {"kernel_shape": [1, 1]}
+    if op.attrs.get("pad"):
+        attrs["pads"] = [0, 0, 0, op.attrs["pad"]]
+    result = context.graph.node("Conv", [image, *inputs], (*shape[:2], 1, shape[2]), op.output.dtype, op.where, **attrs)
     context.layouts.put(op.output, out_perm, reshape(context.graph, result, shape, op.where))
 
 

@@ -120,7 +120,6 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     dtype, count = k.kernel.dtype, len(merged)
     if dtype == np.float32 and real % ALIGN:
         m = real + ALIGN - real % ALIGN
-        x = _pad(x, m - real, before, where)
     inputs = [x, constant(np.concatenate([part.kernel for part in merged], 1), _joined([part.names[0] for part in merged]))]
     if k.bias is not None:
         biases = [part.bias for part in merged[:-1] if part.bias is not None] + [np.zeros(heads * d, dtype)]
@@ -128,7 +127,7 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     together = Value((b, m, count * heads * d), dtype)
     split = Value((b, m, count * heads, d), dtype)
     parts = [Value((b, m, heads, d), dtype) for _ in merged]
-    before.append(Op("linear", inputs, [together], {"axis": 2}, k.linear.where))
+    before.append(Op("linear", inputs, [together], {"axis": 2, "pad": m - real}, k.linear.where))
     before.append(Op("reshape", [together], [split], {}, where))
     before.append(Op("split", [split], parts, {"axis": 2, "perm": (0, 2, 1, 3)}, where))
     attention.scores.inputs[0 if attention.keys_left else 1] = parts[-2]
@@ -155,15 +154,6 @@ def _joined(names: list[str]) -> str:
     if len({len(column) for column in columns}) > 1:
         return "+".join(names)
     return ".".join("+".join(dict.fromkeys(parts)) for parts in zip(*columns, strict=True))
-
-
-def _pad(x: Value, more: int, before: list[Op], where: Where) -> Value:
-    b, n, c = x.shape
-    out = Value((b, n + more, c), x.dtype)
-    none = (0, 0, 0)
-    attrs = {"edge_padding_low": none, "edge_padding_high": (0, more, 0), "interior_padding": none}
-    before.append(Op("pad", [x, constant(np.zeros((), x.dtype))], [out], attrs, where))
-    return out
 
 
 def _mask(program: Program, attention: Attention, real: int, padded: int, queries_too: bool) -> None:

@@ -34,7 +34,7 @@ def widen_linear(program: Program) -> None:
 
 
 def _same_channels(image: Shape, tokens: Shape, linear: Op) -> bool:
-    last = linear.attrs["axis"] == linear.inputs[0].rank - 1
+    last = linear.attrs["axis"] == linear.inputs[0].rank - 1 and not linear.attrs.get("pad")
     return last and len(image) == 4 and len(tokens) < 4 and image[-1] == tokens[-1] and image[0] == tokens[0]
 
 
