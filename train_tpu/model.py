@@ -1,5 +1,6 @@
 """The model a config asks for, through hvjax's registry."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import hvjax
 from hvjax.registry import MODELS
 from train_tpu.config import Config
-from train_tpu.errors import UserError, choose
+from train_tpu.errors import UserError, choose, did_you_mean
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -23,9 +24,11 @@ def build_model(options: Config, num_classes: int) -> Any:
     spec = choose("model", options.name, MODELS)
     dtype = choose("model.dtype", options.dtype, DTYPES)
     overrides: dict[str, Any] = options.overrides.to_dict()
+    known = [field.name for field in dataclasses.fields(spec.config)]
     for name in overrides:
-        if not hasattr(spec.config, name):
-            raise UserError(f"--config.model.overrides: {options.name} has no config field {name!r}")
+        if name not in known:
+            close = did_you_mean(name, known)
+            raise UserError(f"--config.model.overrides: {options.name} has no config field {name!r}{close}")
     try:
         return hvjax.create_model(
             options.name,

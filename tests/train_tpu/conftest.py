@@ -1,11 +1,13 @@
-"""A model that compiles in seconds, and configs that train it for a few steps on the embedded digits."""
+"""A model that compiles in seconds, configs that train it for a few steps, and a small folder of images."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 from train_tpu.config import base_config, resolve
 
@@ -57,3 +59,25 @@ def finished_run(tiny_config: Callable[..., Any], tmp_path_factory: pytest.TempP
     workdir = tmp_path_factory.mktemp("finished") / "run"
     assert run(tiny_config(), workdir) == 0
     return workdir
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Call with images per class: writes train/ and val/ with classes cat and dog; returns the directory.
+
+    Every image is one gray level, its number in the split times 4, so that a test knows it again.
+    """
+
+    def make(count: int = 5) -> Path:
+        directory = tmp_path / "images"
+        for split in ("train", "val"):
+            for c, name in enumerate(("cat", "dog")):
+                folder = directory / split / name
+                folder.mkdir(parents=True)
+                for i in range(count):
+                    level = 4 * (c * count + i)
+                    pixels = np.full((40 + i, 30, 3), level, np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{i}.png")
+        return directory
+
+    return make

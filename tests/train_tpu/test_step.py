@@ -15,6 +15,7 @@ from train_tpu.step import eval_step, normalise, train_step
 FLOAT32 = 1e-6  # elementwise float32 against float64
 # A loss through seven convolutions, and its sums over a batch cut in two.
 NETWORK = 1e-5
+BFLOAT16 = 0.02  # eight bits of mantissa, a handful of layers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -106,3 +107,26 @@ def test_scores_are_those_of_numpy(model, batch) -> None:
     assert float(sums["top1"]) == (ranks < 1).sum() and float(sums["top5"]) == (ranks < 5).sum()
     expected = -log_p[np.arange(12), batch["label"]].sum()
     assert float(sums["loss"]) == pytest.approx(expected, rel=NETWORK)
+
+
+def test_bfloat16_computes_the_same_loss_roughly(model, batch) -> None:
+    """Same weights: the loss moves by rounding, but does move; parameters and statistics stay float32."""
+    optimizer = optax.sgd(0.1)
+    state = create_state(model, optimizer, (16, 16, 3), seed=0, ema=True)
+    losses = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        step = functools.partial(
+            train_step,
+            model=model.copy(dtype=dtype),
+            optimizer=optimizer,
+            smoothing=0.1,
+            ema_decay=0.9,
+            mean=MEAN,
+            std=STD,
+        )
+        after, metrics = jax.jit(step)(state, batch)
+        losses[dtype] = float(metrics["loss"])
+        kept = (after.params, after.batch_stats, after.ema)
+        assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
+    assert losses[jnp.bfloat16] != losses[jnp.float32]
+    assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=BFLOAT16)

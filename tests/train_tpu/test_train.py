@@ -119,3 +119,54 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(
 
     variables = load_inference(workdir, "last").variables
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+
+def test_run_on_an_image_folder(tiny_config, image_folder, tmp_path: Path, capsys) -> None:
+    """Classes come from the folders, a bad file is named at the end, a short list of classes has a top-5."""
+    directory = image_folder(count=6)
+    (directory / "train/cat/3.png").write_bytes(b"broken")
+    changes = {
+        "data.dir": str(directory),
+        "data.shift": 0,
+        "data.threads": 2,
+        "data.batch_size": 8,
+        "data.max_corrupt": 0.1,
+        "schedule.steps": 4,
+    }
+    workdir = tmp_path / "run"
+    assert run(tiny_config(changes), workdir) == 0
+    said = capsys.readouterr().out
+    assert "data: images, 12 images in 2 classes, 12 more held out" in said and "NOTICE" not in said
+    assert "1 unreadable image skipped:" in said and "cat/3.png: not an image" in said
+    info = json.loads((workdir / "model.json").read_text())
+    assert info["class_names"] == ["cat", "dog"] and info["num_classes"] == 2
+    scores = [row for row in read_metrics(workdir) if row["split"] == "held_out"]
+    assert scores and all(row["count"] == 12 and row["top5"] == 1.0 for row in scores)
+
+
+def test_image_size_that_the_model_cannot_take(tiny_config, tmp_path: Path) -> None:
+    from ml_collections import ConfigDict
+
+    changes = {"model.name": "next_vit_s", "model.overrides": ConfigDict(), "data.image_size": 8}
+    with pytest.raises(UserError, match=r"image_size=8: images of 8x8 are too small"):
+        run(tiny_config(changes), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.name": "next_vit_x"}, r"unknown model 'next_vit_x'; did you mean next_vit_"),
+        ({"model.dtype": "float16"}, r"unknown model.dtype 'float16'; did you mean .*float"),
+    ],
+)
+def test_models_that_do_not_exist(tiny_config, tmp_path: Path, changes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tiny_config(changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "a refused command leaves nothing behind"
+
+
+def test_model_fields_that_do_not_exist(tiny_config, tmp_path: Path) -> None:
+    from ml_collections import ConfigDict
+
+    with pytest.raises(UserError, match="resnet50 has no config field 'depth'; did you mean depths"):
+        run(tiny_config({"model.overrides": ConfigDict({"depth": 3})}), tmp_path / "run")
