@@ -1,0 +1,160 @@
+"""The models inside other people's training loops and JAX transformations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+# Float32 sums in another order: logits, and gradients, which pass norms over as few as four values (measured
+# 3e-6 and 3e-5 of the largest). Gradients below ROUNDING of the largest are sums that cancel.
+SAME, SAME_GRADIENT, ROUNDING = 2e-5, 2e-4, 1e-7
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(4, 32, 32, 3)).astype(np.float32), np.array([0, 1, 2, 3])
+
+
+def cross_entropy(model, variables, images, labels, key):
+    logits, updated = model.apply(
+        variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+    )
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), updated["batch_stats"]
+
+
+def gradients_of(model, variables, data, wrap=lambda function: function):
+    """Loss and gradients without stochastic depth, jitted; `wrap` may transform the loss."""
+
+    def loss(params):
+        return cross_entropy(model, {**variables, "params": params}, *data, jax.random.key(1))[0]
+
+    return jax.jit(jax.value_and_grad(wrap(loss)))(variables["params"])
+
+
+def test_hand_written_loop(small, data):
+    """Ten steps of plain optax halve the loss on four images."""
+    model = small()
+    variables = model.init(jax.random.key(0), data[0])
+    optimiser = optax.adam(3e-3)
+
+    @jax.jit
+    def step(variables, state, key):
+        def loss(params):
+            return cross_entropy(model, {**variables, "params": params}, *data, key)
+
+        (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        updates, state = optimiser.update(gradients, state)
+        return (
+            {"params": optax.apply_updates(variables["params"], updates), "batch_stats": stats},
+            state,
+            value,
+        )
+
+    state, losses = optimiser.init(variables["params"]), []
+    for key in jax.random.split(jax.random.key(2), 10):
+        variables, state, value = step(variables, state, key)
+        losses.append(float(value))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_every_parameter_gets_a_gradient(small, data, randomised):
+    """With running statistics: with those of the batch, a norm takes the effect of any bias before it away."""
+    model = small()
+    variables = randomised(model.init(jax.random.key(0), data[0]))
+
+    @jax.jit
+    @jax.grad
+    def gradients_of_logits(params):
+        return jnp.square(model.apply({**variables, "params": params}, data[0])).sum()
+
+    paths = jax.tree.leaves_with_path(gradients_of_logits(variables["params"]))
+    sizes = {jax.tree_util.keystr(path): float(jnp.abs(g).max()) for path, g in paths}
+    # A key bias adds the same to all scores of a query, which the softmax cancels: only rounding is left.
+    without = [path for path, size in sizes.items() if size < ROUNDING * max(sizes.values())]
+    assert all("['k']['bias']" in path for path in without), without
+
+
+def test_rematerialisation_changes_nothing(small, data, randomised, relative_to_max):
+    model = small(drop_path_rate=0.0)
+    variables = randomised(model.init(jax.random.key(0), data[0]))
+    value, gradients = gradients_of(model, variables, data)
+    again, recomputed = gradients_of(model, variables, data, wrap=jax.checkpoint)
+    assert relative_to_max(again, value) <= SAME
+    compare_gradients(recomputed, gradients)
+
+
+def compare_gradients(ours, reference):
+    """Differences are measured by the largest gradient of all: that of a key bias is rounding alone."""
+    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(reference))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True):
+        assert float(jnp.abs(a - b).max()) <= SAME_GRADIENT * largest
+
+
+def test_vmap_over_models(small, data, randomised):
+    """An ensemble: three sets of variables in one call give what three calls give."""
+    model = small()
+    trees = [randomised(model.init(jax.random.key(0), data[0]), seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    together = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))(stacked, data[0])
+    apply = jax.jit(model.apply)
+    alone = jnp.stack([apply(tree, data[0]) for tree in trees])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=SAME * float(jnp.abs(alone).max()))
+
+
+def test_named_axis_gives_statistics_of_the_whole_batch(small, data, randomised):
+    """Two halves under vmap with `axis_name` train as the whole batch does, gradients included."""
+    whole, halves = small(drop_path_rate=0.0), small(drop_path_rate=0.0, axis_name="half")
+    images, labels = data
+    variables = randomised(whole.init(jax.random.key(0), images))
+    key = jax.random.key(1)
+
+    def loss_in_halves(params):
+        parts, stats = jax.vmap(
+            lambda x, y: cross_entropy(halves, {**variables, "params": params}, x, y, key), axis_name="half"
+        )(images.reshape(2, 2, *images.shape[1:]), labels.reshape(2, 2))
+        return parts.mean(), stats
+
+    def loss_of_whole(params):
+        return cross_entropy(whole, {**variables, "params": params}, images, labels, key)
+
+    (a, stats), gradients = jax.jit(jax.value_and_grad(loss_in_halves, has_aux=True))(variables["params"])
+    (b, expected), reference = jax.jit(jax.value_and_grad(loss_of_whole, has_aux=True))(variables["params"])
+    np.testing.assert_allclose(a, b, rtol=SAME)
+    compare_gradients(gradients, reference)
+    for ours, theirs in zip(jax.tree.leaves(stats), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours[0], theirs, rtol=SAME, atol=SAME)
+        np.testing.assert_array_equal(ours[0], ours[1])
+
+
+def test_stochastic_depth_draws_for_each_sample_and_block(small, randomised):
+    """With the same image in each place of the batch, other keys and other places give other results."""
+    model = small(drop_path_rate=0.5)
+    images = np.tile(np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32), (8, 1, 1, 1))
+    variables = randomised(model.init(jax.random.key(0), images))
+
+    @jax.jit
+    def train(key):
+        return model.apply(variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
+
+    first, second = train(jax.random.key(0)), train(jax.random.key(1))
+    assert np.array_equal(first, train(jax.random.key(0)))
+    assert not np.allclose(first, second)
+    assert len(np.unique(np.asarray(first)[:, 0])) > 2
+    assert len(np.unique(np.asarray(jax.jit(model.apply)(variables, images))[:, 0])) == 1
+
+
+def test_training_without_mutable_statistics(small, data):
+    model = small(drop_path_rate=0.0)
+    variables = model.init(jax.random.key(0), data[0])
+    with pytest.raises(ValueError, match=r'mutable=\["batch_stats"\]'):
+        model.apply(variables, data[0], train=True)
+
+
+def test_training_on_one_value_per_channel(small):
+    model = small(drop_path_rate=0.0)
+    images = np.ones((1, 32, 32, 3), np.float32)  # stage 4 is one pixel
+    variables = model.init(jax.random.key(0), images, train=True)
+    with pytest.raises(ValueError, match="more than one value per channel"):
+        model.apply(variables, images, train=True, mutable=["batch_stats"])
