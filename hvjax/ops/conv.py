@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any, Literal, get_args
 
 import jax
@@ -23,22 +24,28 @@ from jaxtyping import Array, Float
 from hvjax.ops import conv_forms
 from hvjax.ops.conv_forms import Geometry, Pair
 
-Form = Literal["plain", "matmul", "split", "unroll", "shift"]
-Kind = Literal["dense", "pointwise", "grouped", "grouped_tiny", "depthwise"]
+Form = Literal["plain", "matmul", "columns", "split", "shift"]
+Kind = Literal["dense", "dense_small", "pointwise", "grouped", "grouped_small", "depthwise"]
 
 # The fastest form of each kind of convolution, forward and backward together. What is not listed is plain.
 FASTEST: dict[str, dict[Kind, Form]] = {
-    "cpu": {"pointwise": "matmul", "grouped": "split", "grouped_tiny": "unroll", "depthwise": "shift"},
+    "cpu": {
+        "dense_small": "columns",
+        "pointwise": "matmul",
+        "grouped": "split",
+        "grouped_small": "columns",
+        "depthwise": "shift",
+    },
 }
 
-# A map of this many pixels or fewer is tiny: one matrix for the whole map costs less than windows of it.
-TINY_PIXELS = 4
+# A dense convolution with this many results per image and channel, or fewer, is small.
+SMALL_RESULTS = 49
 
 _FORMS: dict[Form, tuple[Callable[[Array, Array, Geometry], Any], tuple[Kind, ...]]] = {
     "plain": (conv_forms.plain, get_args(Kind)),
     "matmul": (conv_forms.matmul, ("pointwise",)),
-    "split": (conv_forms.split, ("grouped", "grouped_tiny", "depthwise")),
-    "unroll": (conv_forms.unroll, get_args(Kind)),
+    "columns": (conv_forms.columns, get_args(Kind)),
+    "split": (conv_forms.split, ("grouped", "grouped_small", "depthwise")),
     "shift": (conv_forms.shift, ("depthwise",)),
 }
 
@@ -65,7 +72,7 @@ def convolutions(form: Form | Literal["auto"]) -> Iterator[None]:
 
 
 def plain_convolutions():
-    """While active, every `conv2d` traces to exactly one `lax.conv_general_dilated`.
+    """While active, each `conv2d` traces to exactly one `lax.conv_general_dilated`; pooling is plain too.
 
     The export uses it. It also serves forward-mode differentiation of depthwise convolutions on CPU, whose
     fast form has a reverse mode only.
@@ -101,12 +108,21 @@ def conv2d(
     return function(x, kernel.astype(x.dtype), at)
 
 
+def prefers_forms() -> bool:
+    """Whether operators may take another form than their plain one: on CPU, unless a form is asked for."""
+    return _form.value == "auto" and jax.default_backend() == "cpu"
+
+
 def _kind(x: tuple[int, ...], kernel: tuple[int, ...], at: Geometry) -> Kind:
+    results = prod(at.out_size((x[1], x[2]), (kernel[0], kernel[1])))
     if at.groups == 1:
-        return "pointwise" if kernel[:2] == (1, 1) else "dense"
+        if kernel[:2] == (1, 1):
+            return "pointwise"
+        return "dense_small" if results <= SMALL_RESULTS else "dense"
     if at.groups == x[3]:
         return "depthwise"
-    return "grouped_tiny" if x[1] * x[2] <= TINY_PIXELS else "grouped"
+    # where XLA would exchange image and kernel, forward or backward (see `conv_forms.columns`)
+    return "grouped_small" if min(results, x[1] * x[2]) < kernel[0] * kernel[1] else "grouped"
 
 
 def _choose(kind: Kind) -> Form:

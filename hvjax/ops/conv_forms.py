@@ -6,6 +6,7 @@ chooses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def matmul(x: Array, kernel: Array, at: Geometry) -> Array:
         x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     if at.stride != (1, 1):
         x = x[:, :: at.stride[0], :: at.stride[1]]
-    # Two axes, not four: the weight gradient of a product over three leading axes copies both of its operands.
+    # Two axes, not four: the weight gradient of a product over three leading axes copies both operands.
     pixels = x.reshape(-1, x.shape[3])
     return (pixels @ kernel[0, 0]).reshape(*x.shape[:3], kernel.shape[3])
 
@@ -106,34 +107,23 @@ def _block_diagonal(kernel: Array, groups: int, joined: int) -> Array:
     return jnp.where(same_group, blocks, 0).reshape(kh, kw, joined * width, outputs)
 
 
-def unroll(x: Array, kernel: Array, at: Geometry) -> Array:
-    """A convolution of a tiny image as one matrix from all its pixels to all results, for each group.
+def columns(x: Array, kernel: Array, at: Geometry) -> Array:
+    """The pixels that each result meets, side by side, times the kernel as one matrix, for each group.
 
-    On a 2x2 map with padding 1 only 16 of the 36 products of a 3x3 kernel meet a pixel; the others are
-    never computed.
+    For small maps, where the copies cost little. XLA exchanges image and kernel where the image is the
+    smaller one, and its CPU backend then takes 100 times longer than this (3x3, 512 channels, 2x2 map).
     """
-    b, h, w, _ = x.shape
-    kh, kw, width, outputs = kernel.shape
-    vertical, horizontal = _reach(at, (h, w), (kh, kw))
-    taps = kernel.reshape(kh, kw, width, at.groups, outputs // at.groups)
-    matrix = jnp.einsum(
-        "yra,xsd,adigo->rsigyxo", *(jnp.asarray(m, x.dtype) for m in (vertical, horizontal)), taps
-    )
-    y = jnp.einsum("brsgi,rsigyxo->byxgo", x.reshape(b, h, w, at.groups, width), matrix)
-    return y.reshape(*y.shape[:3], outputs)
-
-
-def _reach(at: Geometry, size: Pair, kernel: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """For each axis, a table (result, pixel, tap) of ones where that tap takes that pixel to that result."""
-    tables = []
-    for axis, results in enumerate(at.out_size(size, kernel)):
-        table = np.zeros((results, size[axis], kernel[axis]))
-        for result, tap in product(range(results), range(kernel[axis])):
-            pixel = result * at.stride[axis] + tap * at.dilation[axis] - at.padding[axis][0]
-            if 0 <= pixel < size[axis]:
-                table[result, pixel, tap] = 1
-        tables.append(table)
-    return tables[0], tables[1]
+    outputs, groups = kernel.shape[3], at.groups
+    windows = list(_windows(x, (kernel.shape[0], kernel.shape[1]), at))
+    pixels = jnp.stack([window.reshape(*window.shape[:3], groups, -1) for _, window in windows], axis=4)
+    every_tap = len(windows) == kernel.shape[0] * kernel.shape[1]
+    weights = kernel if every_tap else jnp.stack([kernel[tap] for tap, _ in windows])
+    if groups == 1:
+        rows = pixels.reshape(-1, len(windows) * x.shape[3]) @ weights.reshape(-1, outputs)
+        return rows.reshape(*pixels.shape[:3], outputs)
+    pixels = pixels.reshape(*pixels.shape[:4], -1)
+    results = jnp.einsum("bhwgi,igo->bhwgo", pixels, weights.reshape(-1, groups, outputs // groups))
+    return results.reshape(*results.shape[:3], outputs)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -158,14 +148,28 @@ def _multiply_add(x: Array, kernel: Array, at: Geometry) -> Array:
     return sum(terms[1:], start=terms[0]).astype(x.dtype)
 
 
-def _windows(x: Array, kernel: Pair, at: Geometry):
-    """For each tap, the pixels that it meets, in the order of the results."""
-    height, width = at.out_size((x.shape[1], x.shape[2]), kernel)
+def _windows(x: Array, kernel: Pair, at: Geometry) -> Iterator[tuple[Pair, Array]]:
+    """For each tap that meets any pixel, the pixels that it meets, in the order of the results."""
+    size = (x.shape[1], x.shape[2])
+    height, width = at.out_size(size, kernel)
     padded = jnp.pad(x, ((0, 0), *at.padding, (0, 0)))
-    for row, column in product(range(kernel[0]), range(kernel[1])):
+    rows, columns = (_useful_taps(axis, size, kernel, at) for axis in (0, 1))
+    for row, column in product(rows, columns):
         top, left = row * at.dilation[0], column * at.dilation[1]
         bottom, right = top + (height - 1) * at.stride[0] + 1, left + (width - 1) * at.stride[1] + 1
         yield (row, column), padded[:, top : bottom : at.stride[0], left : right : at.stride[1]]
+
+
+def _useful_taps(axis: int, size: Pair, kernel: Pair, at: Geometry) -> list[int]:
+    """Taps of one axis that meet a pixel in some result; if none does, the first, for a result of zeros."""
+    starts = range(at.out_size(size, kernel)[axis])
+    offsets = [tap * at.dilation[axis] - at.padding[axis][0] for tap in range(kernel[axis])]
+    useful = [
+        tap
+        for tap, offset in enumerate(offsets)
+        if any(0 <= start * at.stride[axis] + offset < size[axis] for start in starts)
+    ]
+    return useful or [0]
 
 
 def _shift_forward(x: Array, kernel: Array, at: Geometry):
@@ -200,7 +204,10 @@ def _weight_gradient(x: Array, kernel: Array, at: Geometry, dy: Array) -> Array:
         x_image, dy_image = (a[None].astype(wide) for a in image)
         x_image = x_image if repeats == 1 else jnp.repeat(x_image, repeats, axis=3)
         windows = _windows(x_image, (kernel.shape[0], kernel.shape[1]), at)
-        taps = [jnp.sum(window * dy_image, axis=(0, 1, 2)) for _, window in windows]
+        sums = {tap: jnp.sum(window * dy_image, axis=(0, 1, 2)) for tap, window in windows}
+        zero = jnp.zeros(kernel.shape[3], wide)
+        every_tap = product(range(kernel.shape[0]), range(kernel.shape[1]))
+        taps = [sums.get(tap, zero) for tap in every_tap]
         return total + jnp.stack(taps).reshape(kernel.shape), None
 
     return lax.scan(add_image, jnp.zeros(kernel.shape, wide), (x, dy))[0].astype(kernel.dtype)

@@ -35,10 +35,10 @@ CASES = {
     "narrow groups are joined": (["split"], (8, 8), 64, 128, 16, (3, 3), {"padding": 1}),
     "odd number of narrow groups": (["split"], (6, 6), 15, 30, 5, (3, 3), {"padding": 1}),
     "even kernel": (["split"], (8, 9), 64, 64, 2, (2, 4), {"stride": 2, "padding": 1}),
-    "tiny map": (["split", "unroll"], (2, 2), 96, 64, 2, (3, 3), {"padding": 1}),
-    "one pixel": (["split", "unroll"], (1, 1), 64, 64, 2, (3, 3), {"padding": 1}),
+    "tiny map": (["split", "columns"], (2, 2), 96, 64, 2, (3, 3), {"padding": 1}),
+    "one pixel": (["split", "columns"], (1, 1), 64, 64, 2, (3, 3), {"padding": 1}),
     "tiny map, stride and dilation": (
-        ["split", "unroll"],
+        ["split", "columns"],
         (1, 4),
         64,
         32,
@@ -71,7 +71,12 @@ CASES = {
     "pointwise": (["matmul"], (6, 5), 24, 40, 1, (1, 1), {}),
     "pointwise, stride 2": (["matmul"], (7, 8), 24, 40, 1, (1, 1), {"stride": 2}),
     "pointwise, padded": (["matmul"], (4, 4), 24, 8, 1, (1, 1), {"stride": (1, 2), "padding": 1}),
-    "dense 3x3": (["unroll"], (4, 3), 8, 12, 1, (3, 3), {"padding": 1, "stride": 2}),
+    "two groups of 16": (["split"], (5, 4), 32, 32, 2, (3, 3), {"padding": 1}),
+    "a tap that meets padding only": (["columns", "shift"], (1, 5), 8, 8, 8, (3, 2), {"padding": (1, 2)}),
+    "nothing but padding": (["columns"], (1, 1), 4, 4, 1, (1, 2), {"padding": (0, 3), "stride": (1, 9)}),
+    "dense 7x7 map": (["columns"], (7, 7), 16, 8, 1, (3, 3), {"padding": 1}),
+    "dense 5x5, dilation 2": (["columns"], (9, 9), 4, 8, 1, (3, 5), {"padding": (1, 4), "dilation": 2}),
+    "dense 3x3": (["columns"], (4, 3), 8, 12, 1, (3, 3), {"padding": 1, "stride": 2}),
 }
 COMPARISONS = [(name, form) for name, case in CASES.items() for form in (*case[0], "auto")]
 GROUPED = dict(groups=3, padding=1)
@@ -141,7 +146,7 @@ def test_forms_equal_the_plain_convolution_in_float64(name, form):
     ("name", "form"),
     [
         ("grouped 3x3", "split"),
-        ("tiny map", "unroll"),
+        ("tiny map", "columns"),
         ("depthwise 7x7", "shift"),
         ("pointwise", "matmul"),
     ],
@@ -186,7 +191,7 @@ def test_accelerators_get_the_plain_convolution(monkeypatch, backend, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("grouped 3x3", "split"), ("tiny map", "unroll"), ("depthwise 7x7", "shift")]
+    ("name", "form"), [("grouped 3x3", "split"), ("tiny map", "columns"), ("depthwise 7x7", "shift")]
 )
 def test_transformations(name, form):
     """vmap, a second derivative, rematerialisation and shapes only, each against the plain form."""
@@ -216,7 +221,7 @@ def test_transformations(name, form):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("grouped 3x3", "split"), ("tiny map", "unroll"), ("pointwise", "matmul")]
+    ("name", "form"), [("grouped 3x3", "split"), ("tiny map", "columns"), ("pointwise", "matmul")]
 )
 def test_forward_mode(name, form):
     x, k, options, _ = arrays(name)
