@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -123,6 +124,17 @@ def locate(op: Any, outer: Where) -> Where:
     frames = re.findall(r'"([^"]+)":(\d+):\d+', text)
     frames = [f"{file}:{line}" for file, line in frames if not _LIBRARY.search(file)]
     return Where(op.name, path, frames[0] if frames else outer.source)
+
+
+def shorten_paths(program: Program, roots: set[str]) -> None:
+    """Drop what stands before the first of `roots` in every module path ("NextViT/NextViT.features/stage1/..").
+
+    `roots` are the first parts of the weights' names; a path without any of them belongs to the model itself.
+    """
+    for op in program.ops:
+        parts = op.where.path.split("/")
+        start = next((i for i, part in enumerate(parts) if part in roots), len(parts))
+        op.where = replace(op.where, path="/".join(parts[start:]))
 
 
 def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:

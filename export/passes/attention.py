@@ -12,7 +12,7 @@ Three rewrites, each measured (docs/export-decisions.md), for queries, keys and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -127,7 +127,9 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     together = Value((b, m, count * heads * d), dtype)
     split = Value((b, m, count * heads, d), dtype)
     parts = [Value((b, m, heads, d), dtype) for _ in merged]
-    before.append(Op("linear", inputs, [together], {"axis": 2, "pad": m - real}, k.linear.where))
+    paths = [part.linear.where.path.replace("/", ".") for part in merged]
+    linear_where = replace(k.linear.where, path=_joined(paths).replace(".", "/"))
+    before.append(Op("linear", inputs, [together], {"axis": 2, "pad": m - real}, linear_where))
     before.append(Op("reshape", [together], [split], {}, where))
     before.append(Op("split", [split], parts, {"axis": 2, "perm": (0, 2, 1, 3)}, where))
     attention.scores.inputs[0 if attention.keys_left else 1] = parts[-2]

@@ -46,9 +46,19 @@ def pool_token_runs(program: Program) -> None:
         x, (b, m, w, c) = runs.inputs[0], (runs.output.shape if runs.output.rank == 4 else (0, 0, 0, 0))
         if x.rank == 3 and x.shape == (b, m * w, c):
             window = (1, w, 1)
-            op.kind, op.inputs = "average_pool", [x]
+            op.kind, op.inputs = "average_pool", [_untrimmed(match, x, int(w))]
             op.attrs = {"window_dimensions": window, "window_strides": window, "count_include_pad": False}
     program.remove_dead()
+
+
+def _untrimmed(match: Matcher, x: Value, window: int) -> Value:
+    """The tokens before an incomplete last run was cut off: a pool drops it by itself."""
+    cut = match.made_by(x, "slice")
+    if cut is None or set(cut.attrs["strides"]) != {1} or set(cut.attrs["start_indices"]) != {0}:
+        return x
+    whole = cut.inputs[0]
+    dropped = [a - b for a, b in zip(whole.shape, x.shape, strict=True)]
+    return whole if dropped[0] == dropped[2] == 0 and dropped[1] < window else x
 
 
 def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) -> bool | None:
@@ -60,21 +70,19 @@ def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) ->
         if not math.isclose(1 / number if inverse else number, size, rel_tol=1e-6):
             return None
         return bool(padding.any())
-    if factor.data is None or inverse:
+    if factor.data is None or factor.rank != window.output.rank:
         return None
-    rank = window.output.rank
-    counts = np.asarray(factor.data, np.float64)
-    if counts.ndim != rank:
+    table = np.asarray(factor.data, np.float64)
+    counts = _real(window)
+    if np.broadcast_shapes(table.shape, counts.shape) != np.broadcast_shapes(counts.shape):
         return None
-    return False if np.array_equal(np.broadcast_to(counts, _like(counts, window)), _real(window, counts)) else None
+    # the table is rounded to the type of the graph
+    close = np.finfo(np.float16).eps if factor.dtype.itemsize == 2 else 1e-6
+    return False if np.allclose(table, 1 / counts if inverse else counts, rtol=close, atol=0) else None
 
 
-def _like(counts: np.ndarray, window: Op) -> tuple[int, ...]:
-    return tuple(1 if counts.shape[a] == 1 else int(window.output.shape[a]) for a in range(counts.ndim))
-
-
-def _real(window: Op, counts: np.ndarray) -> np.ndarray:
-    """How many elements of the input (not of the padding) each window covers, on the dimensions that `counts` has."""
+def _real(window: Op) -> np.ndarray:
+    """How many elements of the input (not of the padding) each window covers; size 1 along other dimensions."""
     attrs, x = window.attrs, window.inputs[0]
     rank = x.rank
     padding = np.asarray(attrs.get("padding", np.zeros((rank, 2))), int)
