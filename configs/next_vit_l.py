@@ -5,7 +5,7 @@
 Published: 83.6 % top-1 at 224 px, 57.9 M parameters, 10.8 GMACs; 300 epochs at batch 2048, on 8 GPUs.
 Not in this trainer yet, so do not expect that figure: RandAugment, random erasing, mixup and cutmix.
 
-Without data.dir it trains a small Next-ViT on embedded digits (`fallback`), some minutes on two CPU cores;
+Without data.dir it trains a small Next-ViT on embedded digits (`fallback`), a few minutes on two CPU cores;
 with `:smoke` after the file name it runs a few steps only.
 """
 

@@ -5,7 +5,7 @@
 Published: 82.5 % top-1 at 224 px, 31.8 M parameters, 5.8 GMACs; 300 epochs at batch 2048, on 8 GPUs.
 Not in this trainer yet, so do not expect that figure: RandAugment, random erasing, mixup and cutmix.
 
-Without data.dir it trains a small Next-ViT on embedded digits (`fallback`), 3 minutes on two CPU cores;
+Without data.dir it trains a small Next-ViT on embedded digits (`fallback`), a few minutes on two CPU cores;
 with `:smoke` after the file name it runs a few steps only.
 """
 

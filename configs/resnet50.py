@@ -7,7 +7,7 @@ Recipe: `unverified`. It is the commonly published one: SGD with Nesterov moment
 1812.01187). We have not run it on ImageNet and quote no accuracy. 25.6 M parameters, 4.1 GMACs;
 120 epochs at batch 1024.
 
-Without data.dir it trains a small ResNet on embedded digits (`fallback`), 2 minutes on two CPU cores;
+Without data.dir it trains a small ResNet on embedded digits (`fallback`), a few minutes on two CPU cores;
 with `:smoke` after the file name it runs a few steps only.
 """
 

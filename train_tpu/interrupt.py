@@ -8,13 +8,18 @@ import jax
 
 
 class StopRequest:
-    """While entered, notes the first SIGTERM or SIGINT; a second one stops at once, without saving."""
+    """While entered, notes the first SIGTERM or SIGINT; a second one stops at once, without saving.
+
+    With several hosts SIGTERM on any of them stops all after a common step; SIGINT is not caught.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
+        if jax.process_count() > 1:
+            return self  # jax.distributed handles SIGTERM itself, which `agreed` asks about
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._note)
         return self

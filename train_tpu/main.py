@@ -32,19 +32,28 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _start_distributed() -> None:
-    """Join the other hosts where the launcher says that there are some (TPU pod, SLURM, Open MPI)."""
-    several = (
-        "JAX_COORDINATOR_ADDRESS",
-        "SLURM_JOB_NUM_NODES",
-        "OMPI_COMM_WORLD_SIZE",
-        "TPU_WORKER_HOSTNAMES",
-    )
-    found = {name: os.environ[name] for name in several if os.environ.get(name)}
-    one = all(value in ("1", "localhost") for value in found.values())
-    if found and not one:
-        import jax
+    """Join the other hosts, where there are some.
 
-        jax.distributed.initialize()
+    On plain hosts the user names them: JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID. SLURM, Open MPI and TPU pods tell jax themselves.
+    """
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    address, count, index = (os.environ.get(name) for name in names)
+    several = ("SLURM_JOB_NUM_NODES", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES")
+    launched = any(os.environ.get(name, "1") not in ("", "1", "localhost") for name in several)
+    if not (address or count or index or launched):
+        return
+    if (address or count or index) and not (address and count and index):
+        raise UserError(f"several hosts need all of {', '.join(names)} (host:port, how many, which one)")
+    import jax
+
+    try:
+        if address and count and index:
+            jax.distributed.initialize(address, int(count), int(index))
+        else:
+            jax.distributed.initialize()
+    except ValueError as error:
+        raise UserError(f"cannot join the other hosts: {error}") from error
 
 
 if __name__ == "__main__":

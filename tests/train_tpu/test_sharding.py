@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-# Eight partial sums instead of one, through batch statistics, gradients and Adam, which divides small
-# gradients by their own size: measured 2e-6 after three steps, relative to the loss.
-DEVICES_AGREE = 2e-5
+# Eight partial sums instead of one, through batch statistics, gradients and three updates. Measured,
+# relative: losses 1e-7, gradient norms 6e-7.
+LOSSES_AGREE = 2e-6
+GRADIENTS_AGREE = 1e-5
 
 PROGRAM = """
 import json, sys
@@ -56,9 +57,9 @@ def test_eight_devices_equal_one(tmp_path: Path) -> None:
     assert (one["devices"], eight["devices"], eight["shards"]) == (1, 8, 8)
     assert len(one["rows"]) == len(eight["rows"]) == 4
     for a, b in zip(one["rows"], eight["rows"], strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], rel=DEVICES_AGREE), a["step"]
+        assert a["loss"] == pytest.approx(b["loss"], rel=LOSSES_AGREE), a["step"]
         if "grad_norm" in a:
-            assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=100 * DEVICES_AGREE)
+            assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=GRADIENTS_AGREE)
 
 
 def test_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
