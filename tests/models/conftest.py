@@ -50,10 +50,12 @@ def randomised() -> Callable[[Any, int], Any]:
         def value(path: Any, leaf: Any) -> np.ndarray:
             name = path[-1].key
             if name == "kernel":
-                spread = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+                spread = np.sqrt(
+                    0.6 / np.prod(leaf.shape[:-1])
+                )  # keeps activations of deep networks of order one
                 return rng.normal(0, spread, leaf.shape).astype(np.float32)
             if name in ("scale", "var"):
-                return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+                return rng.uniform(0.75, 1.25, leaf.shape).astype(np.float32)
             return rng.normal(0, 0.1, leaf.shape).astype(np.float32)
 
         return jax.tree_util.tree_map_with_path(value, variables)

@@ -29,7 +29,7 @@ def test_contract(name, size):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 71)], ids=str)
-def test_training_and_evaluation_give_the_same_keys(small, size, randomised):
+def test_training_and_evaluation_give_the_same_keys(small, size, randomised, relative_to_max):
     model = small()
     images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
     variables = randomised(model.init(jax.random.key(0), images))
@@ -42,7 +42,9 @@ def test_training_and_evaluation_give_the_same_keys(small, size, randomised):
     assert all(bool(jnp.isfinite(value).all()) for value in (*trained.values(), *evaluated.values()))
     assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
     assert not np.allclose(trained["stage4"], evaluated["stage4"])
-    assert np.array_equal(jax.jit(model.apply)(variables, images), evaluated["logits"])
+    assert (
+        relative_to_max(jax.jit(model.apply)(variables, images), evaluated["logits"]) < 1e-5
+    )  # another program
 
 
 def test_no_head(small, randomised):

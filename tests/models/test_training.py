@@ -60,7 +60,7 @@ def test_hand_written_loop(small, data):
 
 
 def test_every_parameter_gets_a_gradient(small, data, randomised):
-    """With running statistics: with those of the batch, a norm takes the effect of any bias before it away."""
+    """With running statistics: with those of the batch, a norm cancels any bias before it."""
     model = small()
     variables = randomised(model.init(jax.random.key(0), data[0]))
 
