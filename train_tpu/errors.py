@@ -16,6 +16,14 @@ class RunFailed(RuntimeError):
     exit_code = 1
 
 
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """The message for a package that is not installed; raises the error again if it is one of ours."""
+    package = (error.name or "").split(".")[0]
+    if package in ("hvjax", "train_tpu", ""):
+        raise error
+    return f"training needs the package {package}, which is not installed: pip install 'hvjax[train]'"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """'; did you mean a or b?' with the closest of `known`, or '' when nothing is close."""
     known = list(known)

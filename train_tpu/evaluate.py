@@ -14,9 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 
-from train_tpu.errors import RunFailed, UserError
+from train_tpu.errors import RunFailed, UserError, missing_extra
 
 # Folding norms into convolutions reorders float32 sums. Per image, the difference of the logits over the
 # largest logit; a trained small Next-ViT shows 5e-7, the library promises 1e-5 for every model.
@@ -56,6 +55,8 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
       {"train": {...}, "deploy": {...}, "difference": max over images of max |logit difference| over max
       |logit|, "same_top1": share of images with the same best class, "info": of load_inference}.
     """
+    from absl import logging
+
     import hvjax
     from train_tpu.checkpoint import load_inference
     from train_tpu.data import pipeline
@@ -64,6 +65,7 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     from train_tpu.step import eval_step, normalise
     from train_tpu.workdir import read_config
 
+    logging.set_verbosity(logging.ERROR)  # as in main
     loaded = load_inference(path, which)
     config = read_config(Path(loaded.info["checkpoint"]).parent.parent)
     if data_dir is not None:
@@ -123,12 +125,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument("--data-dir", help="instead of the training run's data.dir; its val/ is scored")
     options = parser.parse_args(argv)
-    logging.set_verbosity(logging.ERROR)  # as in main
     try:
         result = score_forms(options.ckpt, options.which, options.data_dir)
     except (UserError, RunFailed) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_extra(error)}", file=sys.stderr)
+        return UserError.exit_code
     info, weights = result["info"], "averaged" if result["info"]["ema"] else "raw"
     print(f"{info['model']}, step {info['step']}, {weights} weights, on {result['data']}")
     for form in ("train", "deploy"):

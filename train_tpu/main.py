@@ -8,27 +8,39 @@ import os
 import sys
 from collections.abc import Sequence
 
-from absl import logging
-
-from train_tpu.errors import RunFailed, UserError
-from train_tpu.flags import HelpRequested, parse_command_line
+from train_tpu.errors import RunFailed, UserError, missing_extra
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments after the program's name; returns the exit status."""
-    logging.set_verbosity(logging.ERROR)  # orbax warns about every checkpoint that has no evaluation
     try:
-        command = parse_command_line(argv)
-        _start_distributed()
-        from train_tpu.train import run  # imports jax, which a mistyped flag need not wait for
-
-        return run(command.config, command.workdir)
-    except HelpRequested as message:
-        print(message)
-        return 0
+        return _run(argv)
     except (UserError, RunFailed) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_extra(error)}", file=sys.stderr)
+        return UserError.exit_code
+    except KeyboardInterrupt:  # before or after the steps, which save first
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: Sequence[str]) -> int:
+    from absl import logging
+
+    from train_tpu.flags import HelpRequested, parse_command_line
+
+    logging.set_verbosity(logging.ERROR)  # orbax warns about every checkpoint that has no evaluation
+    try:
+        command = parse_command_line(argv)
+    except HelpRequested as message:
+        print(message)
+        return 0
+    _start_distributed()
+    from train_tpu.train import run  # imports jax, which a mistyped flag need not wait for
+
+    return run(command.config, command.workdir)
 
 
 def _start_distributed() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from train_tpu import main as main_module
 from train_tpu.checkpoint import load_inference
 
 TINY = [
@@ -73,3 +74,36 @@ def test_sigterm_saves_and_the_same_command_goes_on(project: Path, repository: P
         assert ("resuming after step" in text) == (attempt == "second")
         step = load_inference(project / "runs" / "resnet50", "last").info["step"]
         assert f"saved step {step} of 100000" in text
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("train_tpu.main", "ml_collections"), ("train_tpu.evaluate", "grain")]
+)
+def test_missing_extra_names_the_line_that_installs_it(repository: Path, module: str, package: str) -> None:
+    """Installed without the extra `train`: None in sys.modules makes a package impossible to import."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; from {module} import main; "
+        "sys.exit(main(['--ckpt', 'nowhere']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(repository), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: training needs the package {package}, which is not installed: pip install 'hvjax[train]'\n"
+    )
+
+
+def test_interrupt_outside_of_the_steps(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "_run", interrupted)
+    assert main_module.main([]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_several_hosts_need_all_three_variables(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    assert main_module.main(["--config", "configs/resnet50.py"]) == 2
+    assert "several hosts need all of JAX_COORDINATOR_ADDRESS" in capsys.readouterr().err
