@@ -1,7 +1,7 @@
 """reduce_sum / constant n -> reduce_mean, where n is the number of elements summed.
 
-In float16 and bfloat16 JAX sums in float32: convert -> sum -> divide -> convert. The casts around such a mean stay
-out of the graph when the mean is the only reader, because runtimes accumulate it in float32 by themselves.
+In float16 and bfloat16 JAX sums in float32: convert -> sum -> divide -> convert. These casts stay: they cost no kernel
+around a mean (docs/export-decisions.md), and a sum in float16 can overflow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ def raise_mean(program: Program) -> None:
         for total, factor in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else (op.inputs,):
             if _is_mean(match, op, total, factor):
                 break
-    narrow_islands(program, ("reduce_mean",))
 
 
 def _is_mean(match: Matcher, op: Op, total: Value, factor: Value) -> bool:

@@ -39,16 +39,28 @@ def raise_average_pool(program: Program) -> None:
 def pool_token_runs(program: Program) -> None:
     """mean over runs of tokens, (b, m*w, c) -> (b, m, w, c) -> (b, m, c), -> average_pool with a window of w."""
     match = Matcher(program)
+    widenings: list[tuple[Op, Op]] = []
     for op in program.ops:
-        runs = match.made_by(op.inputs[0], "reshape") if op.kind == "reduce_mean" else None
-        if runs is None or tuple(op.attrs["dimensions"]) != (2,) or op.attrs.get("keepdims"):
+        if op.kind != "reduce_mean" or tuple(op.attrs["dimensions"]) != (2,) or op.attrs.get("keepdims"):
             continue
-        x, (b, m, w, c) = runs.inputs[0], (runs.output.shape if runs.output.rank == 4 else (0, 0, 0, 0))
-        if x.rank == 3 and x.shape == (b, m * w, c):
-            window = (1, w, 1)
-            op.kind, op.inputs = "average_pool", [_untrimmed(match, x, int(w))]
-            op.attrs = {"window_dimensions": window, "window_strides": window, "count_include_pad": False}
-    program.remove_dead()
+        widen = match.made_by(op.inputs[0], "convert")
+        runs = match.made_by(widen.inputs[0] if widen else op.inputs[0], "reshape")
+        if runs is None or runs.output.rank != 4 or runs.inputs[0].rank != 3:
+            continue
+        x, (b, m, w, c) = runs.inputs[0], runs.output.shape
+        if x.shape != (b, m * w, c):
+            continue
+        x = _untrimmed(match, x, int(w))
+        if widen is not None:
+            wide = Value(x.shape, widen.output.dtype)
+            widenings.append((op, Op("convert", [x], [wide], {}, widen.where)))
+            x = wide
+        window = (1, w, 1)
+        op.kind, op.inputs = "average_pool", [x]
+        op.attrs = {"window_dimensions": window, "window_strides": window, "count_include_pad": False}
+    for pool, widen in widenings:
+        program.ops.insert(program.ops.index(pool), widen)
+    narrow_islands(program, ("average_pool",))
 
 
 def _untrimmed(match: Matcher, x: Value, window: int) -> Value:
