@@ -137,9 +137,16 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=2, help="steps of one turn")
+    parser.add_argument(
+        "--passive",
+        action="store_true",
+        help="OMP_WAIT_POLICY=PASSIVE: on a busy machine, keeps the waiting threads of torch from burning its time",
+    )
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--out", type=Path, help="write the tables to this JSON file")
     args = parser.parse_args()
+    if args.passive:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     tables = []
     for setting in args.setting or SETTINGS:
         tables.append(measure(setting, args.torch_python, args.threads, args.rounds, args.steps))
@@ -148,7 +155,7 @@ def main() -> None:
         result = {
             "command": " ".join(["python", *sys.argv]),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(args.threads),
+            "machine": {**machine(args.threads), "load_average": [round(v, 1) for v in os.getloadavg()]},
             "tables": tables,
         }
         args.out.write_text(json.dumps(result, indent=1) + "\n")
