@@ -2,8 +2,8 @@
 
     python tests/benchmarks/conv.py [--out docs/results/conv-forms.json] [--rounds 5] [--only TEXT]
 
-For each shape, all forms that apply are compiled, then timed in turn: forward, and forward with both gradients.
-The fastest of the rounds counts. An asterisk marks what `conv2d` picks on this platform by itself.
+For each shape, all forms that apply are compiled, then timed in turn: forward, and forward with both
+gradients. The fastest of the rounds counts. An asterisk marks what `conv2d` picks on this platform by itself.
 """
 
 from __future__ import annotations

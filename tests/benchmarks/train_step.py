@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument(
         "--passive",
         action="store_true",
-        help="OMP_WAIT_POLICY=PASSIVE: on a busy machine, keeps the waiting threads of torch from burning its time",
+        help="set OMP_WAIT_POLICY=PASSIVE: for a busy machine, where waiting in loops slows torch",
     )
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--out", type=Path, help="write the tables to this JSON file")
