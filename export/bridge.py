@@ -1,6 +1,6 @@
 """JAX callable -> ONNX model: front end, program, passes, lowering, checks. Knows no model.
 
-    fn --front end--> StableHLO --walk--> Program --passes--> Program --lower--> Graph --> onnx.ModelProto
+fn --front end--> StableHLO --walk--> Program --passes--> Program --lower--> Graph --> onnx.ModelProto
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from export.lower.program import Program
 from export.lower.walk import shorten_paths, walk
 from export.passes import run_passes
 
-# docs/export-decisions.md says why these: 20 is the newest that TensorRT 10.0 reads and the first with Gelu, at the
-# same kernel counts as any other; only convolutions in bfloat16 need 22.
+# docs/export-decisions.md says why these: 20 is the newest that TensorRT 10.0 reads and the first with Gelu,
+# at the same kernel counts as any other; only convolutions in bfloat16 need 22.
 OPSET = 20
 OPSET_BFLOAT16 = 22
 IR_VERSION = 10
@@ -44,8 +44,8 @@ def convert(
     """Convert a JAX callable to an ONNX model that has passed the checker and strict shape inference.
 
     Args:
-      fn: called as `fn(*example_args)`, or `fn(weights, *example_args)` if there are weights; arrays or pytrees of
-        arrays in and out. Its precision is the graph's precision.
+      fn: called as `fn(*example_args)`, or `fn(weights, *example_args)` if there are weights; arrays or
+        pytrees of arrays in and out. Its precision is the graph's precision.
       example_args: arrays or `jax.ShapeDtypeStruct`s; only shapes and dtypes matter.
       weights: pytree of arrays; each leaf that the graph needs becomes an initializer named by its path
         ("stage3.block2.mhca.conv.kernel", a leading "params." dropped).
@@ -58,8 +58,8 @@ def convert(
       metadata: written to the model's metadata_props.
 
     Raises:
-      UnsupportedError: (a ValueError) the function does what ONNX cannot express here; names operation, module path
-        and source line.
+      UnsupportedError: (a ValueError) the function does what ONNX cannot express here; names operation,
+        module path and source line.
       ValueError: an argument is not one of the accepted values.
     """
     _check("input_layout", input_layout, ("nhwc", "nchw"))
@@ -157,11 +157,12 @@ def _agree(known: onnx.TensorShapeProto, found: onnx.TensorShapeProto) -> bool:
     """Same rank, and equal sizes wherever inference knows them."""
     if len(known.dim) != len(found.dim):
         return False
-    pairs = zip(known.dim, found.dim, strict=True)
-    return all(
-        a.dim_value == b.dim_value if b.HasField("dim_value") else not (b.dim_param == BATCH) or a.dim_param == BATCH
-        for a, b in pairs
-    )
+    for mine, theirs in zip(known.dim, found.dim, strict=True):
+        if theirs.HasField("dim_value") and mine.dim_value != theirs.dim_value:
+            return False
+        if theirs.dim_param == BATCH and mine.dim_param != BATCH:
+            return False
+    return True
 
 
 def _check(name: str, value: Any, accepted: Sequence[Any]) -> None:

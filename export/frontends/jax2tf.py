@@ -1,9 +1,10 @@
 """JAX callable -> TensorFlow function -> tf2onnx -> StableHLO: the road of `--via jax2tf`.
 
-`jax2tf.convert` puts the whole callable into one TensorFlow operation, `XlaCallModule`, that carries a serialized
-StableHLO module. tf2onnx has no handler for it and cannot even read its attributes, so the operation is renamed to
-one that tf2onnx can read (`PyFunc`, with a token that stands for the module), and our handler keeps it as one ONNX
-node. The module behind that node then goes the same way as one from the other front end.
+`jax2tf.convert` puts the whole callable into one TensorFlow operation, `XlaCallModule`, that carries a
+serialized StableHLO module. tf2onnx has no handler for it and cannot even read its attributes, so the
+operation is renamed to one that tf2onnx can read (`PyFunc`, with a token that stands for the module), and our
+handler keeps it as one ONNX node. The module behind that node then goes the same way as one from the other
+front end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 import onnx
+import onnx.numpy_helper
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import chlo, stablehlo
 
@@ -49,10 +51,14 @@ def trace(
     constants = [] if weights is None else weight_values(weights)
     operands = structs if weights is None else (weights, *structs)
     results = jax.eval_shape(fn, *operands)
-    outputs = named("output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results))
+    outputs = named(
+        "output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results)
+    )
 
     with _quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's and jax2tf's own, which no user of the bridge can act on
+        warnings.simplefilter(
+            "ignore"
+        )  # TensorFlow's and jax2tf's own, which no user of the bridge can act on
         converted = jax2tf.convert(fn, with_gradient=False, native_serialization_platforms=("cpu",))
 
         def tf_function(*tensors: Any) -> list[Any]:
@@ -63,17 +69,20 @@ def trace(
                 arguments = (jax.tree_util.tree_unflatten(tree, held), *arguments)
             return jax.tree_util.tree_leaves(converted(*arguments))
 
-        specs = [
-            tf.TensorSpec(leaf.shape, leaf.dtype, name=f"input_{i}") for i, leaf in enumerate(leaves)
-        ]
+        specs = [tf.TensorSpec(leaf.shape, leaf.dtype, name=f"input_{i}") for i, leaf in enumerate(leaves)]
         concrete = tf.function(tf_function, autograph=False, input_signature=specs).get_concrete_function()
         graph, modules = _rename_calls(tf, concrete.graph.as_graph_def())
         model = _to_onnx(tf, tf2onnx, graph, concrete)
     node, arguments = _read_call(model, constants)
-    values = {f"input_{i}": Value(leaf.shape, np.dtype(leaf.dtype), None, name) for i, (leaf, name) in enumerate(zip(leaves, inputs, strict=True))}
+    values = {
+        f"input_{i}": Value(leaf.shape, np.dtype(leaf.dtype), None, name)
+        for i, (leaf, name) in enumerate(zip(leaves, inputs, strict=True))
+    }
     arguments = [values[a] if isinstance(a, str) else a for a in arguments]
     token = onnx.helper.get_node_attr_value(node, "token").decode()
-    return Traced(_deserialize(modules[token]), arguments, outputs, [values[f"input_{i}"] for i in range(len(leaves))])
+    return Traced(
+        _deserialize(modules[token]), arguments, outputs, [values[f"input_{i}"] for i in range(len(leaves))]
+    )
 
 
 def _import() -> tuple[Any, Any, Any]:
@@ -97,7 +106,8 @@ def _import() -> tuple[Any, Any, Any]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what C++ code writes to file descriptor 2; it is replayed if an exception leaves the block."""
+    """Hold back what C++ code writes to file descriptor 2; it is replayed if an exception leaves the
+    block."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as sink:
@@ -170,20 +180,29 @@ def _to_onnx(tf: Any, tf2onnx: Any, definition: Any, concrete: Any) -> onnx.Mode
 
 
 def _read_call(model: onnx.ModelProto, weights: list[Value]) -> tuple[onnx.NodeProto, list[Value | str]]:
-    """The call in tf2onnx's graph and its arguments: our weights, or the names of graph inputs."""
+    """The call in tf2onnx's graph and its arguments: weights as tf2onnx holds them, or names of graph
+    inputs."""
     graph = model.graph
     calls = [node for node in graph.node if node.domain == DOMAIN]
     others = {node.op_type for node in graph.node} - {"PyFunc", "Identity"}
     if len(calls) != 1 or others:
         found = f"{len(calls)} calls and {', '.join(sorted(others)) or 'nothing else'}"
-        raise UnsupportedError(Where("jax2tf"), f"one JAX call was expected in the TensorFlow graph, found {found}")
+        raise UnsupportedError(
+            Where("jax2tf"), f"one JAX call was expected in the TensorFlow graph, found {found}"
+        )
     source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    held = {tensor.name: tensor for tensor in graph.initializer}
     arguments: list[Value | str] = []
     for name in calls[0].input:
         while name in source:
             name = source[name]
         stem = name.split(":")[0]
-        arguments.append(weights[int(stem.removeprefix("weight_"))] if stem.startswith("weight_") else stem)
+        if not stem.startswith("weight_"):
+            arguments.append(stem)
+            continue
+        weight = weights[int(stem.removeprefix("weight_"))]
+        data = onnx.numpy_helper.to_array(held[name]).astype(weight.dtype, copy=False)
+        arguments.append(Value(weight.shape, weight.dtype, data, weight.name))
     return calls[0], arguments
 
 

@@ -34,7 +34,11 @@ def trace(
     leaves = jax.tree_util.tree_leaves(structs)
     inputs = named("input", input_names, len(leaves), default_names("input", structs))
     constants = [] if weights is None else weight_values(weights)
-    values = [Value(leaf.shape, np.dtype(leaf.dtype), None, n) for leaf, n in zip(leaves, inputs, strict=True)]
+    values = [
+        Value(leaf.shape, np.dtype(leaf.dtype), None, n) for leaf, n in zip(leaves, inputs, strict=True)
+    ]
     results = lowered.out_info
-    outputs = named("output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results))
+    outputs = named(
+        "output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results)
+    )
     return Traced(lowered.compiler_ir("stablehlo"), [*constants, *values], outputs, values)

@@ -16,7 +16,8 @@ from export.lower.program import Value
 class Traced:
     """A module and one value per argument of its `main`: weights carry `data`, graph inputs do not.
 
-    `inputs` are all inputs of the callable, also those that it never reads (a front end may drop their arguments).
+    `inputs` are all inputs of the callable, also those that it never reads (a front end may drop their
+    arguments).
     """
 
     module: Any
@@ -41,7 +42,9 @@ def named(kind: str, given: Sequence[str] | None, count: int, default: Sequence[
     """`given` names if there are any, else `default`; the number and uniqueness of names is checked."""
     names = list(default if given is None else given)
     if len(names) != count:
-        raise ValueError(f"{kind}_names has {len(names)} names ({', '.join(names)}); the function has {count} {kind}s")
+        raise ValueError(
+            f"{kind}_names has {len(names)} names ({', '.join(names)}); the function has {count} {kind}s"
+        )
     if len(set(names)) != count:
         raise ValueError(f"{kind}_names must differ from one another; got {', '.join(names)}")
     return names

@@ -1,9 +1,9 @@
 """Dynamic batch without symbolic tracing: compare two static traces and mark what follows the batch.
 
-The callable is traced at two batch sizes. Both programs must have the same operations in the same order; where a
-dimension differs, it must be the same multiple of both batches, and becomes a `Batch`. Anything else that differs
-(a constant, a slice bound, an operation) depends on the batch in a way that ONNX cannot follow, and is an error
-that names the operation.
+The callable is traced at two batch sizes. Both programs must have the same operations in the same order;
+where a dimension differs, it must be the same multiple of both batches, and becomes a `Batch`. Anything else
+that differs (a constant, a slice bound, an operation) depends on the batch in a way that ONNX cannot follow,
+and is an error that names the operation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _SHAPE_ATTRS = {"output_shape", "shape"}
 
 
 def mark_batch(program: Program, other: Program) -> None:
-    """Turn every dimension of `program` (traced at SIZES[0]) that differs in `other` (at SIZES[1]) into a Batch.
+    """Turn every dimension of `program` (traced at SIZES[0]) that differs in `other` (at SIZES[1]) into a
+    Batch.
 
     Raises:
       UnsupportedError: the two programs differ in anything but sizes that follow the batch.
@@ -30,7 +31,10 @@ def mark_batch(program: Program, other: Program) -> None:
     for a, b in zip(program.inputs, other.inputs, strict=True):
         _mark(a, b, Where(f"input '{a.name}'"))
     if len(program.ops) != len(other.ops):
-        _fail(Where("the function"), f"it runs {len(program.ops)} operations at batch {SIZES[0]}, {len(other.ops)} at {SIZES[1]}")
+        _fail(
+            Where("the function"),
+            f"it runs {len(program.ops)} operations at batch {SIZES[0]}, {len(other.ops)} at {SIZES[1]}",
+        )
     for mine, theirs in zip(program.ops, other.ops, strict=True):
         if mine.kind != theirs.kind or len(mine.inputs) != len(theirs.inputs):
             _fail(mine.where, f"at another batch size its place is taken by {theirs.where}")
@@ -48,7 +52,10 @@ def _mark(value: Value, other: Value, where: Where) -> None:
     for a, b in zip(value.shape, other.shape, strict=True):
         scale, rest = divmod(a, SIZES[0])
         if a != b and (rest or b != scale * SIZES[1]):
-            _fail(where, f"a dimension is {a} at batch {SIZES[0]} and {b} at {SIZES[1]}: no multiple of the batch")
+            _fail(
+                where,
+                f"a dimension is {a} at batch {SIZES[0]} and {b} at {SIZES[1]}: no multiple of the batch",
+            )
         dims.append(a if a == b else Batch(a, scale))
     value.shape = tuple(dims)
 
@@ -60,7 +67,9 @@ def _same_constant(a: Value, b: Value, where: Where) -> None:
         return
     assert b.data is not None
     if a.data.shape != b.data.shape or not np.array_equal(a.data, b.data):
-        _fail(where, "one of its constants depends on the batch (a mean over the batch, a table of its size?)")
+        _fail(
+            where, "one of its constants depends on the batch (a mean over the batch, a table of its size?)"
+        )
 
 
 def _same_attributes(mine: Op, theirs: Op) -> None:
@@ -72,7 +81,10 @@ def _same_attributes(mine: Op, theirs: Op) -> None:
             mine.attrs[key] = value
             continue
         if not _equal(value, theirs.attrs.get(key)):
-            _fail(mine.where, f"its {key} is {value} at batch {SIZES[0]} and {theirs.attrs.get(key)} at {SIZES[1]}")
+            _fail(
+                mine.where,
+                f"its {key} is {value} at batch {SIZES[0]} and {theirs.attrs.get(key)} at {SIZES[1]}",
+            )
 
 
 def _limits(mine: Op, theirs: Op) -> tuple[int, ...]:

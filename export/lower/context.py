@@ -26,7 +26,8 @@ class Context:
         return tensor
 
     def choose(self, values: Sequence[Value], rank: int) -> Perm:
-        """The layout of rank `rank` in which `values` cost the fewest Transposes; the largest value breaks ties."""
+        """The layout of rank `rank` in which `values` cost the fewest Transposes; the largest value breaks
+        ties."""
         values = [value for value in values if value.data is None and value.rank == rank]
         ordered = sorted(values, key=lambda value: -int(np.prod(value.shape, dtype=float)))
         candidates = [perm for value in ordered for perm in self.layouts.perms(value)]

@@ -23,7 +23,11 @@ def _convolution(context: Context, op: Op) -> None:
     padding = np.asarray(attrs.get("padding", np.zeros((spatial, 2))), int)
     if (padding < 0).any():
         raise UnsupportedError(op.where, "negative padding has no ONNX form; slice the input instead")
-    perm = (numbers["input_batch_dimension"], numbers["input_feature_dimension"], *numbers["input_spatial_dimensions"])
+    perm = (
+        numbers["input_batch_dimension"],
+        numbers["input_feature_dimension"],
+        *numbers["input_spatial_dimensions"],
+    )
     kernel_perm = (
         numbers["kernel_output_feature_dimension"],
         numbers["kernel_input_feature_dimension"],
@@ -31,7 +35,11 @@ def _convolution(context: Context, op: Op) -> None:
     )
     inputs = [context.layouts.get(x, perm, op.where), context.layouts.get(kernel, kernel_perm, op.where)]
     inputs += [context.layouts.get(bias, (0,), op.where) for bias in op.inputs[2:]]
-    out = (numbers["output_batch_dimension"], numbers["output_feature_dimension"], *numbers["output_spatial_dimensions"])
+    out = (
+        numbers["output_batch_dimension"],
+        numbers["output_feature_dimension"],
+        *numbers["output_spatial_dimensions"],
+    )
     context.emit(
         "Conv",
         op,

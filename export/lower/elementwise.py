@@ -6,15 +6,22 @@ import numpy as np
 
 from export.lower.context import Context
 from export.lower.graph import Tensor, onnx_type
-from export.lower.layout import Perm
-from export.lower.program import Op, UnsupportedError, Value
+from export.lower.layout import Perm, permute
+from export.lower.program import Op, Value
 
 # StableHLO/CHLO (or our own) name -> ONNX operator, same operands
 SIMPLE = {
     "abs": "Abs",
+    "acos": "Acos",
+    "acosh": "Acosh",
     "add": "Add",
     "and": "And",
+    "asin": "Asin",
+    "asinh": "Asinh",
+    "atan": "Atan",
+    "atanh": "Atanh",
     "ceil": "Ceil",
+    "cosh": "Cosh",
     "cosine": "Cos",
     "divide": "Div",
     "erf": "Erf",
@@ -34,10 +41,15 @@ SIMPLE = {
     "select": "Where",
     "sign": "Sign",
     "sine": "Sin",
+    "sinh": "Sinh",
     "sqrt": "Sqrt",
     "subtract": "Sub",
+    "tan": "Tan",
     "tanh": "Tanh",
+    "xor": "Xor",
 }
+# on integers these work bit by bit
+_BITWISE = {"and": "BitwiseAnd", "or": "BitwiseOr", "xor": "BitwiseXor", "not": "BitwiseNot"}
 COMPARISONS = {"EQ": "Equal", "GE": "GreaterOrEqual", "GT": "Greater", "LE": "LessOrEqual", "LT": "Less"}
 
 
@@ -49,7 +61,8 @@ def _lower(context: Context, op: Op, kind: str, inputs: list[Value], **attrs: ob
 def operand(context: Context, value: Value, perm: Perm, op: Op) -> Tensor:
     """`value` in layout `perm`; a constant also loses the leading 1s that ONNX broadcasting supplies."""
     if value.data is None:
-        return context.layouts.get(value, perm, op.where)
+        # a scalar (the condition of a select) broadcasts in any layout
+        return context.layouts.get(value, perm if value.rank == len(perm) else (), op.where)
     data = value.data.transpose(perm) if value.rank == len(perm) else value.data
     if data.size and (flat := data.reshape(-1))[0] == flat[-1] and (data == flat[0]).all():
         data = flat[0].reshape(())
@@ -59,14 +72,19 @@ def operand(context: Context, value: Value, perm: Perm, op: Op) -> Tensor:
 
 
 def _simple(context: Context, op: Op) -> None:
-    _lower(context, op, SIMPLE[op.kind], op.inputs)
+    bits = op.kind in _BITWISE and op.output.dtype != np.bool_
+    _lower(context, op, _BITWISE[op.kind] if bits else SIMPLE[op.kind], op.inputs)
 
 
 def _compare(context: Context, op: Op) -> None:
-    direction = op.attrs["comparison_direction"].split()[-1].strip(">")
-    if direction not in COMPARISONS:
-        raise UnsupportedError(op.where, f"comparison {direction} has no ONNX operator")
-    _lower(context, op, COMPARISONS[direction], op.inputs)
+    direction = str(op.attrs["comparison_direction"]).split()[-1].strip(">")
+    if direction != "NE":
+        _lower(context, op, COMPARISONS[direction], op.inputs)
+        return
+    perm = context.choose(op.inputs, op.output.rank)
+    inputs = [operand(context, value, perm, op) for value in op.inputs]
+    equal = context.graph.node("Equal", inputs, permute(op.output.shape, perm), op.output.dtype, op.where)
+    context.emit("Not", op, [equal], perm)
 
 
 def _rsqrt(context: Context, op: Op) -> None:
@@ -76,23 +94,34 @@ def _rsqrt(context: Context, op: Op) -> None:
     context.emit("Reciprocal", op, [root], perm)
 
 
+def _remainder(context: Context, op: Op) -> None:
+    """The sign of the dividend, as in C."""
+    _lower(context, op, "Mod", op.inputs, fmod=1)
+
+
 def _convert(context: Context, op: Op) -> None:
     _lower(context, op, "Cast", op.inputs, to=onnx_type(op.output.dtype))
 
 
 def _clamp(context: Context, op: Op) -> None:
+    """Clip for constant numbers, else Max and Min."""
     low, x, high = op.inputs
-    bounds = [bound.data for bound in (low, high)]
-    if any(data is None or data.size != 1 for data in bounds):
-        raise UnsupportedError(op.where, "the bounds of a clamp must be constant scalars")
-    scalars = [Value((), x.dtype, np.asarray(data).reshape(())) for data in bounds]
-    _lower(context, op, "Clip", [x, *scalars])
+    bounds = [bound.data for bound in (low, high) if bound.data is not None and bound.data.size == 1]
+    if len(bounds) == 2:
+        scalars = [Value((), x.dtype, data.reshape(())) for data in bounds]
+        _lower(context, op, "Clip", [x, *scalars])
+        return
+    perm = context.choose([x], x.rank)
+    raised = [operand(context, value, perm, op) for value in (x, low)]
+    above = context.graph.node("Max", raised, raised[0].shape, x.dtype, op.where)
+    context.emit("Min", op, [above, operand(context, high, perm, op)], perm)
 
 
 LOWERINGS = {
     **dict.fromkeys(SIMPLE, _simple),
     "compare": _compare,
     "rsqrt": _rsqrt,
+    "remainder": _remainder,
     "convert": _convert,
     "clamp": _clamp,
 }

@@ -73,12 +73,19 @@ class Graph:
         return self.nodes_out(kind, inputs, [(shape, dtype)], where, **attrs)[0]
 
     def nodes_out(
-        self, kind: str, inputs: Sequence[Tensor], results: Sequence[tuple[Shape, Any]], where: Where, **attrs: Any
+        self,
+        kind: str,
+        inputs: Sequence[Tensor],
+        results: Sequence[tuple[Shape, Any]],
+        where: Where,
+        **attrs: Any,
     ) -> list[Tensor]:
         """Append a node with several outputs."""
         name = self.unique(f"{where.path}/{kind}" if where.path else kind)
         names = [name] if len(results) == 1 else [self.unique(f"{name}.{i}") for i in range(len(results))]
-        outputs = [Tensor(n, tuple(shape), np.dtype(dtype)) for n, (shape, dtype) in zip(names, results, strict=True)]
+        outputs = [
+            Tensor(n, tuple(shape), np.dtype(dtype)) for n, (shape, dtype) in zip(names, results, strict=True)
+        ]
         node = Node(kind, [tensor.name for tensor in inputs], names, attrs, name)
         self.nodes.append(node)
         for tensor in outputs:
@@ -132,7 +139,8 @@ class Graph:
 
     def proto(self, name: str) -> onnx.GraphProto:
         nodes = [
-            helper.make_node(node.kind, node.inputs, node.outputs, node.name, **node.attrs) for node in self.nodes
+            helper.make_node(node.kind, node.inputs, node.outputs, node.name, **node.attrs)
+            for node in self.nodes
         ]
         borders = {tensor.name for tensor in (*self.inputs, *self.outputs)}
         inner = [t for n in self.nodes for t in n.outputs if t not in borders]

@@ -1,9 +1,10 @@
-"""Lazy layouts: a value exists in one or more dimension orders, and a Transpose is made only when one is missing.
+"""Lazy layouts: a value exists in one or more dimension orders, and a Transpose is made only when one is
+missing.
 
-A layout is a permutation `perm`: physical dimension i of the ONNX tensor holds logical dimension `perm[i]` of the
-StableHLO value. A (b, h, w, c) activation that a convolution made lives in layout (0, 3, 1, 2); element-wise
-operations follow, reshapes that keep neighbours together carry it on, and only an operation that needs another
-order asks for a Transpose, which is then remembered.
+A layout is a permutation `perm`: physical dimension i of the ONNX tensor holds logical dimension `perm[i]` of
+the StableHLO value. A (b, h, w, c) activation that a convolution made lives in layout (0, 3, 1, 2);
+element-wise operations follow, reshapes that keep neighbours together carry it on, and only an operation that
+needs another order asks for a Transpose, which is then remembered.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ class Layouts:
 
     def cost(self, value: Value, perm: Perm) -> int:
         """Elements that a Transpose would move if `perm` were asked for: 0 or the value's size."""
-        if value.data is not None or any(_moves_nothing(value.shape, have, perm) for have in self.perms(value)):
+        if value.data is not None or any(
+            _moves_nothing(value.shape, have, perm) for have in self.perms(value)
+        ):
             return 0
         return math.prod(value.shape)
 
     def get(self, value: Value, perm: Perm, where: Where) -> Tensor:
-        """The tensor that holds `value` in layout `perm`, transposing (constants: here and now) if need be."""
+        """The tensor that holds `value` in layout `perm`, transposing (constants: here and now) if need
+        be."""
         held = self._held.setdefault(value, {})
         if perm in held:
             return held[perm]
@@ -82,7 +86,9 @@ def reshape(graph: Graph, tensor: Tensor, shape: Shape, where: Where) -> Tensor:
         tensor = graph.tensors[maker.inputs[0]]
     if tuple(tensor.shape) == tuple(shape):
         return tensor
-    return graph.node("Reshape", [tensor, graph.ints(*target(tensor.shape, shape))], shape, tensor.dtype, where)
+    return graph.node(
+        "Reshape", [tensor, graph.ints(*target(tensor.shape, shape))], shape, tensor.dtype, where
+    )
 
 
 def target(old: Shape, new: Shape) -> list[int]:
@@ -101,11 +107,13 @@ def target(old: Shape, new: Shape) -> list[int]:
 
 
 def carry(perm: Perm, old: Shape, new: Shape) -> Perm | None:
-    """Layout of a reshaped value, if the reshape can be done in layout `perm`; None if it needs another order.
+    """Layout of a reshaped value, if the reshape can be done in layout `perm`; None if it needs another
+    order.
 
-    Dimensions fall into groups that are merged and split among themselves: (b, h, w, c) -> (b, h*w, c) has the
-    groups b | h w | c. Where the members of every group stand side by side and in order, as h, w do in
-    (b, c, h, w), the same reshape applies to the permuted tensor, and the groups keep their order: (b, c, h*w).
+    Dimensions fall into groups that are merged and split among themselves: (b, h, w, c) -> (b, h*w, c) has
+    the groups b | h w | c. Where the members of every group stand side by side and in order, as h, w do in
+    (b, c, h, w), the same reshape applies to the permuted tensor, and the groups keep their order: (b, c,
+    h*w).
     """
     groups = _groups(old, new)
     out: list[int] = []

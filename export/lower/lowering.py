@@ -24,7 +24,10 @@ LOWERINGS: dict[str, Callable[[Context, Op], None]] = {
 
 
 def lower(
-    program: Program, output_names: Sequence[str], input_layout: str = "nhwc", output_layout: str | None = None
+    program: Program,
+    output_names: Sequence[str],
+    input_layout: str = "nhwc",
+    output_layout: str | None = None,
 ) -> Graph:
     """Make the ONNX graph of a program.
 
@@ -45,7 +48,9 @@ def lower(
         context.layouts.put(value, perm, graph.input(value.name, permute(value.shape, perm), value.dtype))
     for op in program.ops:
         if op.kind not in LOWERINGS:
-            raise UnsupportedError(op.where, "this operation has no ONNX lowering yet (docs/export.md lists those that do)")
+            raise UnsupportedError(
+                op.where, "this operation has no ONNX lowering yet (docs/export.md lists those that do)"
+            )
         LOWERINGS[op.kind](context, op)
     for value, name in zip(program.outputs, output_names, strict=True):
         graph.output(name, _result(context, value, _perm(value, output_layout or "nhwc")))

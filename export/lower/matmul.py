@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from export.lower.context import Context
@@ -13,8 +15,8 @@ from export.lower.program import Batch, Op, Value, Where
 def _dot_general(context: Context, op: Op) -> None:
     """Batched product of two activations (or of anything that the linear pass did not take).
 
-    The result is logical (batch..., left free..., right free...). It can be computed as it is, or transposed as
-    right @ left: whichever finds its operands in place, unless a pass decided ("swap").
+    The result is logical (batch..., left free..., right free...). It can be computed as it is, or transposed
+    as right @ left: whichever finds its operands in place, unless a pass decided ("swap").
     """
     numbers = op.attrs["dot_dimension_numbers"]
     left = _Side(op.inputs[0], numbers["lhs_batching_dimensions"], numbers["lhs_contracting_dimensions"])
@@ -38,7 +40,9 @@ def _dot_general(context: Context, op: Op) -> None:
         return
     shape = (*a.shape[:-1], b.shape[-1])
     product = context.graph.node("MatMul", [a, b], shape, op.output.dtype, op.where)
-    context.layouts.put(op.output, perm, reshape(context.graph, product, permute(op.output.shape, perm), op.where))
+    context.layouts.put(
+        op.output, perm, reshape(context.graph, product, permute(op.output.shape, perm), op.where)
+    )
 
 
 class _Side:
@@ -54,7 +58,17 @@ class _Side:
 
     def matrix(self, context: Context, perm: Perm, contract_last: bool, where: Where) -> Tensor:
         """(batch..., rows, columns): several free or contracted dimensions are merged into one."""
-        tensor = context.layouts.get(self.value, perm, where)
+        value = self.value
+        if value.data is not None and not len(self.free) == len(self.contract) == 1:
+            groups = (
+                (self.batch, self.free, self.contract)
+                if contract_last
+                else (self.batch, self.contract, self.free)
+            )
+            sizes = [[int(value.shape[axis]) for axis in group] for group in groups]
+            shape = (*sizes[0], int(np.prod(sizes[1], dtype=int)), int(np.prod(sizes[2], dtype=int)))
+            return context.graph.constant(value.data.transpose(perm).reshape(shape), value.name)
+        tensor = context.layouts.get(value, perm, where)
         if len(self.free) == len(self.contract) == 1:
             return tensor
         shape = self.value.shape
@@ -63,10 +77,10 @@ class _Side:
         return reshape(context.graph, tensor, (*(shape[axis] for axis in self.batch), rows, columns), where)
 
 
-def _product(dims: object) -> int:
+def _product(dims: Iterable[int]) -> int:
     total, scale = 1, 0
-    for dim in dims:  # type: ignore[attr-defined]
-        scale = dim.scale if isinstance(dim, Batch) else scale * int(dim)
+    for dim in dims:
+        scale = dim.scale * total if isinstance(dim, Batch) else scale * int(dim)
         total *= int(dim)
     return Batch(total, scale) if scale else total
 
@@ -74,12 +88,14 @@ def _product(dims: object) -> int:
 def _linear(context: Context, op: Op) -> None:
     """x @ kernel (+ bias) with constant kernel (in, out), made by the linear pass.
 
-    Where the channels of x are last it is a MatMul and an Add (or a Gemm for rank 2); where they are second, as in
-    NCHW, it is a convolution with a 1x1 window, and nothing is transposed. `pad` adds that many zero rows at the
-    end of the last dimension but one.
+    Where the channels of x are last it is a MatMul and an Add (or a Gemm for rank 2); where they are second,
+    as in NCHW, it is a convolution with a 1x1 window, and nothing is transposed. `pad` adds that many zero
+    rows at the end of the last dimension but one.
     """
     x, kernel = op.inputs[:2]
-    bias = op.inputs[2] if len(op.inputs) > 2 else None
+    bias = None
+    if len(op.inputs) > 2:
+        bias = context.graph.constant(np.asarray(op.inputs[2].data), op.inputs[2].name)
     axis = op.attrs["axis"]
     others = [a for a in range(x.rank) if a != axis]
     last = (*others, axis)
@@ -92,7 +108,9 @@ def _linear(context: Context, op: Op) -> None:
             break
     tensor = context.layouts.get(x, last, op.where)
     if op.attrs.get("pad"):
-        shape = tuple(size + op.attrs["pad"] * (a == x.rank - 2) for a, size in zip(last, tensor.shape, strict=True))
+        shape = tuple(
+            size + op.attrs["pad"] * (a == x.rank - 2) for a, size in zip(last, tensor.shape, strict=True)
+        )
         ends = [0] * x.rank + [b - a for a, b in zip(tensor.shape, shape, strict=True)]
         tensor = context.graph.node("Pad", [tensor, context.graph.ints(*ends)], shape, tensor.dtype, op.where)
     renumber = {a: i for i, a in enumerate(others)}
@@ -100,15 +118,13 @@ def _linear(context: Context, op: Op) -> None:
     shape = permute(op.output.shape, out)
     assert kernel.data is not None
     if x.rank == 2 and bias is not None:
-        inputs = [tensor, context.graph.constant(kernel.data, kernel.name), context.graph.constant(bias.data, bias.name)]
-        context.emit("Gemm", op, inputs, out)
+        context.emit("Gemm", op, [tensor, context.graph.constant(kernel.data, kernel.name), bias], out)
         return
     product = context.graph.node(
         "MatMul", [tensor, context.graph.constant(kernel.data, kernel.name)], shape, op.output.dtype, op.where
     )
     if bias is not None:
-        constant = context.graph.constant(bias.data, bias.name)
-        product = context.graph.node("Add", [product, constant], shape, op.output.dtype, op.where)
+        product = context.graph.node("Add", [product, bias], shape, op.output.dtype, op.where)
     context.layouts.put(op.output, out, product)
 
 
@@ -133,7 +149,9 @@ def _as_convolution(context: Context, op: Op, perm: Perm) -> None:
     attrs = {"kernel_shape": [1, 1]}
     if op.attrs.get("pad"):
         attrs["pads"] = [0, 0, 0, op.attrs["pad"]]
-    result = context.graph.node("Conv", [image, *inputs], (*shape[:2], 1, shape[2]), op.output.dtype, op.where, **attrs)
+    result = context.graph.node(
+        "Conv", [image, *inputs], (*shape[:2], 1, shape[2]), op.output.dtype, op.where, **attrs
+    )
     context.layouts.put(op.output, out_perm, reshape(context.graph, result, shape, op.where))
 
 

@@ -1,7 +1,8 @@
 """The program between StableHLO and ONNX: a flat list of operations on shaped values.
 
-StableHLO's nested functions and regions are gone here (`walk` inlines them), every constant is a NumPy array, and
-dimensions that follow the batch are marked. Passes rewrite this program; the lowering turns it into ONNX nodes.
+StableHLO's nested functions and regions are gone here (`walk` inlines them), every constant is a NumPy array,
+and dimensions that follow the batch are marked. Passes rewrite this program; the lowering turns it into ONNX
+nodes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Where:
-    """Where an operation comes from: `op` its name, `path` the module path, `source` the user's file and line."""
+    """Where an operation comes from: `op` its name, `path` the module path, `source` the user's file and
+    line."""
 
     op: str = ""
     path: str = ""
@@ -75,7 +77,8 @@ def constant(data: np.ndarray, name: str = "") -> Value:
 
 @dataclass(eq=False)
 class Op:
-    """One operation. `kind` is the StableHLO or CHLO name without its dialect, or a name that a pass introduced."""
+    """One operation. `kind` is the StableHLO or CHLO name without its dialect, or a name that a pass
+    introduced."""
 
     kind: str
     inputs: list[Value]
@@ -90,7 +93,8 @@ class Op:
 
 @dataclass
 class Program:
-    """Inputs, outputs and operations in execution order. `constants` (weights, literals) hang on the values."""
+    """Inputs, outputs and operations in execution order. `constants` (weights, literals) hang on the
+    values."""
 
     inputs: list[Value]
     outputs: list[Value]

@@ -6,7 +6,7 @@ import numpy as np
 
 from export.lower.context import Context
 from export.lower.layout import Perm, permute, reshape
-from export.lower.program import Op, UnsupportedError
+from export.lower.program import Op, UnsupportedError, Value
 
 REDUCERS = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
 # the value that leaves a reduction unchanged
@@ -26,7 +26,9 @@ def is_neutral(reducer: str, init: np.ndarray | None) -> bool:
 def _reduce(context: Context, op: Op) -> None:
     reducer = op.attrs["reducer"]
     if len(op.inputs) != 2 or reducer not in REDUCERS:
-        raise UnsupportedError(op.where, f"a reduction by '{reducer or 'a custom function'}' has no ONNX form here")
+        raise UnsupportedError(
+            op.where, f"a reduction by '{reducer or 'a custom function'}' has no ONNX form here"
+        )
     if not is_neutral(reducer, op.inputs[1].data):
         raise UnsupportedError(op.where, "a reduction that starts from another value than the neutral one")
     _reduce_axes(context, op, REDUCERS[reducer])
@@ -81,8 +83,8 @@ def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
         fixed = [fixed[0], fixed[-1]]
     if len(fixed) != 2 or not slid:
         raise UnsupportedError(op.where, f"windows over dimensions {slid} of {x.rank} have no ONNX pool")
-    if (padding < 0).any():
-        raise UnsupportedError(op.where, "negative padding has no ONNX form")
+    if (padding < 0).any() or any(padding[a].max() >= window[a] for a in slid):
+        raise UnsupportedError(op.where, "windows with negative padding, or padding as large as the window")
     perm = (*fixed, *slid)
     tensor = context.layouts.get(x, perm, op.where)
     # TensorRT pools images only, so a pool over one dimension is one over (1, n)
@@ -105,9 +107,28 @@ def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
 
 def _reduce_window(context: Context, op: Op) -> None:
     reducer, init = op.attrs["reducer"], op.inputs[1].data
+    if reducer == "add" and is_neutral(reducer, init):
+        _sum_pool(context, op)
+        return
     if reducer != "maximum" or not is_neutral(reducer, init):
-        raise UnsupportedError(op.where, f"a window reduction by '{reducer or 'a custom function'}' has no ONNX pool")
+        raise UnsupportedError(
+            op.where, f"a window reduction by '{reducer or 'a custom function'}' has no ONNX pool"
+        )
     _pool(context, op, "MaxPool")
+
+
+def _sum_pool(context: Context, op: Op) -> None:
+    """A window sum is the average that counts the padding, times the size of the window."""
+    mean = Value(op.output.shape, op.output.dtype)
+    _pool(
+        context,
+        Op("average_pool", op.inputs[:1], [mean], op.attrs, op.where),
+        "AveragePool",
+        count_include_pad=1,
+    )
+    perm = context.layouts.perms(mean)[0]
+    size = np.array(np.prod(op.attrs["window_dimensions"]), op.output.dtype)
+    context.emit("Mul", op, [context.layouts.get(mean, perm, op.where), context.graph.constant(size)], perm)
 
 
 def _average_pool(context: Context, op: Op) -> None:

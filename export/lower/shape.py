@@ -1,4 +1,5 @@
-"""Operations that move or pick elements: reshape, transpose, broadcast, concatenate, slice, pad, reverse, iota."""
+"""Operations that move or pick elements: reshape, transpose, broadcast, concatenate, slice, pad, reverse,
+iota."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def _reshape(context: Context, op: Op) -> None:
         carried = carry(perm, x.shape, out.shape)
         if carried is not None and not done:
             tensor = context.layouts.get(x, perm, op.where)
-            context.layouts.put(out, carried, reshape(context.graph, tensor, permute(out.shape, carried), op.where))
+            context.layouts.put(
+                out, carried, reshape(context.graph, tensor, permute(out.shape, carried), op.where)
+            )
             done = True
     if not done:
         tensor = context.layouts.logical(x, op.where)
@@ -47,10 +50,15 @@ def _broadcast(context: Context, op: Op) -> None:
         context.layouts.put(out, identity(out.rank), tensor)
         return
     if not static(out.shape):
-        followed = [isinstance(a, Batch) and not isinstance(b, Batch) for a, b in zip(out.shape, shape, strict=True)]
+        followed = [
+            isinstance(a, Batch) and not isinstance(b, Batch) for a, b in zip(out.shape, shape, strict=True)
+        ]
         if any(followed):
-            raise UnsupportedError(op.where, "it repeats a value once per batch element, which dynamic_batch cannot")
-    # Expand keeps a dimension where the target says 1, so a batch dimension that is there already stays symbolic
+            raise UnsupportedError(
+                op.where, "it repeats a value once per batch element, which dynamic_batch cannot"
+            )
+    # Expand keeps a dimension where the target says 1, so a batch dimension that is there already stays
+    # symbolic
     wanted = [1 if isinstance(dim, Batch) else int(dim) for dim in out.shape]
     context.emit("Expand", op, [tensor, context.graph.ints(*wanted)], identity(out.rank))
 
@@ -66,7 +74,11 @@ def _slice(context: Context, op: Op) -> None:
     perm = context.choose([x], x.rank)
     keys = ("start_indices", "limit_indices", "strides")
     rows = zip(*(op.attrs[key] for key in keys), range(x.rank), x.shape, strict=True)
-    cuts = [(start, stop, step, axis) for start, stop, step, axis, size in rows if (start, stop, step) != (0, size, 1)]
+    cuts = [
+        (start, stop, step, axis)
+        for start, stop, step, axis, size in rows
+        if (start, stop, step) != (0, size, 1)
+    ]
     if any(isinstance(x.shape[cut[3]], Batch) for cut in cuts):
         raise UnsupportedError(op.where, "it slices the batch dimension, which dynamic_batch cannot")
     starts, stops, steps, axes = zip(*((a, b, c, perm.index(axis)) for a, b, c, axis in cuts), strict=True)
@@ -77,13 +89,26 @@ def _slice(context: Context, op: Op) -> None:
 
 def _pad(context: Context, op: Op) -> None:
     x, fill = op.inputs
-    low, high, inner = (op.attrs[f"edge_padding_{side}"] if side != "inner" else op.attrs["interior_padding"] for side in ("low", "high", "inner"))
-    if any(inner) or fill.data is None:
+    low, high = op.attrs["edge_padding_low"], op.attrs["edge_padding_high"]
+    if any(op.attrs["interior_padding"]) or fill.data is None:
         raise UnsupportedError(op.where, "interior padding and computed fill values have no ONNX form here")
     perm = context.choose([x], x.rank)
     pads = context.graph.ints(*permute(low, perm), *permute(high, perm))
     fill_tensor = context.graph.constant(fill.data)
-    context.emit("Pad", op, [context.layouts.get(x, perm, op.where), pads, fill_tensor], perm, mode="constant")
+    context.emit(
+        "Pad", op, [context.layouts.get(x, perm, op.where), pads, fill_tensor], perm, mode="constant"
+    )
+
+
+def _reverse(context: Context, op: Op) -> None:
+    x, axes = op.inputs[0], op.attrs["dimensions"]
+    if any(isinstance(x.shape[axis], Batch) for axis in axes):
+        raise UnsupportedError(op.where, "it reverses the batch, which dynamic_batch cannot")
+    perm = context.choose([x], x.rank)
+    ints, last = context.graph.ints, np.iinfo(np.int64)
+    ends = ints(*[-1] * len(axes)), ints(*[last.min + 1] * len(axes)), ints(*(perm.index(a) for a in axes))
+    steps = ints(*[-1] * len(axes))
+    context.emit("Slice", op, [context.layouts.get(x, perm, op.where), *ends, steps], perm)
 
 
 def _iota(context: Context, op: Op) -> None:
@@ -103,7 +128,9 @@ def _split(context: Context, op: Op) -> None:
     tensor = context.layouts.get(x, perm, op.where)
     results = [(permute(value.shape, perm), value.dtype) for value in op.outputs]
     attrs = {"axis": perm.index(axis), "num_outputs": len(results)}
-    for value, part in zip(op.outputs, context.graph.nodes_out("Split", [tensor], results, op.where, **attrs), strict=True):
+    for value, part in zip(
+        op.outputs, context.graph.nodes_out("Split", [tensor], results, op.where, **attrs), strict=True
+    ):
         context.layouts.put(value, perm, part)
 
 
@@ -122,6 +149,6 @@ LOWERINGS = {
     "concatenate": _concatenate,
     "slice": _slice,
     "pad": _pad,
+    "reverse": _reverse,
     "iota": _iota,
 }
-

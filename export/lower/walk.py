@@ -1,7 +1,7 @@
 """StableHLO module -> Program: calls inlined, constants as NumPy arrays, attributes as plain Python.
 
-Only `jaxlib.mlir` is used. The walker knows how StableHLO is written, not what it means: an operation it has never
-seen passes through with its attributes and fails in the lowering, which says so.
+Only `jaxlib.mlir` is used. The walker knows how StableHLO is written, not what it means: an operation it has
+never seen passes through with its attributes and fails in the lowering, which says so.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ class _Walker:
             if not name.startswith("chlo."):
                 return self.call(_text(op.attributes["decomposition"]), inputs, where)
             kind = name.removeprefix("chlo.")
-            attrs = _attributes(op.attributes["composite_attributes"]) if "composite_attributes" in op.attributes else {}
+            attrs = (
+                _attributes(op.attributes["composite_attributes"])
+                if "composite_attributes" in op.attributes
+                else {}
+            )
             return self.append(kind, op, inputs, attrs, where)
         if kind in _PASS_THROUGH:
             return inputs
@@ -101,7 +105,9 @@ class _Walker:
         if kind in ("reduce", "reduce_window"):
             attrs["reducer"] = _reducer(op)
         elif len(op.regions):
-            raise UnsupportedError(where, "operations with a body (loops, branches, sorts) have no ONNX form here")
+            raise UnsupportedError(
+                where, "operations with a body (loops, branches, sorts) have no ONNX form here"
+            )
         return self.append(kind, op, inputs, attrs, where)
 
     def call(self, name: str, inputs: list[Value], where: Where) -> list[Value]:
@@ -127,7 +133,7 @@ def locate(op: Any, outer: Where) -> Where:
 
 
 def shorten_paths(program: Program, roots: set[str]) -> None:
-    """Drop what stands before the first of `roots` in every module path ("NextViT/NextViT.features/stage1/..").
+    """Drop what stands before the first of `roots` in every module path ("NextViT/NextViT.features/stage1").
 
     `roots` are the first parts of the weights' names; a path without any of them belongs to the model itself.
     """
@@ -141,7 +147,9 @@ def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
     shaped = ir.RankedTensorType(kind)
     element = str(shaped.element_type)
     if element not in DTYPES:
-        raise UnsupportedError(where, f"element type {element} has no ONNX form here (known: {', '.join(DTYPES)})")
+        raise UnsupportedError(
+            where, f"element type {element} has no ONNX form here (known: {', '.join(DTYPES)})"
+        )
     if not shaped.has_static_shape:
         raise UnsupportedError(where, "its shape is dynamic; lower with static shapes and use dynamic_batch")
     return tuple(shaped.shape), DTYPES[element]
@@ -198,7 +206,11 @@ def _structs() -> dict[str, tuple[Any, tuple[str, ...]]]:
     from jaxlib.mlir.dialects import stablehlo
 
     convolution = ("input_batch_dimension", "input_feature_dimension", "input_spatial_dimensions")
-    convolution += ("kernel_input_feature_dimension", "kernel_output_feature_dimension", "kernel_spatial_dimensions")
+    convolution += (
+        "kernel_input_feature_dimension",
+        "kernel_output_feature_dimension",
+        "kernel_spatial_dimensions",
+    )
     convolution += ("output_batch_dimension", "output_feature_dimension", "output_spatial_dimensions")
     sides = ("lhs", "rhs")
     dot = tuple(f"{side}_{role}_dimensions" for side in sides for role in ("batching", "contracting"))

@@ -14,7 +14,8 @@ from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
 from export.passes.softmax import raise_softmax
 
-# Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are dissolved.
+# Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are
+# dissolved.
 PASSES = (
     fold_constants,
     dissolve_broadcasts,

@@ -1,12 +1,15 @@
 """Attention in the form that costs the fewest kernels: softmax(q k^T) v on (b, heads, tokens, d).
 
-Three rewrites, each measured (docs/export-decisions.md), for queries, keys and values that are linear maps of tokens:
+Three rewrites, each measured (docs/export-decisions.md), for queries, keys and values that are linear maps of
+tokens:
 
-1. both products are computed with the softmax over the last dimension, the form that TensorRT knows as attention;
+1. both products are computed with the softmax over the last dimension, the form that TensorRT knows as
+attention;
 2. keys and values (and queries, if they read the same tokens) come from one matrix product with the weight
-   matrices side by side; the bias of the values is added after the second product instead (the rows of a softmax sum to one, so softmax(s) (v + b) is
-   softmax(s) v + b);
-3. in float32 the keys are padded to a multiple of `ALIGN` tokens and the additional scores masked. Otherwise the
+   matrices side by side; the bias of the values is added after the second product instead (the rows of a
+   softmax sum to one, so softmax(s) (v + b) is softmax(s) v + b);
+3. in float32 the keys are padded to a multiple of `ALIGN` tokens and the additional scores masked. Otherwise
+the
    matrix units need aligned copies of both products' operands: 4 kernels instead of this one.
 """
 
@@ -16,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from export.lower.program import Matcher, Op, Program, Shape, Value, Where, constant
+from export.lower.program import Matcher, Op, Program, Shape, Value, constant
 
 # float32 elements in the 16 bytes to which a matrix unit's rows must be aligned
 ALIGN = 4
@@ -74,7 +77,9 @@ def _match(softmax: Op, match: Matcher, readers: dict[Value, list[Op]]) -> Atten
         return None
     left = values.inputs[0] is softmax.output
     side = "lhs" if left else "rhs"
-    if tuple(second[f"{side}_contracting_dimensions"]) != (axis,) or set(second[f"{side}_batching_dimensions"]) != {0, 1}:
+    if tuple(second[f"{side}_contracting_dimensions"]) != (axis,) or set(
+        second[f"{side}_batching_dimensions"]
+    ) != {0, 1}:
         return None
     return Attention(scores, softmax, values, keys_left=axis == 2, weights_left=left)
 
@@ -111,7 +116,12 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     if k is None or v is None or not _mergeable(attention, k, v):
         return
     merged = [k, v]
-    if q is not None and q.x is k.x and (q.bias is None) == (k.bias is None) and attention.q.shape == attention.k.shape:
+    if (
+        q is not None
+        and q.x is k.x
+        and (q.bias is None) == (k.bias is None)
+        and attention.q.shape == attention.k.shape
+    ):
         merged = [q, k, v]
     where, (b, m, heads, d) = attention.scores.where, attention.k.shape
     on_image = _on_image(attention.q, match)
@@ -120,7 +130,12 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     dtype, count = k.kernel.dtype, len(merged)
     if dtype == np.float32 and real % ALIGN:
         m = real + ALIGN - real % ALIGN
-    inputs = [x, constant(np.concatenate([part.kernel for part in merged], 1), _joined([part.names[0] for part in merged]))]
+    inputs = [
+        x,
+        constant(
+            np.concatenate([part.kernel for part in merged], 1), _joined([part.names[0] for part in merged])
+        ),
+    ]
     if k.bias is not None:
         biases = [part.bias for part in merged[:-1] if part.bias is not None] + [np.zeros(heads * d, dtype)]
         inputs.append(constant(np.concatenate(biases), _joined([part.names[1] for part in merged[:-1]])))
@@ -186,8 +201,11 @@ def _on_image(q: Value, match: Matcher) -> bool:
     return False
 
 
-def _finish(program: Program, attention: Attention, v: _Projection, queries: int | None, on_image: bool) -> None:
-    """Drop padding queries, add the bias of the values, ask for channels before tokens where an image goes on."""
+def _finish(
+    program: Program, attention: Attention, v: _Projection, queries: int | None, on_image: bool
+) -> None:
+    """Drop padding queries, add the bias of the values, ask for channels before tokens where an image goes
+    on."""
     values, left = attention.values, attention.weights_left  # (b, heads, n, d), or (b, heads, d, n)
     result = out = values.output
     tokens = 2 if left else 3

@@ -1,4 +1,5 @@
-"""convolution(x, w) + b -> convolution(x, w, b), for a constant b that varies along the output channels only."""
+"""convolution(x, w) + b -> convolution(x, w, b), for a constant b that varies along the output channels
+only."""
 
 from __future__ import annotations
 

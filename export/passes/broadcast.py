@@ -2,18 +2,18 @@
 
     add(x, broadcast_in_dim(b, dims=[3]))  ->  add(x, reshape(b, (1, 1, 1, c)))
 
-The reshape only adds dimensions of size 1. An operation all of whose operands would be small keeps its broadcast,
-or its result would shrink.
+The reshape only adds dimensions of size 1. An operation all of whose operands would be small keeps its
+broadcast, or its result would shrink.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from export.lower.elementwise import COMPARISONS, SIMPLE
+from export.lower.elementwise import SIMPLE
 from export.lower.program import Op, Program, Value
 
-ELEMENTWISE = {*SIMPLE, "compare", *COMPARISONS} - {"relu"}
+ELEMENTWISE = {*SIMPLE, "compare", "clamp", "remainder"} - {"relu"}
 
 
 def dissolve_broadcasts(program: Program) -> None:
@@ -25,7 +25,9 @@ def dissolve_broadcasts(program: Program) -> None:
         if op.kind in ELEMENTWISE:
             candidates = [_small(maker.get(value), ops, small) for value in op.inputs]
             inputs = [new if new is not None else old for old, new in zip(op.inputs, candidates, strict=True)]
-            if np.broadcast_shapes(*(tuple(map(int, v.shape)) for v in inputs)) == tuple(map(int, op.output.shape)):
+            if np.broadcast_shapes(*(tuple(map(int, v.shape)) for v in inputs)) == tuple(
+                map(int, op.output.shape)
+            ):
                 op.inputs = inputs
         ops.append(op)
     program.ops = ops

@@ -24,7 +24,11 @@ def widen_linear(program: Program) -> None:
                 continue
         elif op.kind == "reshape":
             inner = match.made_by(op.inputs[0], "linear")
-            if inner is not None and match.once(inner.output) and _same_channels(op.output.shape, inner.output.shape, inner):
+            if (
+                inner is not None
+                and match.once(inner.output)
+                and _same_channels(op.output.shape, inner.output.shape, inner)
+            ):
                 _before(op, inner, ops)
                 continue
         ops.append(op)
@@ -35,7 +39,9 @@ def widen_linear(program: Program) -> None:
 
 def _same_channels(image: Shape, tokens: Shape, linear: Op) -> bool:
     last = linear.attrs["axis"] == linear.inputs[0].rank - 1 and not linear.attrs.get("pad")
-    return last and len(image) == 4 and len(tokens) < 4 and image[-1] == tokens[-1] and image[0] == tokens[0]
+    return (
+        last and len(image) == 4 and 0 < len(tokens) < 4 and image[-1] == tokens[-1] and image[0] == tokens[0]
+    )
 
 
 def _after(linear: Op, reshape: Op, ops: list[Op]) -> None:

@@ -3,9 +3,9 @@
     s = x + linear(y, w, b);  concat(s, z);  conv1x1(s)
       ->  s' = x + linear(y, w);  concat(s', z) + [b, 0];  conv1x1(s') with w b added to its bias
 
-The arithmetic is the same. What changes is the engine: TensorRT copies each operand of a bare concatenation in a
-kernel of its own (and once more where a matrix product follows), but writes them all in one kernel if a pointwise
-operation follows. Measured in docs/export-decisions.md.
+The arithmetic is the same. What changes is the engine: TensorRT copies each operand of a bare concatenation
+in a kernel of its own (and once more where a matrix product follows), but writes them all in one kernel if a
+pointwise operation follows. Measured in docs/export-decisions.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def _movable(maker: dict, readers: dict, value: Value, concat: Op, outputs: list
     add = maker.get(value)
     if add is None or add.kind != "add" or value in outputs or concat.attrs["dimension"] != value.rank - 1:
         return None
-    branch = next((op for v in add.inputs if (op := maker.get(v)) is not None and _biased(op, v, readers)), None)
+    branch = next(
+        (op for v in add.inputs if (op := maker.get(v)) is not None and _biased(op, v, readers)), None
+    )
     others = [op for op in readers[value] if op is not concat]
     if branch is None or readers[value].count(concat) != 1 or not all(_absorbs(op, value) for op in others):
         return None
@@ -45,7 +47,7 @@ def _biased(op: Op, value: Value, readers: dict) -> bool:
 
 
 def _absorbs(op: Op, value: Value) -> bool:
-    """True for maps f with f(x + b) = f(x) + constant: linear maps and unpadded 1x1 convolutions, channels last."""
+    """True for f with f(x + b) = f(x) + constant: linear maps and unpadded 1x1 convolutions."""
     if op.inputs[0] is not value or len(op.inputs) != 3 or any(v.data is None for v in op.inputs[1:]):
         return False
     if op.kind == "linear":
@@ -74,7 +76,9 @@ def _move(program: Program, concat: Op, parts: list[Op | None], readers: dict) -
         branch.inputs = branch.inputs[:2]
         biases.append(bias.data)
         names.append(bias.name)
-    joined = np.concatenate(biases).reshape([-1 if a == concat.output.rank - 1 else 1 for a in range(concat.output.rank)])
+    joined = np.concatenate(biases).reshape(
+        [-1 if a == concat.output.rank - 1 else 1 for a in range(concat.output.rank)]
+    )
     bare = Value(concat.output.shape, concat.output.dtype)
     add = Op("add", [bare, constant(joined, "+".join(names))], [concat.output], {}, concat.where)
     concat.outputs = [bare]

@@ -11,12 +11,19 @@ from collections.abc import Callable
 import numpy as np
 
 from export.lower.program import Op, Program, Value, static
+from export.lower.reduce import is_neutral
+
+
+def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """As StableHLO divides: integers towards zero."""
+    return np.trunc(x / y).astype(x.dtype) if x.dtype.kind in "iu" else x / y
+
 
 _BINARY: dict[str, Callable] = {
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
-    "divide": np.divide,
+    "divide": _divide,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "power": np.power,
@@ -47,7 +54,9 @@ def fold_constants(program: Program) -> None:
         if data is not None:
             assert data.shape == tuple(op.output.shape), (op.kind, data.shape, op.output.shape)
             name = next((value.name for value in op.inputs if value.name), "")
-            replaced[op.output] = Value(op.output.shape, op.output.dtype, data.astype(op.output.dtype, copy=False), name)
+            replaced[op.output] = Value(
+                op.output.shape, op.output.dtype, data.astype(op.output.dtype, copy=False), name
+            )
             continue
         if op.kind == "broadcast_in_dim":
             broadcast[op.output] = op
@@ -72,24 +81,27 @@ def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
         return None
     if op.kind == "reduce_window":
         return _reduce_window(op, broadcast)
-    arrays = [value.data for value in op.inputs]
-    if any(array is None for array in arrays):
+    arrays = [value.data for value in op.inputs if value.data is not None]
+    if not arrays or len(arrays) != len(op.inputs):
         return None
     x = arrays[0]
-    if op.kind == "reshape":
-        return x.reshape(op.output.shape)
-    if op.kind == "transpose":
-        return x.transpose(op.attrs["permutation"])
-    if op.kind == "convert":
-        return x.astype(op.output.dtype)
+    match op.kind:
+        case "reshape":
+            return x.reshape(op.output.shape)
+        case "transpose":
+            return x.transpose(op.attrs["permutation"])
+        case "convert":
+            return x.astype(op.output.dtype)
+        case "broadcast_in_dim":
+            return _broadcast(x, op) if x.size == np.prod(op.output.shape) else None
+        case "reduce":
+            reducer = _REDUCERS.get(op.attrs["reducer"])
+            neutral = is_neutral(op.attrs["reducer"], arrays[-1]) and len(arrays) == 2
+            return reducer(x, axis=tuple(op.attrs["dimensions"])) if reducer and neutral else None
     if op.kind in _UNARY:
         return _UNARY[op.kind](x)
     if op.kind in _BINARY:
         return _BINARY[op.kind](*arrays)
-    if op.kind == "broadcast_in_dim" and x.size == np.prod(op.output.shape):
-        return _broadcast(x, op)
-    if op.kind == "iota":
-        return None
     return None
 
 

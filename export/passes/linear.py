@@ -1,4 +1,5 @@
-"""dot_general(x, constant kernel), one contracted dimension and no batch -> linear(x, kernel as (in, out))."""
+"""dot_general(x, constant kernel), one contracted dimension and no batch -> linear(x, kernel as (in,
+out))."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """reduce_sum / constant n -> reduce_mean, where n is the number of elements summed.
 
-In float16 and bfloat16 JAX sums in float32: convert -> sum -> divide -> convert. These casts stay: they cost no kernel
-around a mean (docs/export-decisions.md), and a sum in float16 can overflow.
+In float16 and bfloat16 JAX sums in float32: convert -> sum -> divide -> convert. These casts stay: they cost
+no kernel around a mean (docs/export-decisions.md), and a sum in float16 can overflow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Window sums divided by their size or by the count of real elements -> average_pool.
 
-    divide(reduce_window add(x), n)        n = window size          count_include_pad = 1
-    divide(reduce_window add(x), counts)   counts per position      count_include_pad = 0
+divide(reduce_window add(x), n)        n = window size          count_include_pad = 1
+divide(reduce_window add(x), counts)   counts per position      count_include_pad = 0
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def raise_average_pool(program: Program) -> None:
 
 
 def pool_token_runs(program: Program) -> None:
-    """mean over runs of tokens, (b, m*w, c) -> (b, m, w, c) -> (b, m, c), -> average_pool with a window of w."""
+    """mean over runs of tokens, (b, m*w, c) -> (b, m, w, c) -> (b, m, c), -> average_pool with a window of
+    w."""
     match = Matcher(program)
     widenings: list[tuple[Op, Op]] = []
     for op in program.ops:
@@ -74,7 +75,8 @@ def _untrimmed(match: Matcher, x: Value, window: int) -> Value:
 
 
 def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) -> bool | None:
-    """True / False if `factor` is the divisor of an average that counts / leaves out the padding, else None."""
+    """True / False if `factor` is the divisor of an average that counts / leaves out the padding, else
+    None."""
     size = math.prod(window.attrs["window_dimensions"])
     number = match.scalar(factor)
     padding = np.asarray(window.attrs.get("padding", 0))
@@ -94,7 +96,8 @@ def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) ->
 
 
 def _real(window: Op) -> np.ndarray:
-    """How many elements of the input (not of the padding) each window covers; size 1 along other dimensions."""
+    """How many elements of the input (not of the padding) each window covers; size 1 along other
+    dimensions."""
     attrs, x = window.attrs, window.inputs[0]
     rank = x.rank
     padding = np.asarray(attrs.get("padding", np.zeros((rank, 2))), int)

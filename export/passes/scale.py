@@ -1,6 +1,7 @@
 """linear(x, w, b) * s -> linear(x, w*s, b*s), for a constant number s; convolutions likewise.
 
-This is where the 1/sqrt(d) of attention goes when the queries are scaled. Reshapes and transposes may stand between.
+This is where the 1/sqrt(d) of attention goes when the queries are scaled. Reshapes and transposes may stand
+between.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     m = reduce max(x, axis); m = max(m, -inf); e = exp(x - m); softmax = e / reduce sum(e, axis)
 
-The maximum may pass through `max(-inf, .)`, reshapes that only add the reduced axis back, and stop_gradient (which
-leaves nothing). In float16 and bfloat16 graphs JAX widens to float32 around it; the lowering decides what of that
-stays (see `islands`).
+The maximum may pass through `max(-inf, .)`, reshapes that only add the reduced axis back, and stop_gradient
+(which leaves nothing). In float16 and bfloat16 graphs JAX widens to float32 around it; the lowering decides
+what of that stays (see `islands`).
 """
 
 from __future__ import annotations

@@ -244,3 +244,57 @@ def small_weights(small_model: Any, tmp_path_factory: pytest.TempPathFactory) ->
     model, variables = small_model
     hvjax.save_weights(path, variables, model, class_names=[f"class {n}" for n in range(7)])
     return path
+
+
+# The project's limit for float32 graphs: ONNX Runtime against JAX, of the largest absolute result.
+FLOAT32_TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="session")
+def same_as_jax() -> Callable[..., Any]:
+    """`same_as_jax(fn, *arrays, **options of convert)` -> the model, after comparing every result with JAX's.
+
+    `tolerance` (of the largest absolute result) replaces the float32 limit; `batches` also runs a dynamic
+    graph at these batch sizes.
+    """
+
+    def check(
+        fn: Callable[..., Any],
+        *arrays: np.ndarray,
+        tolerance: float = FLOAT32_TOLERANCE,
+        batches: tuple[int, ...] = (),
+        **options: Any,
+    ) -> Any:
+        import jax
+        import onnxruntime
+
+        from export.bridge import convert
+
+        model = convert(fn, *arrays, dynamic_batch=bool(batches), **options)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        held = () if options.get("weights") is None else (options["weights"],)
+        for batch in batches or (None,):
+            fed = arrays if batch is None else tuple(np.resize(a, (batch, *a.shape[1:])) for a in arrays)
+            expected = jax.tree.leaves(jax.jit(fn)(*held, *fed))
+            nchw_in = options.get("input_layout") == "nchw"
+            feeds = [a.transpose(0, 3, 1, 2) if nchw_in and a.ndim == 4 else a for a in fed]
+            names = [info.name for info in session.get_inputs()]
+            found = session.run(None, dict(zip(names, feeds, strict=True)))
+            assert len(found) == len(expected) > 0
+            for actual, wanted in zip(found, map(np.asarray, expected), strict=True):
+                if options.get("output_layout") == "nchw" and wanted.ndim == 4:
+                    wanted = wanted.transpose(0, 3, 1, 2)
+                assert actual.shape == wanted.shape
+                assert actual.dtype == wanted.dtype
+                scale = max(float(np.abs(wanted).max(initial=0)), 1e-30)
+                error = np.abs(actual.astype(np.float64) - wanted.astype(np.float64)).max(initial=0)
+                assert error <= tolerance * scale, f"differs by {error / scale:.2g} of the largest result"
+        return model
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def operators() -> Callable[[Any], list[str]]:
+    """The operators of a model in order."""
+    return lambda model: [node.op_type for node in model.graph.node]
