@@ -48,7 +48,11 @@ def import_timm():
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> None:
-    """Give each tensor random values that keep the activations of a deep network in range."""
+    """Give each tensor random values.
+
+    Their spread is chosen so that the deepest model is well conditioned (in PyTorch its float32 and float64
+    logits differ by 5e-7 of the largest) and the image still moves the logits by 2e-3 of the largest.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
         last = name.rsplit(".", 1)[-1]
@@ -59,8 +63,8 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> None:
             tensor.copy_(1 + 0.25 * noise)
         elif tensor.ndim == 1:
             tensor.copy_(0.1 * noise)
-        else:  # variance 0.6 / fan_in
-            tensor.copy_(noise * (1.8 / tensor[0].numel()) ** 0.5)
+        else:  # variance 0.5 / fan_in
+            tensor.copy_(noise * (1.5 / tensor[0].numel()) ** 0.5)
 
 
 def compare(name: str, timm) -> tuple[float, float, float]:
