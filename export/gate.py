@@ -21,27 +21,26 @@ class Gate:
 
     comparisons: tuple[Comparison, ...]
     stages: tuple[StageError, ...]
-    meaningless: str | None
+    caution: str | None
     limit: float
     noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        return self.meaningless is None and all(line.passed for line in self.comparisons)
+        return all(line.passed for line in self.comparisons)
 
     @property
     def begins_at(self) -> StageError | None:
         """The stage of the file at which the error begins; None for a file that passed."""
-        if all(line.passed for line in self.comparisons):
+        if self.passed:
             return None
         return first_wrong(self.stages, self.limit, self.noise)
 
     def reasons(self) -> list[str]:
         """Why it failed, worst first; empty if it passed."""
-        found = [self.meaningless] if self.meaningless else []
         failed = [line for line in self.comparisons if not line.passed]
         failed.sort(key=lambda line: -line.difference.relative)
-        found += [line.sentence() for line in failed]
+        found = [line.sentence() for line in failed]
         if any(line.candidate == "model.onnx" for line in failed):
             found.append(self._where())
         return found
@@ -83,8 +82,8 @@ def gate_onnx(
     )
     staged = len(next(iter(reference.features.values())))
     stages = stage_errors(model, images[:staged], reference.features, output=output)
-    meaningless = parity.why_meaningless(reference.outputs[DEPLOY_FORM], limit)
-    return Gate(tuple(lines), tuple(stages), meaningless, limit, reference.noise)
+    caution = parity.caution(reference.outputs[DEPLOY_FORM], limit)
+    return Gate(tuple(lines), tuple(stages), caution, limit, reference.noise)
 
 
 def gate_engine(

@@ -62,6 +62,10 @@ class Outcome:
         found += [line.sentence() for line in self.trial.comparisons if not line.passed]
         return found + list(self.trial.errors)
 
+    def notices(self) -> list[str]:
+        """What a reader should know although it is no failure."""
+        return [text for text in (self.choice.notice, self.gate.caution) if text]
+
     def summary(self, paths: Sequence[Path]) -> str:
         """The verdict in a few lines."""
         request, lines = self.request, []
@@ -72,6 +76,7 @@ class Outcome:
             name += ", RANDOM WEIGHTS"
         lines.append(f"{'accepted' if self.accepted else 'REJECTED'}: {name}")
         lines += [f"  reason   {reason}" for reason in self.reasons()]
+        lines += [f"  caution  {self.gate.caution}"] if self.gate.caution else []
         found = worst(self.gate.comparisons, "model.onnx")
         if found is not None:
             verdict = "passed" if self.gate.passed else "FAILED"

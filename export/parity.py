@@ -23,8 +23,7 @@ FP16_LIMIT = 2e-3
 ENGINE_FP32_LIMIT = 5e-5
 #: Engines with TF32 round factors to 11 significant bits as float16 does.
 ENGINE_TF32_LIMIT = FP16_LIMIT
-#: Logits must move between images by this many times the limit. A model that answers the same for every
-#: image (an untrained head, dead activations) would pass any gate.
+#: Logits should move between images by this many times the limit: else passing says little.
 MIN_SPREAD_OVER_LIMIT = 5.0
 
 ONNX_LIMITS = {"fp32": FP32_LIMIT, "fp16": FP16_LIMIT}
@@ -124,14 +123,17 @@ def spread(logits: Float[np.ndarray, "images classes"]) -> float:
     return float((logits.max(0) - logits.min(0)).max() / largest) if largest else 0.0
 
 
-def why_meaningless(logits: np.ndarray, limit: float) -> str | None:
-    """None if a gate with `limit` on these reference outputs can tell right from wrong, else the reason."""
+def caution(logits: np.ndarray, limit: float) -> str | None:
+    """None if a gate with `limit` on these reference outputs tells right from wrong, else why it hardly does.
+
+    A model that has learnt nothing answers nearly the same to every image; so would a file that ignores it.
+    """
     found = spread(logits)
     if found >= MIN_SPREAD_OVER_LIMIT * limit:
         return None
     return (
-        f"the reference hardly depends on the image (its outputs move by {found:.1e} of their largest "
-        f"value over {len(logits)} images): a gate of {limit:.0e} would prove nothing"
+        f"the model hardly looks at the image: its outputs move by {found:.1e} of their largest value over "
+        f"{len(logits)} images, and the gate allows {limit:.0e}; has it been trained?"
     )
 
 

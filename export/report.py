@@ -41,7 +41,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
         "command": shlex.join(["python", "-m", f"export.{outcome.request.command}", *outcome.request.argv]),
         "accepted": outcome.accepted,
         "reasons": outcome.reasons(),
-        "notices": [outcome.choice.notice] if outcome.choice.notice else [],
+        "notices": outcome.notices(),
         "model": _model(outcome),
         "gate": _gate(outcome),
         "graph": outcome.economy.as_dict(),
@@ -96,7 +96,6 @@ def _gate(outcome: Outcome) -> dict[str, Any]:
         "stages": [stage.as_dict() for stage in gate.stages],
         "noise": dict(gate.noise),
         "begins_at": begins.stage if begins else None,
-        "meaningless": gate.meaningless,
     }
 
 

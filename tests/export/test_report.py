@@ -84,7 +84,6 @@ def data() -> dict[str, Any]:
                 "stages": stages,
                 "noise": {"stem": 1e-6, "pre_logits": 2.0},
                 "begins_at": None,
-                "meaningless": None,
             },
             "graph": {
                 "nodes": 260,
