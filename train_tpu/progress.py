@@ -48,6 +48,8 @@ class Progress:
         self._task = self._bar.add_task("train", total=total, completed=done, note="compiling ...")
 
     def __enter__(self) -> "Progress":
+        if not self._console.is_terminal:  # the bar says it itself
+            self.say("compiling the training step ...")
         self._bar.start()
         return self
 

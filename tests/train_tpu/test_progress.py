@@ -18,7 +18,10 @@ def shown(terminal: bool, enabled: bool = True) -> str:
 
 
 def test_lines_without_a_terminal() -> None:
-    assert shown(terminal=False) == ("[brackets] stay\nstep 100/200  loss 0.500  1,234 images/s  1:05 left\n")
+    assert shown(terminal=False) == (
+        "compiling the training step ...\n[brackets] stay\n"
+        "step 100/200  loss 0.500  1,234 images/s  1:05 left\n"
+    )
 
 
 def test_bar_on_a_terminal() -> None:

@@ -86,8 +86,8 @@ def test_step_is_pure(model, batch) -> None:
 
 
 def test_padding_counts_nothing(model, batch) -> None:
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    score = functools.partial(eval_step, model=model, mean=MEAN, std=STD)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    score = jax.jit(functools.partial(eval_step, model=model, mean=MEAN, std=STD))
     whole = score(variables, batch)
     assert float(whole["count"]) == 12
     padded = {
@@ -99,8 +99,9 @@ def test_padding_counts_nothing(model, batch) -> None:
 
 
 def test_scores_are_those_of_numpy(model, batch) -> None:
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    logits = np.asarray(model.apply(variables, normalise(batch["image"], MEAN, STD)), np.float64)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    images = normalise(batch["image"], MEAN, STD)
+    logits = np.asarray(jax.jit(model.apply)(variables, images), np.float64)
     ranks = (-logits).argsort(-1).argsort(-1)[np.arange(12), batch["label"]]
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     sums = eval_step(variables, batch, model=model, mean=MEAN, std=STD)
