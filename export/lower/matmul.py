@@ -108,8 +108,9 @@ def _linear(context: Context, op: Op) -> None:
             break
     tensor = context.layouts.get(x, last, op.where)
     if op.attrs.get("pad"):
+        grown = x.rank - 2
         shape = tuple(
-            size + op.attrs["pad"] * (a == x.rank - 2) for a, size in zip(last, tensor.shape, strict=True)
+            size + op.attrs["pad"] if a == grown else size for a, size in zip(last, tensor.shape, strict=True)
         )
         ends = [0] * x.rank + [b - a for a, b in zip(tensor.shape, shape, strict=True)]
         tensor = context.graph.node("Pad", [tensor, context.graph.ints(*ends)], shape, tensor.dtype, op.where)

@@ -1,0 +1,62 @@
+"""Softmax is recognised however it is written, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+Check = Callable[..., Any]
+HALF_TOLERANCE = 2e-3  # one float16 rounding is 5e-4
+
+
+def _draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def _by_hand(x: jax.Array) -> jax.Array:
+    e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("fn", [jax.nn.softmax, lambda x: jax.nn.softmax(x, axis=1), _by_hand])
+def test_softmax(fn: Callable, same_as_jax: Check, operators: Check) -> None:
+    assert operators(same_as_jax(fn, _draw(2, 3, 4))) == ["Softmax"]
+
+
+def test_the_float32_island_of_a_half_precision_softmax_is_the_runtime_s_own(
+    same_as_jax: Check, operators: Check
+) -> None:
+    def fn(x: jax.Array) -> jax.Array:
+        return jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype)
+
+    model = same_as_jax(fn, 8 * _draw(2, 64).astype(np.float16), tolerance=HALF_TOLERANCE)
+    assert operators(model) == ["Softmax"]
+
+
+def _other_axis(x: jax.Array) -> jax.Array:
+    e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def _other_sum(x: jax.Array) -> jax.Array:
+    e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
+    return e / (2 * e).sum(-1, keepdims=True)
+
+
+def _over_two_axes(x: jax.Array) -> jax.Array:
+    return jax.nn.softmax(x, axis=(1, 2))
+
+
+def _numerator_used_again(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
+    return e / e.sum(-1, keepdims=True), e
+
+
+@pytest.mark.parametrize("fn", [_other_axis, _other_sum, _over_two_axes, _numerator_used_again])
+def test_not_softmax(fn: Callable, same_as_jax: Check, operators: Check) -> None:
+    assert "Softmax" not in operators(same_as_jax(fn, _draw(2, 3, 4)))
