@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float
 
-#: float32 files. Two correct float32 evaluations of these networks differ by 1e-7 to 3e-6 of the largest
-#: logit (order of summation); the smallest real mistakes seen (a wrong epsilon, a shifted pad) start
-#: around 1e-4.
+#: float32 files. Two correct float32 evaluations of these networks differ by 3e-7 to 3e-6 of the largest
+#: logit (order of summation). In a small ResNet an epsilon of 2e-5 for 1e-5 costs 1e-4, and so does a single
+#: weight that is 10 % off.
 FP32_LIMIT = 1e-5
-#: float16 files. Rounding every tensor to 11 significant bits costs 5e-4 to 1e-3 on these networks.
+#: float16 files. Rounding every tensor to 11 significant bits costs 4e-4 to 1.5e-3 on these networks.
 FP16_LIMIT = 2e-3
-#: float32 engines on a GPU. Their kernels may be Winograd or split sums, whose rounding grows to some
-#: 1e-5; still a tenth of what the smallest real mistakes cost.
+#: float32 engines on a GPU. Their kernels may be Winograd or split sums, whose rounding grows to some 1e-5;
+#: still below what the mistakes above cost. Not measured on a GPU yet.
 ENGINE_FP32_LIMIT = 5e-5
 #: Engines with TF32 round factors to 11 significant bits as float16 does.
 ENGINE_TF32_LIMIT = FP16_LIMIT
