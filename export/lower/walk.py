@@ -156,13 +156,22 @@ def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _elements(attr: Any, where: Where) -> np.ndarray:
-    """A dense constant as an array. NumPy has no bfloat16, so MLIR hands those out one by one."""
+    """A dense constant as an array. MLIR hands bfloat16 out as text only: NumPy itself does not know it."""
     shape, dtype = _tensor_type(attr.type, where)
     if dtype != DTYPES["bf16"]:
         return np.array(attr).astype(dtype, copy=False).reshape(shape)
     if attr.is_splat:
         return np.full(shape, attr.get_splat_value().value, dtype)
-    return np.array([attr[i] for i in range(int(np.prod(shape)))], dtype).reshape(shape)
+    text = str(attr)[len("dense<") :].rsplit(">", 2)[0]
+    if text.startswith('"0x'):  # the bytes of a large constant
+        return np.frombuffer(bytes.fromhex(text[3:-1]), dtype).reshape(shape)
+    words = re.findall(r"[^\[\],\s]+", text)
+    bits = [int(word, 16) if word.startswith("0x") else None for word in words]  # infinities and NaN
+    parts = [
+        np.array(word, dtype) if bit is None else np.array(bit, np.uint16).view(dtype)
+        for word, bit in zip(words, bits, strict=True)
+    ]
+    return np.stack(parts).reshape(shape)
 
 
 def _reducer(op: Any) -> str:

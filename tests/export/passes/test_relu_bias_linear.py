@@ -1,4 +1,4 @@
-"""max(x, 0) is Relu, a per-channel constant is a bias, a product with a constant matrix is free in its layout."""
+"""max(x, 0) is Relu, a per-channel constant is a bias, a product with a constant takes any layout."""
 
 from __future__ import annotations
 
