@@ -98,9 +98,10 @@ def test_model_description_of_another_format(workdir: Path) -> None:
 def test_resume_passes_over_a_damaged_checkpoint(
     tiny_config, workdir: Path, finished_run: Path, capsys
 ) -> None:
-    """The run goes on from the one before, says so, and ends as if nothing had been."""
+    """And a half-written one: the run goes on from the one before, says so, and ends as if nothing had been."""
     (workdir / "weights.safetensors").unlink()
     truncate(workdir / "checkpoints" / "8")
+    shutil.copytree(finished_run / "checkpoints" / "8", workdir / "checkpoints" / "9.orbax-checkpoint-tmp-1")
     assert run(tiny_config(), workdir) == 0
     said = capsys.readouterr().out
     assert "warning: checkpoint 8 cannot be read" in said and "resuming after step 4 of 8" in said

@@ -104,7 +104,7 @@ def _decode(example: Example, *, corrupt: CorruptImages) -> Any:
 def _augment(example: Any, rng: np.random.Generator, *, data: Config) -> dict[str, Any]:
     image = example["image"]
     if data.shift:
-        image = augment.random_shift(image, rng, data.shift)
+        image = augment.random_shift(_fit(image, data), rng, data.shift)
     else:
         image = augment.random_resized_crop(image, rng, data.image_size, data.crop_scale, data.crop_ratio)
     if data.flip:
@@ -113,10 +113,14 @@ def _augment(example: Any, rng: np.random.Generator, *, data: Config) -> dict[st
 
 
 def _centre(example: Any, *, data: Config) -> dict[str, Any]:
-    image = example["image"]
-    if image.shape[:2] != (data.image_size, data.image_size):
-        image = augment.resize_and_crop(image, data.image_size, data.eval_crop)
-    return _row(image, example)
+    return _row(_fit(example["image"], data), example)
+
+
+def _fit(image: np.ndarray, data: Config) -> np.ndarray:
+    """Resized and cropped, unless it has the size already (the digits)."""
+    if image.shape[:2] == (data.image_size, data.image_size):
+        return image
+    return augment.resize_and_crop(image, data.image_size, data.eval_crop)
 
 
 def _row(image: np.ndarray, example: Example) -> dict[str, Any]:

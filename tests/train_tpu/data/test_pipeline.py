@@ -124,6 +124,13 @@ def test_sample_is_spread_over_the_classes(tiny_config) -> None:
     assert few["label"].tolist() == [0, 1, 2]
 
 
+def test_shifts_of_images_of_other_sizes(tiny_config, image_folder) -> None:
+    """Files of several sizes, shifted instead of cropped at random: all come out at the model's size."""
+    source = folder.load(image_folder(count=3)).train
+    config = tiny_config({"data.image_size": 8, "data.shift": 2, "data.threads": 0})
+    assert next(stream(config, source=source, batch_size=6))["image"].shape == (6, 8, 8, 3)
+
+
 FOLDER = {"data.image_size": 8, "data.shift": 0, "data.threads": 4}
 
 
