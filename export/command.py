@@ -8,7 +8,7 @@ Everything is written to a staging folder and renamed at the end: an interrupted
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
 from export.gate_images import GateImages
+from export.interrupt import Interrupted, listening
 from export.load import Source, load_source
 from export.outcome import Outcome
 from export.progress import Progress
@@ -32,7 +33,6 @@ from export.runtimes.onnxruntime import OnnxRuntime
 from export.trial import Trial, try_engine
 
 STAGES = 7
-INTERRUPTED = 130
 
 
 class ExportFailed(RuntimeError):
@@ -43,22 +43,23 @@ def main(command: str, argv: Sequence[str]) -> int:
     """Runs the command; returns its exit status and never a traceback for a user's mistake."""
     prefix = f"python -m export.{command}: "
     try:
-        return run(parse(command, argv))
+        with listening() as wish:
+            return run(parse(command, argv), wish.check)
     except (UsageError, MissingExtra) as error:
         print(f"{prefix}error: {error}", file=sys.stderr)
         return 2
     except (ExportFailed, BuildError) as error:
         print(f"{prefix}failed: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except Interrupted as interrupted:
         print(f"\n{prefix}interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
+        return interrupted.exit_status
 
 
-def run(request: Request) -> int:
-    """One export, stage by stage."""
+def run(request: Request, check: Callable[[], None]) -> int:
+    """One export, stage by stage. `check` raises between stages if the user wants it to end."""
     choice = _choose(request)
-    progress = Progress(STAGES)
+    progress = Progress(STAGES, check)
     with progress.stage("load", f"load {request.ckpt}"):
         source = _load(request)
         size = request.image_size or source.image_size

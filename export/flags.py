@@ -140,7 +140,7 @@ def _parser(command: str) -> _Parser:
         description=f"Turn a model into {what}, proved equal to JAX on real images, with a report.",
         allow_abbrev=False,
         epilog="Exit status: 0 everything built and the gate passed; 1 gate or build failed (results are in "
-        "OUT/rejected); 2 a mistake in the command; 130 interrupted.",
+        "OUT/rejected); 2 a mistake in the command; 130 or 143 interrupted.",
     )
     add = parser.add_argument
     add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")

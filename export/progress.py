@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -15,10 +15,12 @@ _WIDTH = 44
 class Progress:
     """Prints `[2/7] convert ... 4.2 s` as stages begin and end; keeps their seconds for the report.
 
-    Nothing is printed when `stream` is no terminal: logs get the final summary, not the dots.
+    `check` is called before and after each stage, and may raise. Nothing is printed when `stream` is no
+    terminal: logs get the final summary, not the dots.
     """
 
-    def __init__(self, stages: int, stream: TextIO | None = None) -> None:
+    def __init__(self, stages: int, check: Callable[[], None], stream: TextIO | None = None) -> None:
+        self._check = check
         self._stream = sys.stderr if stream is None else stream
         self._loud = self._stream.isatty()
         self._total, self._done = stages, 0
@@ -27,11 +29,13 @@ class Progress:
     @contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
         """`name` is the key in `seconds`, `what` is shown."""
+        self._check()
         self._done += 1
         self._say(f"[{self._done}/{self._total}] {what} ".ljust(_WIDTH, "."), end="")
         start = time.perf_counter()
         try:
             yield
+            self._check()
         except BaseException:
             self._say(" stopped")
             raise

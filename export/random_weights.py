@@ -66,7 +66,8 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
 
     @jax.jit
     def pooled(variables: Any, batch: Any) -> Any:
-        return model.apply(variables, batch, method="features")["pre_logits"]
+        features: Any = model.apply(variables, batch, method="features")
+        return features["pre_logits"]
 
     features = np.asarray(pooled(variables, batch), np.float64)
     own = features - features.mean(0)
