@@ -168,7 +168,7 @@ def _elements(attr: Any, where: Where) -> np.ndarray:
     words = re.findall(r"[^\[\],\s]+", text)
     bits = [int(word, 16) if word.startswith("0x") else None for word in words]  # infinities and NaN
     parts = [
-        np.array(word, dtype) if bit is None else np.array(bit, np.uint16).view(dtype)
+        np.array(float(word), dtype) if bit is None else np.array(bit, np.uint16).view(dtype)
         for word, bit in zip(words, bits, strict=True)
     ]
     return np.stack(parts).reshape(shape)
