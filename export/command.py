@@ -116,7 +116,8 @@ def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
     pixels = images.normalised(source.mean, source.std)
     variables = source.variables
     if variables is None:
-        variables = random_variables(source.model, pixels, request.seed)
+        with reference.on_cpu():
+            variables = random_variables(source.model, pixels, request.seed)
     deploy, fused = hvjax.reparameterize(source.model, variables)
     training = None if source.model.deploy else (source.model, variables)
     output = graph.output_name(source.model)

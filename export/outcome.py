@@ -43,7 +43,7 @@ class Outcome:
     @property
     def engine_status(self) -> str:
         if not self.choice.runtime.builds_engine:
-            return "none asked for"
+            return "none"
         if self.built is None:
             return "not built"
         if not self.trial.ran:

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from export.reference import CHUNK, compiled_features
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.models.features import Backbone
 
 #: Images the statistics are taken from; more would change them by less than they differ between channels.
-CALIBRATION_IMAGES = 8
+CALIBRATION_IMAGES = CHUNK
 #: How far the logit of an image's own class stands out, in units of the other logits.
 CONFIDENCE = 10.0
 #: The layers that end a residual branch, and how much smaller than the trunk a branch is. In trained networks
@@ -64,12 +65,8 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
     the logit of the right class stands out, and errors are small beside it. So it is here.
     """
 
-    @jax.jit
-    def pooled(variables: Any, batch: Any) -> Any:
-        features: Any = model.apply(variables, batch, method="features")
-        return features["pre_logits"]
-
-    features = np.asarray(pooled(variables, batch), np.float64)
+    found = compiled_features(model)(variables, batch)
+    features = np.asarray(found["pre_logits"], np.float64)
     own = features - features.mean(0)
     kernel = np.array(variables["params"]["head"]["kernel"])
     usual = np.linalg.norm(features, axis=1) / np.sqrt(len(kernel))  # a logit of a column drawn at random

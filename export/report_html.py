@@ -87,7 +87,11 @@ def _tiles(data: Data) -> str:
         tiles.append(
             (f"{first['median_ms']:.2f} ms", f"median for {first['batch']} images, {first['where']}")
         )
-    cells = "".join(f'<div class="tile"><b>{escape(b)}</b><span>{escape(s)}</span></div>' for b, s in tiles)
+    marks = [' class="fail"' if index == 0 and not gate["passed"] else "" for index in range(len(tiles))]
+    cells = "".join(
+        f'<div class="tile"><b{mark}>{escape(number)}</b><span>{escape(words)}</span></div>'
+        for mark, (number, words) in zip(marks, tiles, strict=True)
+    )
     return f'<div class="tiles">{cells}</div>'
 
 
@@ -148,7 +152,7 @@ def _graph(data: Data) -> str:
 
 def _engine(data: Data) -> str:
     engine = data["engine"]
-    if engine["status"] == "none asked for":
+    if engine["status"] == "none":
         return ""
     if engine["error"]:
         return _card("Engine", "The engine was not built.", f'<p class="fail">{escape(engine["error"])}</p>')
@@ -218,7 +222,7 @@ def _model(data: Data) -> str:
     rows = [
         (
             "input",
-            f"<code>images</code> float32 {escape(str(model['input_shape']))} ({model['input_layout']})",
+            f"<code>images</code> float32 {_shape(model['input_shape'])} ({model['input_layout']})",
         ),
         (
             "prepare with",
@@ -268,6 +272,10 @@ def _batch(batch: Data) -> str:
     if batch["minimum"] == batch["maximum"]:
         return str(batch["typical"])
     return f"{batch['minimum']} to {batch['maximum']} (tuned for {batch['typical']})"
+
+
+def _shape(sizes: Sequence[object]) -> str:
+    return escape(" x ".join(str(size) for size in sizes))
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -35,7 +35,7 @@ def _title(data: Mapping[str, Any]) -> str:
     model = data["model"]
     verdict = "accepted" if data["accepted"] else "REJECTED"
     weights = ", random weights" if model["random_weights"] else ""
-    engine = "" if data["engine"]["status"] == "none asked for" else f"; engine {data['engine']['status']}"
+    engine = "" if data["engine"]["status"] == "none" else f"; engine {data['engine']['status']}"
     return f"{model['name']}, {model['precision']}{weights}: {verdict}{engine}"
 
 

@@ -81,7 +81,7 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
     if built is None:
         return "there is no engine"
     if not choice.runtime.builds_engine:
-        return "no engine was asked for"
+        return f"{choice.runtime.name} builds no engine"
     return choice.runtime.why_not_run()
 
 

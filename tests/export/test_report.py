@@ -221,7 +221,7 @@ def test_an_axis_in_powers_of_ten(data: dict[str, Any]) -> None:
 def test_no_engine_no_latency(data: dict[str, Any]) -> None:
     data["engine"] = {
         "runtime": "onnxruntime",
-        "status": "none asked for",
+        "status": "none",
         "error": None,
         "why_not_run": None,
     }
