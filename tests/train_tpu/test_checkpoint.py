@@ -98,7 +98,7 @@ def test_model_description_of_another_format(workdir: Path) -> None:
 def test_resume_passes_over_a_damaged_checkpoint(
     tiny_config, workdir: Path, finished_run: Path, capsys
 ) -> None:
-    """And a half-written one: the run goes on from the one before, says so, and ends as if nothing had been."""
+    """And a half-written one: the run goes on from the one before, and ends as if nothing had been."""
     (workdir / "weights.safetensors").unlink()
     truncate(workdir / "checkpoints" / "8")
     shutil.copytree(finished_run / "checkpoints" / "8", workdir / "checkpoints" / "9.orbax-checkpoint-tmp-1")
