@@ -122,6 +122,14 @@ def machine(threads: int) -> dict:
     return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": threads}
 
 
+def _command(args: argparse.Namespace) -> str:
+    """How to repeat this run; the place of the other interpreter is the reader's own."""
+    settings = "".join(f" --setting {setting}" for setting in args.setting or SETTINGS)
+    other = " --torch-python PATH" * bool(args.torch_python) + " --passive" * args.passive
+    numbers = f" --rounds {args.rounds} --steps {args.steps} --threads {args.threads}"
+    return f"python tests/benchmarks/train_step.py{settings}{other}{numbers}"
+
+
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
@@ -153,7 +161,7 @@ def main() -> None:
         show(tables[-1])
     if args.out:
         result = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": _command(args),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {**machine(args.threads), "load_average": [round(v, 1) for v in os.getloadavg()]},
             "tables": tables,
