@@ -10,11 +10,11 @@ strongly_typed_flag         yes        yes (1)  yes
 weak_typing                 yes        no       no
 builds_without_gpu          no         no       yes
 compute_capability_targets  no         no       yes
-runtime_config              no         no (2)   yes
-inspector                   yes        yes      yes
+tf32_flag                   yes        yes      yes
+kernel_specialisation       no         no       yes
 ==========================  =========  =======  ===============
 
-(1) accepted and ignored: 11 knows typed networks only. (2) depends on the release.
+(1) accepted and ignored: 11 knows typed networks only.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ class Capabilities:
     builds_without_gpu: bool
     compute_capability_targets: bool
     tf32_flag: bool
-    runtime_config: bool
-    inspector: bool
+    kernel_specialisation: bool
 
 
 def _has(trt: Any, *path: str) -> bool:
@@ -67,13 +66,9 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "float32 products may be rounded to 10 mantissa bits unless this flag, on by default, is cleared",
         lambda trt: _has(trt, "BuilderFlag", "TF32"),
     ),
-    "runtime_config": (
-        "execution contexts take a runtime configuration (kernel specialisation, caches)",
-        lambda trt: _has(trt, "ICudaEngine", "create_runtime_config"),
-    ),
-    "inspector": (
-        "a loaded engine can list its layers",
-        lambda trt: _has(trt, "ICudaEngine", "create_engine_inspector"),
+    "kernel_specialisation": (
+        "kernels for a dynamic shape are compiled while it runs, behind its back unless told otherwise",
+        lambda trt: _has(trt, "DynamicShapesKernelSpecializationStrategy", "EAGER"),
     ),
 }
 assert set(CHECKS) == {field.name for field in fields(Capabilities)}, "one check for each capability"

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from export.latency import MIN_GPU_RUNS, Latency, summarise
 from export.runtimes import BuildError
+from export.runtimes.capabilities import capabilities
 from export.runtimes.cuda import CudaError, Device
 from export.runtimes.kernels import Kernel, read_kernels
 from export.runtimes.tensorrt import recording_logger
@@ -34,7 +35,7 @@ class EngineSession:
         if self._engine is None:
             reasons = "; ".join(self._log.at(trt.ILogger.ERROR)) or "it gave no reason"
             raise BuildError(f"{trt.__name__} does not load the engine on this GPU: {reasons}")
-        self._context = self._engine.create_execution_context()
+        self._context = self._create_context()
         if self._context is None:
             raise BuildError(f"{trt.__name__} gives no execution context: not enough GPU memory?")
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
@@ -78,6 +79,16 @@ class EngineSession:
     def close(self) -> None:
         self.device.close()
         del self._context, self._engine, self._runtime
+
+    def _create_context(self) -> Any:
+        """With kernels for a shape compiled when it is first seen, not in the background: a latency would
+        else be that of fallback kernels, or of both."""
+        if not capabilities(self.trt).kernel_specialisation:
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        eager = self.trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.dynamic_shapes_kernel_specialization_strategy = eager
+        return self._engine.create_execution_context(config)
 
     def _bind(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Sets shape and addresses for `images`; returns empty host arrays for the outputs."""

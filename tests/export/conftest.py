@@ -209,17 +209,15 @@ def _fake_trt(version: str) -> FakeTensorRT:
                 "11-bare": {},
             }.get(version, {"STRONGLY_TYPED": 1}),
         ),
-        "ICudaEngine": types.SimpleNamespace(create_engine_inspector=object(), **_runtime_config(version)),
     }
     if version == "rtx":
+        members["DynamicShapesKernelSpecializationStrategy"] = enum.IntEnum(
+            "DynamicShapesKernelSpecializationStrategy", {"LAZY": 0, "EAGER": 1}
+        )
         members["ComputeCapability"] = enum.IntEnum("ComputeCapability", {"SM80": 1, "SM89": 2, "SM120": 3})
     for name, value in members.items():
         setattr(fake.module, name, value)
     return fake
-
-
-def _runtime_config(version: str) -> dict[str, Any]:
-    return {"create_runtime_config": object()} if version == "rtx" else {}
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,11 @@ class FakeEngine:
     def get_tensor_dtype(self, name: str) -> Any:
         return np.float16 if name == "images" else np.float32
 
-    def create_execution_context(self) -> FakeEngine:
+    def create_runtime_config(self) -> Any:
+        return types.SimpleNamespace()
+
+    def create_execution_context(self, config: Any = None) -> FakeEngine:
+        self.config = config
         return self
 
     def create_engine_inspector(self) -> Any:
@@ -215,6 +219,15 @@ def test_images_are_cast_to_the_type_of_the_engine(running: Any) -> None:
     session = start()
     tall = np.full((1, 3, 2, 2), 1 / 3)
     assert session.run(tall)["logits"][0, 0] == np.float32(np.float16(1 / 3))
+
+
+def test_kernels_are_compiled_before_they_are_timed(running: Any) -> None:
+    """TensorRT for RTX would else specialise them in the background, during the measurement."""
+    trt, _, start = running
+    eager = trt.module.DynamicShapesKernelSpecializationStrategy.EAGER
+    assert start()._engine.config.dynamic_shapes_kernel_specialization_strategy == eager
+    del trt.module.DynamicShapesKernelSpecializationStrategy  # any other TensorRT
+    assert start()._engine.config is None
 
 
 def test_a_batch_beyond_the_profile_is_refused(running: Any) -> None:
@@ -299,7 +312,9 @@ def test_every_call_exists_in_the_real_tensorrt() -> None:
     trt = runtimes.make("tensorrt_rtx").trt
     for owner, names in {
         trt.ICudaEngine: ("num_io_tensors", "get_tensor_name", "get_tensor_mode", "get_tensor_dtype",
-                          "create_execution_context", "create_engine_inspector"),
+                          "create_execution_context", "create_engine_inspector",
+                          "create_runtime_config"),
+        trt.IRuntimeConfig: ("dynamic_shapes_kernel_specialization_strategy",),
         trt.IExecutionContext: ("set_input_shape", "get_tensor_shape", "set_tensor_address",
                                 "execute_async_v3"),
         trt.EngineInspector: ("get_engine_information",),

@@ -83,8 +83,7 @@ def test_the_table_for_each_version(fake_trt: Any) -> None:
         "builds_without_gpu": [False, False, False, True],
         "compute_capability_targets": [False, False, False, True],
         "tf32_flag": [True, True, True, True],
-        "runtime_config": [False, False, False, True],
-        "inspector": [True, True, True, True],
+        "kernel_specialisation": [False, False, False, True],
     }
 
 
