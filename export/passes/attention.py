@@ -67,19 +67,27 @@ def shape_attention(program: Program) -> None:
 
 
 def _match(softmax: Op, match: Matcher, readers: dict[Value, list[Op]]) -> Attention | None:
-    scores = match.made_by(softmax.inputs[0], "dot_general")
-    users = readers.get(softmax.output, [])
-    if scores is None or not match.once(scores.output) or len(users) != 1 or users[0].kind != "dot_general":
+    """The attention around a softmax, which a cast to float32 and back may enclose (half precision)."""
+    source, result = softmax.inputs[0], softmax.output
+    widen = match.made_by(source, "convert")
+    if widen is not None and match.once(source):
+        source = widen.inputs[0]
+    users = readers.get(result, [])
+    if len(users) == 1 and users[0].kind == "convert":
+        result = users[0].output
+        users = readers.get(result, [])
+    scores = match.made_by(source, "dot_general")
+    if scores is None or not match.once(source) or len(users) != 1 or users[0].kind != "dot_general":
         return None
     values, axis = users[0], softmax.attrs["axis"]
     first, second = scores.attrs["dot_dimension_numbers"], values.attrs["dot_dimension_numbers"]
     if softmax.output.rank != 4 or len(first["lhs_batching_dimensions"]) != 2 or axis < 2:
         return None
-    left = values.inputs[0] is softmax.output
+    left = values.inputs[0] is result
     side = "lhs" if left else "rhs"
-    if tuple(second[f"{side}_contracting_dimensions"]) != (axis,) or set(
-        second[f"{side}_batching_dimensions"]
-    ) != {0, 1}:
+    if tuple(second[f"{side}_contracting_dimensions"]) != (axis,):
+        return None
+    if set(second[f"{side}_batching_dimensions"]) != {0, 1}:
         return None
     return Attention(scores, softmax, values, keys_left=axis == 2, weights_left=left)
 
@@ -128,7 +136,7 @@ def _merge_projections(program: Program, attention: Attention, match: Matcher) -
     before: list[Op] = []
     x, real = k.x, int(m)
     dtype, count = k.kernel.dtype, len(merged)
-    if dtype == np.float32 and real % ALIGN:
+    if dtype == attention.softmax.output.dtype == np.float32 and real % ALIGN:
         m = real + ALIGN - real % ALIGN
     inputs = [
         x,

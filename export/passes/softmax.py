@@ -2,9 +2,9 @@
 
     m = reduce max(x, axis); m = max(m, -inf); e = exp(x - m); softmax = e / reduce sum(e, axis)
 
-The maximum may pass through `max(-inf, .)`, reshapes that only add the reduced axis back, and stop_gradient
-(which leaves nothing). In float16 and bfloat16 graphs JAX widens to float32 around it; the lowering decides
-what of that stays (see `islands`).
+The maximum may pass through `max(-inf, .)` and through reshapes that only add the reduced axis back.
+In float16 and bfloat16 graphs the casts to float32 and back stay around it: TensorRT takes them into its
+attention kernel (docs/export-decisions.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 
 from export.lower.program import Matcher, Op, Program, Value
 from export.lower.reduce import is_neutral
-from export.passes.mean import narrow_islands
 
 
 def raise_softmax(program: Program) -> None:
@@ -26,7 +25,6 @@ def raise_softmax(program: Program) -> None:
         if found is not None:
             x, axis = found
             op.kind, op.inputs, op.attrs = "softmax", [x], {"axis": axis}
-    narrow_islands(program, ("softmax",))
 
 
 def _softmax(match: Matcher, divide: Op) -> tuple[Value, int] | None:

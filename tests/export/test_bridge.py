@@ -114,13 +114,13 @@ def test_bfloat16_takes_the_opset_that_has_its_convolutions() -> None:
     assert convert(lambda x: x + 1, X).opset_import[0].version == 20
 
 
-# Full-size architectures: (model, dtype) -> most nodes, Transposes, kernels and data movements of TensorRT for
+# Full-size models: (model, dtype) -> most nodes, Transposes, kernels and data movements of TensorRT for
 # RTX. The fused PyTorch twins: Next-ViT-S 293 nodes, 27 Transposes, 161 kernels (24 movements) in float32 and
-# 137 (8) in float16; ResNet-50 122, 0, 58 (2), 58 (2). In float16 four Casts come on top: two at the float32
-# border and two around the mean, which stays wide.
+# 137 (8) in float16; ResNet-50 122, 0, 58 (2), 58 (2). In float16 Casts come on top: two at the float32
+# border, two around the mean and two around each softmax, which stay wide.
 ECONOMY = {
     ("next_vit_s", "float32"): (263, 15, 140, 8),
-    ("next_vit_s", "float16"): (261, 15, 132, 8),
+    ("next_vit_s", "float16"): (269, 15, 132, 8),
     ("resnet50", "float32"): (121, 0, 58, 2),
     ("resnet50", "float16"): (125, 0, 57, 1),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from jax import lax
 
 from export.lower.lowering import LOWERINGS
 from export.lower.program import UnsupportedError
+from export.passes import PASSES
 
 Check = Callable[..., Any]
 # exponentials and the like are other approximations in ONNX Runtime than in XLA
@@ -214,3 +217,18 @@ def test_outputs_may_be_inputs_constants_and_each_other(same_as_jax: Check) -> N
     fn = lambda x: (x, x, jnp.ones(3), x + 1, x + 1)  # noqa: E731
     model = same_as_jax(fn, _draw(2, 2), output_names=["a", "b", "c", "d", "e"])
     assert [info.name for info in model.graph.output] == ["a", "b", "c", "d", "e"]
+
+
+def test_the_documentation_lists_these_operations(repository: Path) -> None:
+    page = (repository / "docs" / "export.md").read_text()
+    section = page.split("## Operations")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = re.findall(r"`(\w+)`", " ".join(rows))
+    assert sorted(listed) == sorted(LOWERINGS)
+
+
+def test_the_documentation_lists_these_passes(repository: Path) -> None:
+    page = (repository / "docs" / "export.md").read_text()
+    section = page.split("## Passes")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)`", section, re.MULTILINE)
+    assert listed == list(dict.fromkeys(rewrite.__name__ for rewrite in PASSES))
