@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hvjax.describe import describe
+    from hvjax.facts import describe
     from hvjax.fuse import reparameterize
     from hvjax.registry import create_model, list_models
     from hvjax.saving import load_weights, save_weights
@@ -33,7 +33,7 @@ __all__ = [
 # Names are fetched on first use: `import hvjax` itself imports neither jax nor flax.
 _HOMES = {
     "create_model": "hvjax.registry",
-    "describe": "hvjax.describe",
+    "describe": "hvjax.facts",
     "list_models": "hvjax.registry",
     "load_torch": "hvjax.torch_weights",
     "load_weights": "hvjax.saving",

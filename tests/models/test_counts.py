@@ -3,7 +3,7 @@
 import pytest
 
 import hvjax
-from hvjax.describe import describe
+from hvjax.facts import describe
 
 # Parameters in training and deploy form, multiply-adds at 224x224 (counted on the reference implementations;
 # deploy: all norms folded, which leaves of each norm before a layer nothing and of each after one its bias).
