@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build engines; report in demo/
-	@echo "==> 1/4 Training Next-ViT on handwritten digits (about 4 minutes on 2 cores; a second run resumes)"
+	@echo "==> 1/4 Training Next-ViT on handwritten digits (one to three minutes on 2 cores; a second run resumes)"
 	@$(BIN)/python -m train_tpu.main --config $(DEMO_CONFIG) --workdir $(DEMO)/training
 	@echo "==> 2/4 Scoring the trained network in train form and in deploy form"
 	@$(BIN)/python -m train_tpu.evaluate --ckpt $(DEMO)/training
