@@ -94,6 +94,29 @@ def _rsqrt(context: Context, op: Op) -> None:
     context.emit("Reciprocal", op, [root], perm)
 
 
+def _atan2(context: Context, op: Op) -> None:
+    """The angle of (x, y): arctan(y / x), moved by pi towards the sign of y where x is negative. -0 is 0 here."""
+    graph, where, out = context.graph, op.where, op.output
+    perm = context.choose(op.inputs, out.rank)
+    y, x = (operand(context, value, perm, op) for value in op.inputs)
+    shape, boolean = permute(out.shape, perm), np.dtype(np.bool_)
+
+    def node(kind: str, *inputs: Tensor, dtype: np.dtype = out.dtype) -> Tensor:
+        return graph.node(kind, inputs, shape, dtype, where)
+
+    zero, pi = (graph.constant(np.array(number, out.dtype)) for number in (0, np.pi))
+    at_origin = node(
+        "And", node("Equal", x, zero, dtype=boolean), node("Equal", y, zero, dtype=boolean), dtype=boolean
+    )
+    divisor = node("Where", at_origin, graph.constant(np.array(1, out.dtype)), x)
+    angle = node("Atan", node("Div", y, divisor))
+    turn = node(
+        "Where", node("Less", y, zero, dtype=boolean), graph.constant(np.array(-np.pi, out.dtype)), pi
+    )
+    moved = node("Add", angle, turn)
+    context.emit("Where", op, [node("Less", x, zero, dtype=boolean), moved, angle], perm)
+
+
 def _remainder(context: Context, op: Op) -> None:
     """The sign of the dividend, as in C."""
     _lower(context, op, "Mod", op.inputs, fmod=1)
@@ -122,6 +145,7 @@ LOWERINGS = {
     "compare": _compare,
     "rsqrt": _rsqrt,
     "remainder": _remainder,
+    "atan2": _atan2,
     "convert": _convert,
     "clamp": _clamp,
 }
