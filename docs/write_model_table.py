@@ -20,6 +20,8 @@ HEADER = """\
 def parity_of(name: str) -> str:
     """Return the measured difference from timm, or a dash where none was measured."""
     file = ROOT / "docs" / "results" / "parity.json"
+    if not file.is_file():
+        return "-"
     measured = {row["model"]: row["relative_error"] for row in json.loads(file.read_text())["rows"]}
     return f"{measured[name]:.1e}" if name in measured else "-"
 

@@ -1,13 +1,19 @@
-"""Compare full-size models live with timm at random weights: `python tests/parity/live_timm.py [NAME ...]`.
+"""Compare full-size models live with timm at random weights: `live_timm.py [--out FILE.json] [NAME ...]`.
 
 Every tensor of the timm model is randomised, running statistics too, so that a swapped or skipped one shows.
-Needs torch and timm. Prints a table; exit status 1 if any model differs by more than LIMIT.
+Needs torch and timm. Prints a table, and writes it to FILE.json if asked; exit status 1 if any model differs
+by more than LIMIT.
 """
 
+import argparse
 import contextlib
+import datetime
+import json
+import platform
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -87,7 +93,12 @@ def compare(name: str, timm) -> tuple[float, float, float]:
     return shares[0], shares[1], time.perf_counter() - start
 
 
-def main(names: list[str]) -> int:
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="JSON file to write the table to")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TWINS)}; all by default")
+    arguments = parser.parse_args(argv)
+    names = arguments.names or list(TWINS)
     for name in names:
         if name not in TWINS:
             print(f"no timm twin of {name!r}; known: {', '.join(TWINS)}", file=sys.stderr)
@@ -96,18 +107,38 @@ def main(names: list[str]) -> int:
     print(f"logits of timm {timm.__version__} and hvjax {hvjax.__version__} at {SIZE}x{SIZE}, batch {BATCH};")
     print(f"largest difference as a share of the largest logit, limit {LIMIT:.0e}")
     print(f"{'model':<12} {'timm name':<14} {'training form':>13} {'deploy form':>12} {'seconds':>8}")
-    failed = []
+    failed, rows = [], []
     for name in names:
         trained, deployed, seconds = compare(name, timm)
         good = max(trained, deployed) <= LIMIT  # False for NaN too
         failed += [] if good else [name]
+        rows.append({"model": name, "twin": TWINS[name], "relative_error": trained, "deploy_form": deployed})
         mark = "" if good else "  FAILED"
         print(
             f"{name:<12} {TWINS[name]:<14} {trained:>13.1e} {deployed:>12.1e} {seconds:>8.1f}{mark}",
             flush=True,
         )
+    if arguments.out:
+        arguments.out.write_text(json.dumps(record(timm, rows), indent=2) + "\n")
     return 1 if failed else 0
 
 
+def record(timm, rows: list[dict]) -> dict:
+    """Return the table with what is needed to repeat it."""
+    return {
+        "what": "largest difference of the logits as a share of the largest logit, all tensors random",
+        "command": "make parity",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+        },
+        "settings": {"image_size": SIZE, "batch": BATCH, "dtype": "float32", "limit": LIMIT},
+        "rows": rows,
+    }
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(TWINS)))
+    sys.exit(main(sys.argv[1:]))
