@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Tests compare numbers to 1e-5: they run on the CPU, where float32 products are full precision, unless the caller chooses.
+# Tests compare numbers to 1e-5: they run on the CPU, where float32 products have full precision.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
