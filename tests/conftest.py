@@ -1,4 +1,4 @@
-"""Settings shared by all tests: CPU unless told otherwise, no network, GPU tests skipped where there is no GPU."""
+"""Settings shared by all tests: CPU unless told otherwise, no network, GPU tests only where a GPU is."""
 
 import os
 import shutil
