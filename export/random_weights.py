@@ -30,6 +30,8 @@ CONFIDENCE = 10.0
 #: block: float16 then costs 5e-3 of the largest logit instead of the 1e-3 that trained networks show.
 BRANCH_ENDS = frozenset({"norm3", "projection", "fc2", "proj"})
 BRANCH = 0.1
+#: How much the taps of a spatial kernel differ from their common part.
+TAP_VARIATION = 0.3
 
 
 def random_variables(
@@ -91,7 +93,14 @@ def _draw(shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = ()) -> d
 
 
 def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Kernels keep the variance of what they read; nothing is zero, one, or equal to its neighbour."""
+    """Kernels keep the variance of what they read; nothing is zero, one, or equal to its neighbour.
+
+    The taps of a kernel resemble each other, so that maps are smooth, as images and trained features are.
+    Maps without any smoothness lose their signal in each average pooling, and keep their rounding errors.
+    """
     if kind == "kernel":
-        return rng.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape)
+        taps = rng.normal(0, 1, shape)
+        if len(shape) == 4 and shape[0] * shape[1] > 1:
+            taps = rng.normal(0, 1, (1, 1, *shape[2:])) + TAP_VARIATION * taps
+        return taps / np.sqrt(np.prod(shape[:-1]))
     return rng.uniform(0.8, 1.2, shape) if kind == "scale" else rng.normal(0, 0.1, shape)
