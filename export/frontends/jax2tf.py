@@ -55,7 +55,7 @@ def trace(
         "output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results)
     )
 
-    with _quiet(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # TensorFlow's and jax2tf's own, which no user of the bridge can act on
@@ -94,6 +94,10 @@ def _import() -> tuple[Any, Any, Any]:
             import tf2onnx
             import tf2onnx.tfonnx
             from jax.experimental import jax2tf
+
+            # TensorFlow only traces here; left alone it would take all memory of the GPU
+            with contextlib.suppress(RuntimeError):  # someone in this process uses it already
+                tf.config.set_visible_devices([], "GPU")
     except ImportError as error:
         raise ImportError(
             f"via='jax2tf' needs TensorFlow and tf2onnx ({error}): pip install 'hvjax[export]', "

@@ -95,7 +95,7 @@ def _rsqrt(context: Context, op: Op) -> None:
 
 
 def _atan2(context: Context, op: Op) -> None:
-    """The angle of (x, y): arctan(y / x), moved by pi towards the sign of y where x is negative. -0 is 0 here."""
+    """The angle of (x, y): arctan(y / x), moved by pi towards the sign of y where x < 0. -0 counts as 0."""
     graph, where, out = context.graph, op.where, op.output
     perm = context.choose(op.inputs, out.rank)
     y, x = (operand(context, value, perm, op) for value in op.inputs)
