@@ -14,7 +14,7 @@ RECIPES = ("next_vit_s", "next_vit_b", "next_vit_l", "resnet50", "resnet101")
 
 def test_fallback_applies_without_a_data_directory_and_is_gone_afterwards() -> None:
     config = resolve(base_config())
-    assert config.data.image_size == 32 and config.data.shift == 2
+    assert config.data.image_size == 48 and config.data.shift == 3
     assert "fallback" not in config
 
 
@@ -66,7 +66,7 @@ def test_recipe(repository: Path, name: str) -> None:
     recipe = load_recipe(repository / "configs" / f"{name}.py")
     assert recipe.model.name == name
     assert set(flatten(recipe)) == set(flatten(base_config()))
-    assert resolve(recipe).data.image_size == 32
+    assert resolve(recipe).data.image_size == 48
     recipe.data.dir = "/data"
     full = resolve(recipe)
     assert full.data.image_size == 224 and not full.model.overrides and full.model.dtype == "bfloat16"

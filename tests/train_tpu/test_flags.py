@@ -42,7 +42,7 @@ def test_overrides_of_every_type(recipe: str) -> None:
     assert config.model.overrides.to_dict() == {"stem_channels": 8, "depths": (1, 1, 1, 1)}
     assert config.data.crop_scale == (0.5, 1.0)
     assert command.workdir == Path("somewhere")
-    assert config.data.image_size == 32  # from the fallback, which the overrides above do not mention
+    assert config.data.image_size == 48  # from the fallback, which the overrides above do not mention
 
 
 def test_default_workdir_is_named_after_recipe_and_argument(recipe: str) -> None:
