@@ -34,7 +34,7 @@ DTYPES = {
 }
 
 # Library frames: a location inside them is not where the user wrote the operation.
-_LIBRARY = re.compile(r"[/\\](jax|jaxlib|flax|tensorflow|tf2onnx)[/\\]|[/\\]hvjax[/\\]ops[/\\]")
+_LIBRARY = re.compile(r"-packages[/\\](jax|jaxlib|flax|tensorflow|tf2onnx)[/\\]|[/\\]hvjax[/\\]ops[/\\]")
 _PASS_THROUGH = {"optimization_barrier"}
 _MARKERS = {"Sharding", "annotate_device_placement", "LayoutConstraint"}
 
