@@ -13,7 +13,7 @@ import numpy as np
 from export.lower.elementwise import SIMPLE
 from export.lower.program import Op, Program, Value
 
-ELEMENTWISE = {*SIMPLE, "compare", "clamp", "remainder"} - {"relu"}
+ELEMENTWISE = {*SIMPLE, "compare", "clamp", "remainder", "atan2"} - {"relu"}
 
 
 def dissolve_broadcasts(program: Program) -> None:
