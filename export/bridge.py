@@ -19,6 +19,7 @@ from export.lower.lowering import lower
 from export.lower.program import Program
 from export.lower.walk import shorten_paths, walk
 from export.passes import run_passes
+from hvjax.ops.conv import plain_convolutions
 
 # docs/export-decisions.md says why these: 20 is the newest that TensorRT 10.0 reads and the first with Gelu,
 # at the same kernel counts as any other; only convolutions in bfloat16 need 22.
@@ -65,7 +66,9 @@ def convert(
     _check("input_layout", input_layout, ("nhwc", "nchw"))
     _check("output_layout", output_layout, (None, "nhwc", "nchw"))
     _check("via", via, FRONT_ENDS)
-    traced, program = _program(fn, example_args, weights, input_names, output_names, via, dynamic_batch)
+    # hvjax's own models write some convolutions in another form on a CPU; a graph wants one Conv for each
+    with plain_convolutions():
+        traced, program = _program(fn, example_args, weights, input_names, output_names, via, dynamic_batch)
     run_passes(program)
     graph = lower(program, traced.output_names, input_layout, output_layout)
     return _model(graph, dict(metadata or {}))

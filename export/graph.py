@@ -13,7 +13,6 @@ import hvjax
 from export.flags import Request
 from export.load import Source
 from hvjax.models.features import Backbone
-from hvjax.ops.conv import plain_convolutions
 
 INPUT = "images"
 DTYPES = {"fp32": jnp.float32, "fp16": jnp.float16}
@@ -41,18 +40,17 @@ def to_onnx_bytes(
         return logits.astype(jnp.float32)
 
     shape = (request.batch.typical, *size, model.config.in_channels)
-    with plain_convolutions():
-        converted = convert(
-            answer,
-            jax.ShapeDtypeStruct(shape, jnp.float32),
-            weights=variables,
-            input_names=[INPUT],
-            output_names=[output_name(model)],
-            input_layout=request.input_layout,
-            via=request.via,
-            dynamic_batch=request.batch.dynamic,
-            metadata=_metadata(request, source),
-        )
+    converted = convert(
+        answer,
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+        weights=variables,
+        input_names=[INPUT],
+        output_names=[output_name(model)],
+        input_layout=request.input_layout,
+        via=request.via,
+        dynamic_batch=request.batch.dynamic,
+        metadata=_metadata(request, source),
+    )
     return converted.SerializeToString()
 
 

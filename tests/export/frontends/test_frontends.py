@@ -17,7 +17,6 @@ import pytest
 import hvjax
 from export.bridge import convert
 from export.frontends.traced import default_names, weight_names
-from hvjax.ops.conv import plain_convolutions
 
 
 def _random(struct: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -71,9 +70,8 @@ def test_equal_graphs_of_the_full_models(name: str) -> None:
     model: Any = hvjax.create_model(name, deploy=True)
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     weights = jax.tree.map(_random, jax.eval_shape(model.init, jax.random.key(0), images))
-    with plain_convolutions():
-        options: dict[str, Any] = {"weights": weights, "input_layout": "nchw"}
-        one, other = (convert(model.apply, images, via=via, **options) for via in ("stablehlo", "jax2tf"))
+    options: dict[str, Any] = {"weights": weights, "input_layout": "nchw"}
+    one, other = (convert(model.apply, images, via=via, **options) for via in ("stablehlo", "jax2tf"))
     assert_equal_graphs(one, other)
     names = set(weight_names(weights))
     held = [

@@ -11,7 +11,6 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from hvjax.ops.conv import plain_convolutions
 from hvjax.ops.pooling import avg_pool2d, avg_pool_tokens, max_pool2d
 
 Check = Callable[..., Any]
@@ -83,8 +82,7 @@ def test_a_window_sum_divided_by_something_else_is_no_average(same_as_jax: Check
 
 @pytest.mark.parametrize("padding", [0, 1])
 def test_max_pool(padding: int, same_as_jax: Check, operators: Check) -> None:
-    with plain_convolutions():
-        model = same_as_jax(lambda x: max_pool2d(x, 3, 2, padding=padding), _draw(2, 7, 8, 3), **NCHW)
+    model = same_as_jax(lambda x: max_pool2d(x, 3, 2, padding=padding), _draw(2, 7, 8, 3), **NCHW)
     assert operators(model) == ["MaxPool"]
 
 
