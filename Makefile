@@ -35,7 +35,7 @@ demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build eng
 	@ls -1 $(DEMO)/training/learning_curve.png $(DEMO)/digits_engine/report.html $(DEMO)/full_size_engine/report.html
 
 test: $(VENV)/.ready  ## all tests
-	@echo "==> Running the tests (about 15 minutes on 2 cores)"
+	@echo "==> Running the tests (five to ten minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and types
