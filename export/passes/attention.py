@@ -73,11 +73,15 @@ def _match(softmax: Op, match: Matcher, readers: dict[Value, list[Op]]) -> Atten
     if widen is not None and match.once(source):
         source = widen.inputs[0]
     users = readers.get(result, [])
-    if len(users) == 1 and users[0].kind == "convert":
+    if not match.once(result):  # weights that are also a graph output must keep their shape
+        return None
+    if users and users[0].kind == "convert":
         result = users[0].output
         users = readers.get(result, [])
     scores = match.made_by(source, "dot_general")
-    if scores is None or not match.once(source) or len(users) != 1 or users[0].kind != "dot_general":
+    if scores is None or not (match.once(source) and match.once(result)):
+        return None
+    if not users or users[0].kind != "dot_general":
         return None
     values, axis = users[0], softmax.attrs["axis"]
     first, second = scores.attrs["dot_dimension_numbers"], values.attrs["dot_dimension_numbers"]

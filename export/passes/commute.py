@@ -14,7 +14,6 @@ from export.lower.program import Matcher, Op, Program, Shape, Value
 def widen_linear(program: Program) -> None:
     """Exchange linear maps and reshapes so that the map has rank 4."""
     match = Matcher(program)
-    replaced: dict[Value, Value] = {}
     ops: list[Op] = []
     for op in program.ops:
         if op.kind == "linear":
@@ -33,7 +32,6 @@ def widen_linear(program: Program) -> None:
                 continue
         ops.append(op)
     program.ops = ops
-    program.replace(replaced)
     program.remove_dead()
 
 

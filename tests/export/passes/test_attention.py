@@ -106,3 +106,19 @@ def test_related_forms_stay_right(change: str, same_as_jax: Check) -> None:
         return (out, scores) if change == "scores read twice" else out
 
     same_as_jax(fn, _draw(2, 7, WIDTH), _draw(2, 7, WIDTH) + 1, weights=_weights("q", "k", "v"))
+
+
+@pytest.mark.parametrize("tokens", [16, 23])  # 23: keys would be padded to 24, and the weights with them
+def test_attention_weights_that_are_an_output_keep_their_shape(tokens: int, same_as_jax: Check) -> None:
+    def fn(w: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        q, k, v = (split_heads(_dense(w[name], x), HEADS) for name in "qkv")
+        seen = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k))
+        return merge_heads(jnp.einsum("bhqk,bkhd->bqhd", seen, v)), seen
+
+    model = same_as_jax(fn, _draw(2, tokens, WIDTH), weights=_weights("q", "k", "v"))
+    assert [d.dim_value for d in model.graph.output[1].type.tensor_type.shape.dim] == [
+        2,
+        HEADS,
+        tokens,
+        tokens,
+    ]
