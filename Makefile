@@ -17,7 +17,7 @@ venv: $(VENV)/.ready  ## install everything, run nothing
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"hvjax needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ...")'
-	@echo "==> Installing hvjax with all extras into $(VENV) (about 3 GB, one to three minutes)"
+	@echo "==> Installing hvjax with all extras into $(VENV) (about 4 GB, one to three minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,export,tensorrt-rtx,test]'
 	@touch $@
