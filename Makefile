@@ -8,10 +8,10 @@ PYTEST_FLAGS ?= -n 2
 # The demo's recipe; .ci/run appends :smoke, which trains for a few steps only.
 DEMO_CONFIG ?= configs/next_vit_s.py
 
-.PHONY: help demo test lint format types bench parity venv readme clean
+.PHONY: help demo test test-full lint format types bench parity venv readme clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 venv: $(VENV)/.ready  ## install everything, run nothing
 
@@ -34,9 +34,13 @@ demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build eng
 	@echo "==> Done. Open these:"
 	@ls -1 $(DEMO)/training/learning_curve.png $(DEMO)/digits_engine/report.html $(DEMO)/full_size_engine/report.html
 
-test: $(VENV)/.ready  ## all tests
-	@echo "==> Running the tests (five to ten minutes on 2 cores)"
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+test: $(VENV)/.ready  ## all tests but those at full size
+	@echo "==> Running the tests (ten to twenty minutes on 2 cores)"
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not full_size"
+
+test-full: $(VENV)/.ready  ## the tests that build and export the published models at full size
+	@echo "==> Running the full-size tests (about half an hour on 2 cores)"
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and types
 	@$(BIN)/ruff check .

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from hvjax.models.features import STAGES
 from hvjax.models.numbers import check_integer
 from hvjax.ops.conv import plain_convolutions
-from hvjax.registry import Result, create_model, get_spec
+from hvjax.registry import create_model, get_spec
+from hvjax.spec import Result
 from hvjax.structure import abstract_variables
 
 
@@ -75,11 +76,14 @@ def describe(
     Raises:
       ValueError: as `create_model`, and for an image size that the model cannot take.
     """
-    spec, model = get_spec(name), create_model(name, **config_overrides)
+    spec = get_spec(name)
     size = spec.image_size if image_size is None else image_size
     height, width = size if isinstance(size, tuple | list) and len(size) == 2 else (size, size)
     check_integer("image height", height, 1)
     check_integer("image width", width, 1)
+    # Where tables of positions depend on the size of the images, it is part of the model.
+    tied = {"image_size": (height, width)} if hasattr(spec.config, "image_size") else {}
+    model = create_model(name, **{**tied, **config_overrides})
     deploy = model.clone(deploy=True)
     images = jax.ShapeDtypeStruct((1, height, width, model.config.in_channels), jnp.float32)
     maps = jax.eval_shape(

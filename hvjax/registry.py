@@ -1,111 +1,25 @@
 """All models by name.
 
-`MODELS` is the table to read and to extend: a name, the class that builds it, its numbers, how it is fused,
-which checkpoints it can take, and what was published about it.
+`MODELS` is the table: a name, the class that builds it, its numbers, how it is fused, which checkpoints it
+can take, and what was published about it. The rows stand family by family in `hvjax/rows/`.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
-from hvjax.models.next_vit import NextViT
-from hvjax.models.next_vit_config import NextViTConfig
-from hvjax.models.resnet import ResNet, ResNetConfig
-from hvjax.reparam import next_vit as next_vit_fusion
-from hvjax.reparam import resnet as resnet_fusion
-from hvjax.reparam.rules import Rule
-from hvjax.weights import next_vit as next_vit_weights
-from hvjax.weights import resnet as resnet_weights
-from hvjax.weights.rules import Table
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A published ImageNet-1k top-1 accuracy in percent, at a square image size, and where it is written."""
-
-    top1: float
-    image_size: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One row of the registry.
-
-    Attributes:
-      model: the Linen class.
-      config: its numbers.
-      fusion_rules: config -> the rules by which `hvjax.reparameterize` fuses it.
-      weight_tables: config -> the namings of checkpoints that `hvjax.load_torch` knows.
-      paper: arXiv number.
-      published: accuracies to compare with.
-      channels: channels of stem, stage1 to stage4.
-      strides: pixels of the image per position of stem, stage1 to stage4.
-      image_size, mean, std, crop_pct, interpolation: preprocessing of the published weights; images are
-        scaled to
-        [0, 1], then normalised by mean and std per channel.
-    """
-
-    model: type[Backbone]
-    config: Any
-    fusion_rules: Callable[[Any], tuple[Rule, ...]]
-    weight_tables: Callable[[Any], tuple[Table, ...]]
-    paper: str
-    published: tuple[Result, ...]
-    channels: tuple[int, ...]
-    strides: tuple[int, ...] = (4, 4, 8, 16, 32)
-    image_size: int = 224
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    crop_pct: float = 0.875
-    interpolation: str = "bicubic"
-
-
-def _next_vit(groups: int, drop_path_rate: float, *published: Result) -> Spec:
-    """Row of a Next-ViT; the variants differ in the number of (NCB x 4 + NTB) groups of stage 3."""
-    return Spec(
-        model=NextViT,
-        config=NextViTConfig(blocks=("CCC", "CCCT", "CCCCT" * groups, "CCT"), drop_path_rate=drop_path_rate),
-        fusion_rules=next_vit_fusion.fusion_rules,
-        weight_tables=next_vit_weights.tables,
-        paper="2207.05501",
-        published=published,
-        channels=(64, 96, 256, 512, 1024),
-    )
-
-
-def _resnet(depths: tuple[int, ...], *published: Result) -> Spec:
-    return Spec(
-        model=ResNet,
-        config=ResNetConfig(depths=depths),
-        fusion_rules=resnet_fusion.fusion_rules,
-        weight_tables=resnet_weights.tables,
-        paper="1512.03385",
-        published=published,
-        channels=(64, 256, 512, 1024, 2048),
-        interpolation="bilinear",
-    )
-
-
-_NEXT_VIT = "bytedance/Next-ViT README.md"
-_TIMM = "huggingface/pytorch-image-models results/results-imagenet.csv"
+from hvjax.rows import next_vit, resnet
+from hvjax.spec import Spec
 
 MODELS: dict[str, Spec] = {
-    "next_vit_s": _next_vit(2, 0.1, Result(82.5, 224, _NEXT_VIT), Result(83.6, 384, _NEXT_VIT)),
-    "next_vit_b": _next_vit(4, 0.2, Result(83.2, 224, _NEXT_VIT), Result(84.3, 384, _NEXT_VIT)),
-    "next_vit_l": _next_vit(6, 0.2, Result(83.6, 224, _NEXT_VIT), Result(84.7, 384, _NEXT_VIT)),
-    "resnet50": _resnet((3, 4, 6, 3), Result(76.156, 224, f"{_TIMM}, resnet50.tv_in1k")),
-    "resnet101": _resnet((3, 4, 23, 3), Result(77.404, 224, f"{_TIMM}, resnet101.tv_in1k")),
+    **next_vit.ROWS,
+    **resnet.ROWS,
 }
 
 

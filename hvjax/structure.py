@@ -12,13 +12,21 @@ import jax.numpy as jnp
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Tree, differences
 
-PROBE_SIZE = 224  # pixels; every model can take it, and no tensor's shape depends on it
+PROBE_SIZE = (224, 224)  # pixels; every model whose tensors do not depend on the image's size can take it
+
+
+def sample_size(model: Backbone) -> tuple[int, int]:
+    """Return an image size, (height, width), that the model can take.
+
+    It is the one of its config where position tables depend on it (`config.image_size`), 224x224 otherwise.
+    """
+    return tuple(getattr(model.config, "image_size", PROBE_SIZE))
 
 
 @lru_cache(maxsize=64)
 def abstract_variables(model: Backbone) -> Tree:
     """Return what `model.init` would make, with `jax.ShapeDtypeStruct` leaves; computes no numbers."""
-    images = jax.ShapeDtypeStruct((1, PROBE_SIZE, PROBE_SIZE, model.config.in_channels), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *sample_size(model), model.config.in_channels), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 

@@ -12,6 +12,8 @@ ALLOWED = {
     "hvjax.weights": {"hvjax.ops", "hvjax.weights"},
     "hvjax.blocks": {"hvjax.ops", "hvjax.blocks"},
     "hvjax.models": {"hvjax.ops", "hvjax.blocks", "hvjax.models"},
+    "hvjax.spec": {"hvjax.models", "hvjax.reparam", "hvjax.weights"},
+    "hvjax.rows": {"hvjax.models", "hvjax.reparam", "hvjax.weights", "hvjax.spec", "hvjax.rows"},
     "hvjax": {"hvjax"},
     "train_tpu": {"hvjax", "train_tpu"},
     "export": {"hvjax", "export"},

@@ -47,6 +47,14 @@ def uniform_within(bound: float) -> Initializer:
     return _Draw("uniform", lambda shape: bound)
 
 
+def uniform_fan_in() -> Initializer:
+    """Uniform within 1 / sqrt(fan in) for HWIO and (in, out) kernels: how PyTorch starts its layers.
+
+    PyTorch draws their biases from the same interval; a layer passes `uniform_within(fan_in**-0.5)` for it.
+    """
+    return _Draw("uniform", lambda shape: math.prod(shape[:-1]) ** -0.5)
+
+
 def init_at_once(init: Callable[[], Any], key: Array) -> Any:
     """Variables that `init()` makes, random ones drawn from `key` together; other ones as they come.
 

@@ -14,7 +14,10 @@ from hvjax.ops.drop_path import drop_path
 
 
 class Conv(nn.Module):
-    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO) and, if asked, `bias`."""
+    """Convolution with explicit symmetric padding; parameters `kernel` (HWIO) and, if asked, `bias`.
+
+    `kernel_init` is that of the form unless given here.
+    """
 
     in_features: int
     features: int
@@ -24,15 +27,18 @@ class Conv(nn.Module):
     groups: int = 1
     use_bias: bool = True
     form: Form = Form()
+    kernel_init: Initializer | None = None
+    bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w cin"]) -> Float[Array, "b ho wo cout"]:
         k, dtype = self.kernel_size, self.form.dtype
         shape = (k, k, self.in_features // self.groups, self.features)
-        kernel = self.param("kernel", self.form.kernel_init, shape, jnp.float32).astype(dtype)
+        init = self.kernel_init or self.form.kernel_init
+        kernel = self.param("kernel", init, shape, jnp.float32).astype(dtype)
         y = conv2d(x.astype(dtype), kernel, stride=self.stride, padding=self.padding, groups=self.groups)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+            y = y + self.param("bias", self.bias_init, (self.features,), jnp.float32).astype(dtype)
         return y
 
 
@@ -66,21 +72,37 @@ class ConvNorm(nn.Module):
 
 
 class Dense(nn.Module):
-    """`x @ kernel + bias` over the last axis; parameters `kernel` (in, out) and `bias`, float32."""
+    """`x @ kernel + bias` over the last axis; float32 parameters `kernel` (in, out) and, if asked, `bias`."""
 
     in_features: int
     features: int
     form: Form = Form()
     kernel_init: Initializer | None = None
     bias_init: Initializer = nn.initializers.zeros
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch cin"]) -> Float[Array, "*batch cout"]:
         dtype = self.form.dtype
         init = self.kernel_init or self.form.kernel_init
         kernel = self.param("kernel", init, (self.in_features, self.features), jnp.float32)
-        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        return jnp.dot(x.astype(dtype), kernel.astype(dtype)) + bias.astype(dtype)
+        y = jnp.dot(x.astype(dtype), kernel.astype(dtype))
+        if self.use_bias:
+            y = y + self.param("bias", self.bias_init, (self.features,), jnp.float32).astype(dtype)
+        return y
+
+
+class LayerScale(nn.Module):
+    """`gamma * x` per channel (arXiv 2103.17239, section 3); the deploy form has it in the layer before."""
+
+    features: int
+    init: float
+    form: Form = Form()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
+        gamma = self.param("gamma", nn.initializers.constant(self.init), (self.features,), jnp.float32)
+        return x * gamma.astype(self.form.dtype)
 
 
 class DropPath(nn.Module):

@@ -1,4 +1,7 @@
-"""Normalisation by batch statistics, with a backward pass that reads the activations as rarely as it can."""
+"""Normalisation by statistics of the batch or of each position.
+
+That by batch statistics has a backward pass that reads the activations as rarely as it can.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,22 @@ def affine(
     """`scale * x + bias` per channel, in the widest type of the three, returned as `dtype`."""
     wide = jnp.promote_types(x.dtype, scale.dtype)
     return (x.astype(wide) * scale.astype(wide) + bias.astype(wide)).astype(dtype)
+
+
+def layer_norm(
+    x: Float[Array, "*batch c"], scale: Float[Array, "c"], bias: Float[Array, "c"], epsilon: float
+) -> Float[Array, "*batch c"]:
+    """Normalise each row of the last axis by its mean and biased variance, then scale and shift.
+
+    Computed in at least float32 and returned in the type of `x`.
+    """
+    wide = _wide(x)
+    x_wide = x.astype(wide)
+    mean = jnp.mean(x_wide, axis=-1, keepdims=True)
+    centred = x_wide - mean
+    var = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    y = centred * lax.rsqrt(var + jnp.asarray(epsilon, wide))
+    return (y * scale.astype(wide) + bias.astype(wide)).astype(x.dtype)
 
 
 def normalize_batch(

@@ -12,6 +12,8 @@ from hvjax.reparam.rules import Rule
 def reparameterize(variables: Mapping[str, Any], rules: Sequence[Rule]) -> Tree:
     """Fuse the variables of a trained model: `{"params", "batch_stats"}` in, `{"params"}` out.
 
+    A model without batch norm, whose rules fold something else, has no "batch_stats".
+
     The rules run in order, each on what the ones before it left. The input is not edited; arrays
     that no rule touches are passed on, not copied. Arrays may be NumPy arrays, JAX arrays or
     tracers (under `jax.jit`).
@@ -41,17 +43,16 @@ def reparameterize(variables: Mapping[str, Any], rules: Sequence[Rule]) -> Tree:
             except ValueError as error:
                 place = ".".join(path) or "the top level"
                 raise ValueError(f"fusion rule {rule.path!r} at {place}: {error}") from error
-    _refuse_leftovers(tree, variables["batch_stats"])
+    _refuse_leftovers(tree, variables.get("batch_stats", {}))
     return {"params": tree}
 
 
 def _join_collections(variables: Mapping[str, Any]) -> Tree:
     """Lay parameters and statistics into one new tree: a norm becomes one node with four arrays."""
-    if set(variables) != {"params", "batch_stats"}:
+    if set(variables) - {"batch_stats"} != {"params"}:
         found = ", ".join(sorted(variables)) or "none"
-        hint = "; without batch_stats they may be in deploy form already" if found == "params" else ""
-        raise ValueError(f"expected the collections params and batch_stats, got {found}{hint}")
-    return _join(variables["params"], variables["batch_stats"], ())
+        raise ValueError(f"expected the collections params and batch_stats, got {found}")
+    return _join(variables["params"], variables.get("batch_stats", {}), ())
 
 
 def _join(params: Mapping[str, Any], stats: Mapping[str, Any], path: Path) -> Tree:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hvjax.ops.trees import Tree, flatten, unflatten
-from hvjax.weights.rules import SKIPPED, Leaf, Path, Rule, Table, match
+from hvjax.weights.rules import Leaf, Path, Rule, Table, match
 
 SHOWN = 8  # problems of one kind that a message lists
 
@@ -21,7 +21,7 @@ class Report:
     Attributes:
       table: naming that was recognised.
       filled: our path -> name in the state dict.
-      skipped: names that are known to be of no use here (`num_batches_tracked`).
+      skipped: names that are known to hold no weights (`Table.skipped`).
       merged: our paths of norms that the state dict has merged into other layers; they are set to the
         identity.
     """
@@ -71,7 +71,7 @@ def convert(
     filled: dict[Path, np.ndarray] = {}
     problems: list[str] = []
     for name, tensor in state_dict.items():
-        if name.rsplit(".", 1)[-1] == SKIPPED:
+        if name.rsplit(".", 1)[-1] in table.skipped:
             report.skipped.append(name)
             continue
         places = _candidates(name, table)
@@ -118,7 +118,7 @@ def _candidates(name: str, table: Table) -> list[tuple[Path, Leaf, Rule]]:
                 target = rule.target.format(**table.numbering.to_target(numbers))
             except KeyError:  # a block that this model does not have
                 continue
-            found.append(((leaf.collection, *target.split("."), leaf.target), leaf, rule))
+            found.append(((leaf.collection, *filter(None, target.split(".")), leaf.target), leaf, rule))
     return found
 
 
@@ -155,7 +155,8 @@ def _origin(path: Path, table: Table) -> tuple[str, Rule]:
             continue
         for leaf in rule.leaves:
             if (leaf.collection, leaf.target) == (collection, last):
-                return f"{rule.source.format(**table.numbering.to_source(numbers))}.{leaf.source}", rule
+                layer = rule.source.format(**table.numbering.to_source(numbers))
+                return f"{layer}.{leaf.source}".lstrip("."), rule
     raise ValueError(f"the table of {table.name} has no rule that fills {'.'.join(path)}")
 
 

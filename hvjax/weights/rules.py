@@ -21,21 +21,28 @@ Path = tuple[str, ...]
 class Leaf:
     """One tensor of a layer: its name there, its collection and name here, and the order of the axes.
 
-    `axes` maps the number of axes to a transposition; a number of axes that is not in it is a wrong shape.
+    `axes` lists, for each axis here, the axis there. `ones` counts axes of length one that the tensor has
+    there and not here: a layer scale of shape (c, 1, 1) there and (c,) here has `ones=2`, and a table of
+    positions (1, n, c) there and (n, c) here has `ones=-1`; they are the last ones, or for a negative number
+    the first ones.
     """
 
     source: str
     collection: str
     target: str
     axes: tuple[int, ...]
+    ones: int = 0
 
     def to_ours(self, tensor: np.ndarray) -> np.ndarray:
-        """Reorder the axes."""
-        return np.transpose(tensor, self.axes)
+        """Drop the axes of length one and reorder the others."""
+        kept = tensor.shape[-self.ones :] if self.ones < 0 else tensor.shape[: tensor.ndim - self.ones]
+        return np.transpose(tensor.reshape(kept), self.axes)
 
     def shape_there(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape that a tensor of our `shape` has in the checkpoint."""
-        return tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
+        kept = tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
+        ones = (1,) * abs(self.ones)
+        return ones + kept if self.ones < 0 else kept + ones
 
 
 _VECTOR, _LINEAR, _CONV = (0,), (1, 0), (2, 3, 1, 0)  # (out, in, kh, kw) -> (kh, kw, in, out)
@@ -44,6 +51,8 @@ _BIAS = Leaf("bias", "params", "bias", _VECTOR)
 CONV = (Leaf("weight", "params", "kernel", _CONV),)
 CONV_BIAS = (*CONV, _BIAS)
 LINEAR = (Leaf("weight", "params", "kernel", _LINEAR), _BIAS)
+LINEAR_WITHOUT_BIAS = LINEAR[:1]
+LAYER_NORM = (Leaf("weight", "params", "scale", _VECTOR), _BIAS)
 NORM = (
     Leaf("weight", "params", "scale", _VECTOR),
     _BIAS,
@@ -53,9 +62,14 @@ NORM = (
 SKIPPED = "num_batches_tracked"  # a counter that no computation here uses
 
 
+def vector(source: str, target: str, ones: int = 0) -> Leaf:
+    """One value per channel, a parameter of its own, such as a layer scale; `ones` as of `Leaf`."""
+    return Leaf(source, "params", target, _VECTOR, ones)
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One kind of layer: dotted name there, dotted path here, and its tensors.
+    """One kind of layer: dotted name there, dotted path here, and its tensors. "" is the top level.
 
     `merged`: the layer is a norm that the reference code can merge into the layers after it, so that it may
     be missing from a checkpoint of a deploy model.
@@ -77,11 +91,15 @@ class Numbering:
 
 @dataclass(frozen=True)
 class Table:
-    """The naming of one code base: its name for messages, its rules and its numbering."""
+    """The naming of one code base: its name for messages, its rules and its numbering.
+
+    `skipped` are last parts of names without weights: counters, tables that the architecture defines.
+    """
 
     name: str
     rules: tuple[Rule, ...]
     numbering: Numbering
+    skipped: tuple[str, ...] = (SKIPPED,)
 
 
 def match(pattern: str, name: str) -> dict[str, int] | None:

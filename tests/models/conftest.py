@@ -10,23 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from families import merged
 from safetensors.numpy import load_file
 
 import hvjax
 
-# Small enough to compile fast, with every kind of block: transformer blocks with and without reduction.
-SMALL = {
-    "next_vit_s": dict(
-        blocks=("C", "C", "CT", "T"),
-        conv_channels=(16, 16, 32, 32),
-        transformer_channels=(16, 64, 64, 64),
-        stem_channels=(8, 8, 16),
-        head_dim=16,
-        divisor=16,
-        num_classes=5,
-    ),
-    "resnet50": dict(depths=(1, 2, 1, 1), widths=(8, 8, 16, 16), stem_channels=8, num_classes=5),
-}
+SMALL = merged("small")
 
 
 @pytest.fixture(params=list(SMALL))

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from families import merged
 
 import hvjax
 
@@ -10,31 +11,19 @@ import hvjax
 # implementation (measured against its float64 run; see the README of the fixtures).
 FORWARD, TRAIN_LOGITS, GRADIENT, STATISTICS = 1e-5, 3e-5, 1e-4, 1e-5
 
-NAMES = ("nextvit_a", "resnet_a")
+GOLDENS = merged("goldens")
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4", "logits")
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=GOLDENS)
 def fixture(request, golden):
     return golden(request.param)
 
 
 def twin(fixture):
     """Our model of a recorded one; stochastic depth off, as in the recorded training pass."""
-    config = fixture.about["config"]
-    if fixture.about["family"] == "nextvit":
-        return hvjax.create_model(
-            "next_vit_s",
-            blocks=("CC", "CT", "CCCCT", "CT"),
-            block_channels=config["stage_out_channels"],
-            stem_channels=config["stem_chs"],
-            head_dim=config["head_dim"],
-            reduction_ratios=config["sr_ratios"],
-            mix_ratio=config["mix_block_ratio"],
-            num_classes=10,
-            drop_path_rate=0.0,
-        )
-    return hvjax.create_model("resnet50", depths=config["layers"], widths=config["channels"], num_classes=10)
+    golden = GOLDENS[fixture.about["name"]]
+    return hvjax.create_model(golden.name, **golden.overrides(fixture.about["config"]))
 
 
 @pytest.fixture

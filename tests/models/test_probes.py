@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from families import merged
 
 import hvjax
 
@@ -12,9 +13,10 @@ import hvjax
 # fixtures).
 LOGITS, FEATURES = 1e-5, 1e-5
 
-PROBES = {"next_vit_s": "nextvit_small", "next_vit_b": "nextvit_base", "resnet50": "resnet50"}
+PROBES = merged("probes")
 
 
+@pytest.mark.full_size
 @pytest.mark.parametrize("name", PROBES)
 def test_probe(name, goldens, reference_shapes, probe_state_dict, probe_images, relative_to_max):
     probe = json.loads((goldens / f"probe_{PROBES[name]}.json").read_text())

@@ -107,7 +107,7 @@ def without(path: str) -> dict:
         (without("batch_stats.unit2"), RULES, "rule 'unit*' at unit2: norm has bias, scale"),
         (without("params.unit1.conv"), RULES, "rule 'unit*' at unit1: there is no conv"),
         (without("params.head"), RULES, "rule '' at the top level: there is no head"),
-        (without("batch_stats"), RULES, "got params; without batch_stats they may be in deploy form already"),
+        (without("batch_stats"), RULES, "rule 'unit*' at unit1: norm has bias, scale"),
         ({}, RULES, "got none"),
         ({**variables(), "cache": {}}, RULES, "got batch_stats, cache, params"),
         (
