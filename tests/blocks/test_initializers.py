@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hvjax
-from hvjax.blocks.initializers import kaiming_normal_fan_out, normal, uniform_within
+from hvjax.blocks.initializers import kaiming_normal_fan_out, normal, uniform_fan_in, uniform_within
 
 SHAPE = (3, 3, 32, 64)
 
@@ -17,6 +17,7 @@ SHAPE = (3, 3, 32, 64)
         (normal(0.02), 0.02),
         (kaiming_normal_fan_out(), (2 / (9 * 64)) ** 0.5),
         (uniform_within(0.3), 0.3 / 3**0.5),
+        (uniform_fan_in(), (9 * 32) ** -0.5 / 3**0.5),
     ],
 )
 def test_alone(init, deviation):

@@ -7,8 +7,9 @@ import pytest
 
 from hvjax.blocks.attention import ReducedAttention
 from hvjax.blocks.form import Form
-from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
-from hvjax.blocks.mlp import ConvMlp
+from hvjax.blocks.layer_norm import LayerNorm
+from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath, LayerScale
+from hvjax.blocks.mlp import ConvMlp, Mlp
 
 
 @pytest.fixture
@@ -113,3 +114,35 @@ def test_attention(x, reduction):
     mixed = tokens.at[:, [0, 1]].set(tokens[:, [1, 0]])
     ours, theirs = attention.apply(variables, tokens), attention.apply(variables, mixed)
     np.testing.assert_allclose(ours[:, 2:], theirs[:, 2:], atol=1e-6)
+
+
+def test_layer_scale(x):
+    scale = LayerScale(8, 1e-5)
+    variables = scale.init(jax.random.key(0), x)
+    assert shapes(scale, x) == {"params": {"gamma": (8,)}}
+    np.testing.assert_allclose(scale.apply(variables, x), 1e-5 * x, rtol=1e-6)
+    gamma = jnp.arange(8.0)
+    np.testing.assert_allclose(scale.apply({"params": {"gamma": gamma}}, x), gamma * x, rtol=1e-6)
+
+
+def test_layer_norm(x):
+    norm = LayerNorm(8, 1e-6)
+    assert shapes(norm, x) == {"params": {"scale": (8,), "bias": (8,)}}
+    y = np.asarray(norm.apply(norm.init(jax.random.key(0), x), x))
+    np.testing.assert_allclose(y.mean(-1), 0, atol=1e-6)
+    np.testing.assert_allclose(y.std(-1), 1, atol=1e-4)
+    half = LayerNorm(8, 1e-6, Form(dtype=jnp.bfloat16))
+    assert half.apply(half.init(jax.random.key(0), x), x).dtype == jnp.bfloat16
+
+
+def test_mlp_has_an_exact_gelu(x):
+    mlp = Mlp(8, 16)
+    variables = mlp.init(jax.random.key(0), x)
+    assert shapes(mlp, x)["params"]["fc1"] == {"kernel": (8, 16), "bias": (16,)}
+    fc1, fc2 = variables["params"]["fc1"], variables["params"]["fc2"]
+    hidden = jax.nn.gelu(x @ fc1["kernel"] + fc1["bias"], approximate=False)
+    np.testing.assert_allclose(mlp.apply(variables, x), hidden @ fc2["kernel"] + fc2["bias"], atol=1e-6)
+
+
+def test_dense_without_bias(x):
+    assert shapes(Dense(8, 4, use_bias=False), x) == {"params": {"kernel": (8, 4)}}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hvjax.ops.normalize import affine, normalize_batch, normalize_batch_over
+from hvjax.ops.normalize import affine, layer_norm, normalize_batch, normalize_batch_over
 
 EPSILON = 1e-5
 
@@ -80,3 +80,22 @@ def test_affine_computes_wide_and_returns_what_is_asked():
     y = affine(x, jnp.full(2, 300.0), jnp.full(2, -89990.0), jnp.float16)
     assert y.dtype == jnp.float16
     assert np.array_equal(y, [[10.0, 10.0]])  # 90,000 is over the range of float16
+
+
+def test_layer_norm_is_the_textbook(inputs):
+    x, scale, bias, _ = inputs
+    mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    expected = (x - mean) / np.sqrt(var + EPSILON) * scale + bias
+    with jax.enable_x64(True):
+        ours = layer_norm(jnp.asarray(x), jnp.asarray(scale), jnp.asarray(bias), EPSILON)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-13)  # float64: a few last digits
+
+
+def test_layer_norm_takes_statistics_in_float32():
+    """Around 300 the squares do not fit float16; the result must not notice."""
+    x = np.random.default_rng(1).normal(300.0, 1.0, size=(4, 64)).astype(np.float16)
+    ones, zeros = jnp.ones(64), jnp.zeros(64)
+    ours = layer_norm(jnp.asarray(x), ones, zeros, EPSILON)
+    wide = layer_norm(jnp.asarray(x, jnp.float32), ones, zeros, EPSILON)
+    assert ours.dtype == jnp.float16
+    np.testing.assert_allclose(ours, wide, atol=2e-3)  # float16 keeps 11 bits of numbers up to 4
