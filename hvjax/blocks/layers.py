@@ -93,15 +93,18 @@ class Dense(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """`gamma * x` per channel (arXiv 2103.17239, section 3); the deploy form has it in the layer before."""
+    """`gamma * x` per channel, gamma from `start` (arXiv 2103.17239, section 3).
+
+    In deploy form it is inside the layer before.
+    """
 
     features: int
-    init: float
+    start: float
     form: Form = Form()
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch c"]) -> Float[Array, "*batch c"]:
-        gamma = self.param("gamma", nn.initializers.constant(self.init), (self.features,), jnp.float32)
+        gamma = self.param("gamma", nn.initializers.constant(self.start), (self.features,), jnp.float32)
         return x * gamma.astype(self.form.dtype)
 
 
