@@ -43,7 +43,7 @@ class Conv(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, then `BatchNorm`; in deploy form one convolution with bias."""
+    """Convolution, without bias unless asked, then `BatchNorm`; in deploy form one convolution with bias."""
 
     in_features: int
     features: int
@@ -52,6 +52,7 @@ class ConvNorm(nn.Module):
     padding: int = 0
     groups: int = 1
     form: Form = Form()
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w cin"], *, train: bool = False) -> Float[Array, "b ho wo cout"]:
@@ -62,7 +63,7 @@ class ConvNorm(nn.Module):
             self.stride,
             self.padding,
             self.groups,
-            use_bias=self.form.deploy,
+            use_bias=self.form.deploy or self.use_bias,
             form=self.form,
             name="conv",
         )(x)

@@ -22,15 +22,20 @@ def merge_heads(x_bnhd: Float[Array, "b n heads d"]) -> Float[Array, "b n c"]:
 def dot_product_attention(
     q_bqhd: Float[Array, "b q heads d"],
     k_bkhd: Float[Array, "b k heads d"],
-    v_bkhd: Float[Array, "b k heads d"],
-) -> Float[Array, "b q heads d"]:
-    """softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., arXiv 1706.03762, equation 1).
+    v_bkhd: Float[Array, "b k heads e"],
+    bias_bhqk: Float[Array, "*b heads q k"] | None = None,
+) -> Float[Array, "b q heads e"]:
+    """softmax(q k^T / sqrt(d) + bias) v for each head (Vaswani et al., arXiv 1706.03762, equation 1).
 
-    The products run in the type of the inputs, the softmax in at least float32.
+    The products run in the type of the inputs, the softmax and the sum with the bias in at least float32.
+    The bias may lack the batch axis, or have axes of length one.
     """
     dtype = q_bqhd.dtype
     scale = jnp.asarray(q_bqhd.shape[-1] ** -0.5, dtype)
     # Scaling the queries, not the scores, keeps float16 scores in range.
     scores_bhqk = jnp.einsum("bqhd,bkhd->bhqk", q_bqhd * scale, k_bkhd)
-    weights_bhqk = jax.nn.softmax(scores_bhqk.astype(jnp.promote_types(dtype, jnp.float32)), axis=-1)
+    scores_bhqk = scores_bhqk.astype(jnp.promote_types(dtype, jnp.float32))
+    if bias_bhqk is not None:
+        scores_bhqk = scores_bhqk + bias_bhqk.astype(scores_bhqk.dtype)
+    weights_bhqk = jax.nn.softmax(scores_bhqk, axis=-1)
     return jnp.einsum("bhqk,bkhd->bqhd", weights_bhqk.astype(dtype), v_bkhd)

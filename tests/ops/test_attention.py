@@ -8,8 +8,8 @@ import pytest
 from hvjax.ops.attention import dot_product_attention, merge_heads, split_heads
 
 
-def formula(q, k, v):
-    scores = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1])
+def formula(q, k, v, bias=0.0):
+    scores = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1]) + bias
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), v)
 
@@ -26,6 +26,15 @@ def test_formula(inputs, dtype, limit):
     ours = dot_product_attention(*(jnp.asarray(x, dtype) for x in inputs))
     assert ours.dtype == dtype
     np.testing.assert_allclose(np.asarray(ours, np.float64), formula(*inputs), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 4), (2, 1, 6, 4)])
+def test_bias_and_wider_values(inputs, shape):
+    """A bias for each head, and one for each sample; values with more channels than keys."""
+    q, k, v = inputs
+    v, bias = np.concatenate([v, v[..., :3] ** 2], -1), np.random.default_rng(1).normal(size=shape)
+    ours = dot_product_attention(*(jnp.asarray(x, jnp.float32) for x in (q, k, v, bias)))
+    np.testing.assert_allclose(ours, formula(q, k, v, bias), rtol=0, atol=2e-6)  # float32, values up to 8
 
 
 def test_large_scores_do_not_overflow_in_float16():
