@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hvjax.fuse import reparameterize
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Tree
 from hvjax.registry import get_spec, identify
-from hvjax.structure import abstract_variables
+from hvjax.structure import abstract_variables, sample_size
 from hvjax.weights.convert import convert, head_tensors, recognise
 
 StateDict = Mapping[str, Any]
@@ -45,6 +46,11 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
       FileNotFoundError: if there is no such file.
       ValueError: if the file cannot be read, or names or shapes do not fit; the message lists them.
       ImportError: if torch is needed and missing.
+
+    Warns:
+      UserWarning: if tables of positions were interpolated to the image size of the model; fine-tune or
+        evaluate before relying on such weights. A table that has the wanted number of positions is taken as
+        it is, even if its map had another aspect ratio.
     """
     state_dict = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)))
     spec = get_spec(identify(model)[0])
@@ -54,12 +60,24 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
     _check_head(tensors, head_tensors(tensors, table), model)
     expected = abstract_variables(trained)
     variables, report = convert(tensors, table, expected, EPSILON)
+    _warn_of_resized(report.resized, model)
     if report.merged and not model.deploy:
         raise ValueError(
             f"the norms of this checkpoint ({table.name} names) have been merged into the layers after them: "
             f"load it into create_model({model.variant!r}, deploy=True)"
         )
     return dict(reparameterize(trained, variables)[1]) if model.deploy else variables
+
+
+def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: Backbone) -> None:
+    if not resized:
+        return
+    (name, (old, new)), more = next(iter(resized.items())), len(resized) - 1
+    warnings.warn(
+        f"position tables were interpolated to the image size of {model.variant} "
+        f"{tuple(sample_size(model))}: {name} from {old} to {new}" + (f" and {more} more" if more else ""),
+        stacklevel=3,
+    )
 
 
 def _unwrap(state_dict: StateDict) -> StateDict:

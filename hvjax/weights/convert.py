@@ -24,12 +24,14 @@ class Report:
       skipped: names that are known to hold no weights (`Table.skipped`).
       merged: our paths of norms that the state dict has merged into other layers; they are set to the
         identity.
+      resized: position tables that were interpolated: name -> shape in the state dict, shape wanted there.
     """
 
     table: str
     filled: dict[Path, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     merged: list[Path] = field(default_factory=list)
+    resized: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
 
 def recognise(names: Iterable[str], tables: Sequence[Table]) -> Table:
@@ -75,9 +77,10 @@ def convert(
             report.skipped.append(name)
             continue
         places = _candidates(name, table)
+        tensor, reason = _resized(name, tensor, places, wanted, report)
         problem = _problem(name, tensor, places, wanted, report)
         if problem:
-            problems.append(problem)
+            problems.append(problem + reason)
         else:
             path, leaf, _ = places[0]
             filled[path] = np.array(leaf.to_ours(tensor), np.float32)
@@ -120,6 +123,28 @@ def _candidates(name: str, table: Table) -> list[tuple[Path, Leaf, Rule]]:
                 continue
             found.append(((leaf.collection, *filter(None, target.split(".")), leaf.target), leaf, rule))
     return found
+
+
+def _resized(
+    name: str,
+    tensor: np.ndarray,
+    places: Sequence[tuple[Path, Leaf, Rule]],
+    wanted: Mapping[Path, Any],
+    report: Report,
+) -> tuple[np.ndarray, str]:
+    """The tensor, interpolated if it is a table of positions of another image size; why not, if it cannot."""
+    if len(places) != 1 or places[0][1].resize is None or places[0][0] not in wanted:
+        return tensor, ""
+    path, leaf, _ = places[0]
+    there = leaf.shape_there(tuple(wanted[path].shape))
+    if leaf.resize is None or tuple(tensor.shape) == there:
+        return tensor, ""
+    try:
+        fitted = leaf.resize(tensor, there)
+    except ValueError as error:
+        return tensor, f" ({error})"
+    report.resized[name] = tuple(tensor.shape), there
+    return fitted, ""
 
 
 def _problem(

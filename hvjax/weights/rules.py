@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hvjax.weights.positions import Resize
+
 Numbers = Mapping[str, int]
 Path = tuple[str, ...]
 
@@ -24,7 +26,8 @@ class Leaf:
     `axes` lists, for each axis here, the axis there. `ones` counts axes of length one that the tensor has
     there and not here: a layer scale of shape (c, 1, 1) there and (c,) here has `ones=2`, and a table of
     positions (1, n, c) there and (n, c) here has `ones=-1`; they are the last ones, or for a negative number
-    the first ones.
+    the first ones. `resize` fits a table of positions, whose shape depends on the image size, to the wanted
+    shape (see positions.py); without it, another shape is an error.
     """
 
     source: str
@@ -32,6 +35,7 @@ class Leaf:
     target: str
     axes: tuple[int, ...]
     ones: int = 0
+    resize: Resize | None = None
 
     def to_ours(self, tensor: np.ndarray) -> np.ndarray:
         """Drop the axes of length one and reorder the others."""

@@ -1,0 +1,93 @@
+"""Position tables of a checkpoint, interpolated to the image size of another model.
+
+Everything here is bicubic, separable, with the numbers of PyTorch's `interpolate(mode="bicubic",
+align_corners=False, antialias=False)`, with which the reference implementations do it: sampled at pixel
+centres by Keys' kernel with a = -0.75 ("Cubic convolution interpolation for digital image processing", 1981),
+the border repeated. Tables are square on the side of the checkpoint, because nothing in it tells the grid.
+
+The functions `*_table(...)` make the hook of a `Leaf`, `resize(tensor, wanted shape) -> tensor`, both in the
+checkpoint's order of axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Grid = tuple[int, int]
+Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+
+SHARPNESS = -0.75  # a of Keys' kernel, as PyTorch has it
+
+
+def bicubic_matrix(old: int, new: int) -> np.ndarray:
+    """Weights `(new, old)` that turn `old` samples of a line into `new`; float64, each row sums to one."""
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(centres).astype(int) - 1
+    matrix = np.zeros((new, old))
+    for tap in range(4):
+        position = first + tap
+        np.add.at(matrix, (np.arange(new), np.clip(position, 0, old - 1)), _keys(np.abs(centres - position)))
+    return matrix
+
+
+def resize_maps(maps: np.ndarray, grid: Grid) -> np.ndarray:
+    """Interpolate the two last axes of `(..., height, width)` to `grid`; computed in float64."""
+    rows, columns = (bicubic_matrix(old, new) for old, new in zip(maps.shape[-2:], grid, strict=True))
+    return np.einsum("yh,...hw,xw->...yx", rows, maps.astype(np.float64), columns, optimize=True)
+
+
+def token_table(grid: Grid) -> Resize:
+    """Hook for one vector a position, `(..., n, c)`: interpolated to the n = height * width of `grid`."""
+
+    def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        _check_others(tensor, shape, axes=(-2,))
+        return np.moveaxis(_resize_axis(np.moveaxis(tensor, -2, -1), grid), -1, -2)
+
+    return resize
+
+
+def pair_table(queries: Grid, keys: Grid) -> Resize:
+    """Hook for one value a pair of positions, `(..., queries, keys)`: interpolated over the map of the
+    queries and over that of the keys."""
+
+    def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        _check_others(tensor, shape, axes=(-2, -1))
+        tensor = _resize_axis(tensor, keys)
+        return np.moveaxis(_resize_axis(np.moveaxis(tensor, -2, -1), queries), -1, -2)
+
+    return resize
+
+
+def offset_table(window: Grid) -> Resize:
+    """Hook for one vector a relative offset in a window, `((2h - 1) * (2w - 1), heads)`, as of Swin."""
+    return token_table((2 * window[0] - 1, 2 * window[1] - 1))
+
+
+def _keys(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic kernel at distances from 0 to 2, 0 beyond."""
+    a, d = SHARPNESS, distance
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+def _resize_axis(table: np.ndarray, grid: Grid) -> np.ndarray:
+    """Interpolate the last axis, a flattened square map, to the flattened map of `grid`."""
+    side = math.isqrt(table.shape[-1])
+    if side * side != table.shape[-1]:
+        raise ValueError(
+            f"{table.shape[-1]} positions are no square map, so that their grid is not known: "
+            f"interpolate them to {grid[0]}x{grid[1]} positions first"
+        )
+    maps = table.reshape(*table.shape[:-1], side, side)
+    return resize_maps(maps, grid).reshape(*table.shape[:-1], grid[0] * grid[1])
+
+
+def _check_others(tensor: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """Refuse a table that differs in more than the number of positions, such as that of another variant."""
+    kept = [axis for axis in range(-len(shape), 0) if axis not in axes]
+    if tensor.ndim != len(shape) or any(tensor.shape[axis] != shape[axis] for axis in kept):
+        raise ValueError("more than the number of positions differs")
