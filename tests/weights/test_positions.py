@@ -1,4 +1,4 @@
-"""Interpolation of position tables, against numbers of PyTorch and, where it is installed, against PyTorch."""
+"""Interpolation of position tables, against recorded numbers of PyTorch and, where installed, PyTorch."""
 
 import numpy as np
 import pytest
