@@ -56,11 +56,11 @@ def import_timm():
 def randomise(model: torch.nn.Module, images: torch.Tensor, seed: int = 0) -> None:
     """Give each tensor random values; `images`, of the shape to be used, show what the batch norms see.
 
-    Kernels have variance 0.5 / fan_in, layer scales are around 0.5, tables of positions as large as the scores
-    they are added to. The running statistics of a layer are around the mean square of what reaches it, so that
-    activations neither grow nor fade over many layers, where the small tensors of late layers would hide. In
-    PyTorch, float32 and float64 logits then differ by at most 8e-7 of the largest (measured on nine models up
-    to 36 blocks), and another image moves them by 1e-2 of it or more.
+    Kernels have variance 0.5 / fan_in, layer scales are around 0.5, tables of positions as large as the
+    scores they are added to. The running statistics of a layer are around the mean square of what reaches it,
+    so that activations neither grow nor fade over many layers, where the small tensors of late layers would
+    hide. In PyTorch, float32 and float64 logits then differ by at most 8e-7 of the largest (measured on nine
+    models of up to 36 blocks), and another image moves them by 1e-2 of it or more.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -149,7 +149,7 @@ def main(argv: list[str]) -> int:
         failed += [] if good else [name]
         rows.append(row)
         print(
-            f"{name:<20} {TWINS[name]:<30} {row['image_size']:>4} {row['relative_error']:>13.1e} "
+            f"{name:<20} {TWINS[name]:<30} {row['image_size']:>4} {row['relative_error']:>11.1e} "
             f"{row['deploy_form']:>12.1e} {seconds:>8.1f}{'' if good else '  FAILED'}",
             flush=True,
         )
