@@ -1,12 +1,12 @@
 """`hvjax.reparameterize` for every model: the same function, the declared tree, a pure function."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import merged, pixels
 from safetensors.numpy import load_file
 
 import hvjax
@@ -41,7 +41,7 @@ def randomised(model: Backbone, dtype: str = "float32") -> Tree:
             values = rng.uniform(0.5, 1.5, spec.shape)
         elif name == "scale":
             values = rng.uniform(0.5, 1.5, spec.shape) * rng.choice([-1, 1], spec.shape)
-        elif name in ("bias", "mean"):
+        elif name != "kernel":  # biases, means, layer scales, tables of positions
             values = rng.normal(0, 0.3, spec.shape)
         else:
             values = rng.normal(0, KERNEL_GAIN / np.sqrt(np.prod(spec.shape[:-1])), spec.shape)
@@ -50,9 +50,10 @@ def randomised(model: Backbone, dtype: str = "float32") -> Tree:
     return jax.tree_util.tree_map_with_path(leaf, abstract_variables(model))
 
 
-def images(dtype: str = "float32", channels: int = 3) -> np.ndarray:
-    """Odd and not square: partial windows in every pooling, borders everywhere."""
-    return np.random.default_rng(1).normal(size=(2, 49, 33, channels)).astype(dtype)
+def images(dtype: str = "float32", channels: int = 3, model: Backbone | None = None) -> np.ndarray:
+    """Odd and not square, if `model` can take it: partial windows in every pooling, borders everywhere."""
+    size = (49, 33) if model is None else pixels(model, (49, 33))
+    return np.random.default_rng(1).normal(size=(2, *size, channels)).astype(dtype)
 
 
 def error(actual, expected) -> float:
@@ -67,12 +68,25 @@ def narrow(**overrides) -> Backbone:
     return hvjax.create_model("next_vit_s", **{**NARROW, **overrides})
 
 
+SMALL = merged("small")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", hvjax.list_models())
+@pytest.mark.parametrize("name", SMALL)
 def test_both_forms_are_one_function(name: str, dtype: str) -> None:
+    compare_forms(name, dtype, **SMALL[name])
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("name", hvjax.list_models())
+def test_both_forms_are_one_function_at_full_size(name: str) -> None:
+    compare_forms(name, "float32")
+
+
+def compare_forms(name: str, dtype: str, **overrides) -> None:
     with jax.enable_x64(dtype == "float64"):
-        model = hvjax.create_model(name, dtype=jnp.dtype(dtype))
-        variables, x = randomised(model, dtype), images(dtype)
+        model = hvjax.create_model(name, dtype=jnp.dtype(dtype), **overrides)
+        variables, x = randomised(model, dtype), images(dtype, model=model)
         deploy_model, deploy_variables = hvjax.reparameterize(model, variables)
         assert {leaf.dtype for leaf in jax.tree.leaves(deploy_variables)} == {np.dtype(dtype)}
         expected, actual = features(model, variables, x), features(deploy_model, deploy_variables, x)
@@ -81,12 +95,12 @@ def test_both_forms_are_one_function(name: str, dtype: str) -> None:
             assert error(actual[key], expected[key]) <= LIMIT[dtype], key
 
 
-@pytest.mark.parametrize("name", hvjax.list_models())
+@pytest.mark.parametrize("name", SMALL)
 def test_tree_is_that_of_the_deploy_model(name: str) -> None:
-    model = hvjax.create_model(name)
+    model = hvjax.create_model(name, **SMALL[name])
     deploy_model, deploy_variables = hvjax.reparameterize(model, randomised(model))
-    declared = abstract_variables(hvjax.create_model(name, deploy=True))
-    assert deploy_model == hvjax.create_model(name, deploy=True)
+    declared = abstract_variables(hvjax.create_model(name, deploy=True, **SMALL[name]))
+    assert deploy_model == hvjax.create_model(name, deploy=True, **SMALL[name])
     assert jax.tree.structure(deploy_variables) == jax.tree.structure(declared)
     shapes_and_types = [
         [(x.shape, x.dtype) for x in jax.tree.leaves(t)] for t in (deploy_variables, declared)
@@ -141,9 +155,9 @@ def test_resnet_without_a_head() -> None:
     assert error(actual, expected) <= LIMIT["float32"]
 
 
-@pytest.mark.parametrize("name", ["next_vit_s", "resnet50"])
+@pytest.mark.parametrize("name", SMALL)
 def test_input_is_not_touched(name: str) -> None:
-    model = hvjax.create_model(name)
+    model = hvjax.create_model(name, **SMALL[name])
     variables = randomised(model)
     leaves, structure = jax.tree.flatten(variables)
     copies = [leaf.copy() for leaf in leaves]
@@ -157,18 +171,18 @@ def test_input_is_not_touched(name: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["next_vit_s", "resnet50"])
+@pytest.mark.parametrize("name", SMALL)
 def test_a_second_time_changes_nothing(name: str) -> None:
-    model = hvjax.create_model(name)
+    model = hvjax.create_model(name, **SMALL[name])
     once = hvjax.reparameterize(model, randomised(model))
     twice = hvjax.reparameterize(*once)
     assert twice[0] is once[0]
     assert twice[1] is once[1]
 
 
-@pytest.mark.parametrize("make", [narrow, lambda: hvjax.create_model("resnet50")], ids=["next_vit", "resnet"])
-def test_under_jit(make: Callable[[], Backbone]) -> None:
-    model = make()
+@pytest.mark.parametrize("name", SMALL)
+def test_under_jit(name: str) -> None:
+    model = hvjax.create_model(name, **SMALL[name])
     variables = randomised(model)
     plain = hvjax.reparameterize(model, variables)[1]
     jitted = jax.jit(lambda v: hvjax.reparameterize(model, v)[1])(variables)

