@@ -1,4 +1,4 @@
-"""Multi-head attention with fewer keys than queries."""
+"""Multi-head attention: of all tokens to all, and to fewer keys."""
 
 from __future__ import annotations
 
@@ -7,9 +7,35 @@ from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.blocks.form import Form
+from hvjax.blocks.initializers import Initializer
 from hvjax.blocks.layers import Dense
 from hvjax.ops.attention import dot_product_attention, merge_heads, split_heads
 from hvjax.ops.pooling import avg_pool_tokens
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (arXiv 1706.03762) with one projection for queries, keys and values.
+
+    The output channels of `qkv` are ordered (3, heads, head_dim), as in timm and the code derived from it.
+    Children `qkv` and `proj`; the latter has a bias, the former if `qkv_bias`. `bias_bhqk` is added to the
+    scores, see `dot_product_attention`.
+    """
+
+    features: int
+    heads: int
+    form: Form = Form()
+    qkv_bias: bool = True
+    kernel_init: Initializer | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b n c"], bias_bhqk: Float[Array, "*b heads q k"] | None = None
+    ) -> Float[Array, "b n c"]:
+        (b, n, _), c, form, init = x.shape, self.features, self.form, self.kernel_init
+        qkv = Dense(c, 3 * c, form, init, use_bias=self.qkv_bias, name="qkv")(x)
+        qkv = qkv.reshape(b, n, 3, self.heads, c // self.heads)
+        y = dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], bias_bhqk)
+        return Dense(c, c, form, init, name="proj")(merge_heads(y))
 
 
 class ReducedAttention(nn.Module):
