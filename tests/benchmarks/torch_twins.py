@@ -1,0 +1,159 @@
+"""Measure what PyTorch's exports of the timm twins cost: `torch_twins.py [NAME ...]`.
+
+Each twin is reparameterised by timm's own method where it has one, exported by both exporters of torch (the
+TorchScript one at opset 17, the dynamo one at opset 20) and shortened by onnxslim. Kernels are counted for
+all four files by count_kernels.py, which needs TensorRT for RTX and so runs in the main environment. Of each
+figure the smallest over the four files is kept: the twin at its best. One line of JSON per model goes to
+docs/results/torch_twins.jsonl; models that are there already are skipped (--again measures them anew).
+
+    pip install onnx onnxscript onnxslim onnxconverter-common    # into the environment with torch and timm
+"""
+
+import argparse
+import contextlib
+import gc
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
+import live_timm  # noqa: E402
+
+OUT = ROOT / "docs" / "results" / "torch_twins.jsonl"
+BATCH = 8
+
+
+def export_all(model: torch.nn.Module, size: int, folder: Path) -> dict[str, Path]:
+    """ONNX files of the four variants; those that cannot be made are left out."""
+    import onnx
+    import onnxslim
+    from onnxconverter_common import float16
+
+    images = torch.zeros(BATCH, 3, size, size)
+    files: dict[str, Path] = {}
+    for variant, options in {
+        "torchscript": {"dynamo": False, "opset_version": 17},
+        "dynamo": {"dynamo": True, "opset_version": 20, "external_data": False},
+    }.items():
+        file = folder / f"{variant}.onnx"
+        try:
+            quiet = contextlib.redirect_stdout(io.StringIO())
+            with warnings.catch_warnings(), quiet, torch.inference_mode():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(model, (images,), str(file), **options)
+        except Exception as error:
+            print(f"  {variant}: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
+            continue
+        files[variant] = file
+        with contextlib.suppress(Exception):
+            slim = folder / f"{variant}_slim.onnx"
+            onnx.save(onnxslim.slim(onnx.load(file)), slim)
+            files[f"{variant}_slim"] = slim
+    for variant, file in list(files.items()):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                half = float16.convert_float_to_float16(onnx.load(file))
+            onnx.save(half, folder / f"{variant}.fp16.onnx")
+            files[f"{variant}.fp16"] = folder / f"{variant}.fp16.onnx"
+        except Exception as error:
+            print(f"  {variant} in float16: {str(error).splitlines()[0]}", file=sys.stderr)
+    return files
+
+
+def measure(name: str, timm, main_python: str) -> dict:
+    """Row of one model."""
+    from timm.utils.model import reparameterize_model
+
+    size = live_timm.MODELS[name].image_size
+    model = timm.create_model(live_timm.TWINS[name], pretrained=False).eval()
+    model = reparameterize_model(model).eval()
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        files = export_all(model, size, Path(name_of_folder))
+        del model
+        gc.collect()
+        command = [
+            main_python,
+            str(ROOT / "tests" / "benchmarks" / "count_kernels.py"),
+            "--batch",
+            str(BATCH),
+        ]
+        counted = {}
+        for variant, file in files.items():  # one process a file: a builder's memory is not given back
+            done = subprocess.run(
+                [*command, str(file)], capture_output=True, text=True, check=False, cwd=ROOT
+            )
+            if done.returncode == 0:
+                counted[variant] = json.loads(done.stdout.splitlines()[-1])
+            else:
+                counted[variant] = {"error": (done.stderr.strip() or "no output").splitlines()[-1]}
+    return {
+        "model": name,
+        "twin": live_timm.TWINS[name],
+        "image_size": size,
+        "batch": BATCH,
+        "fp32": best({v: c for v, c in counted.items() if not v.endswith("fp16")}),
+        "fp16": best({v: c for v, c in counted.items() if v.endswith("fp16")}),
+        "variants": {
+            v: {k: c.get(k) for k in ("nodes", "kernels", "moves", "error")} for v, c in counted.items()
+        },
+        "source": f"measured with torch {torch.__version__.split('+')[0]}, timm {timm.__version__}",
+    }
+
+
+def best(counted: dict[str, dict]) -> dict:
+    """Each figure's smallest value over the variants; the moves are those of the file with fewest kernels."""
+    found = {
+        key: min((c[key] for c in counted.values() if key in c), default=None)
+        for key in ("nodes", "transposes")
+    }
+    built = [c for c in counted.values() if "kernels" in c]
+    fewest = min(built, key=lambda c: (c["kernels"], c["moves"]), default={})
+    return {
+        **found,
+        "kernels": fewest.get("kernels"),
+        "moves": fewest.get("moves"),
+        "fewest_moves": min((c["moves"] for c in built), default=None),
+    }
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--main-python", default=str(ROOT / ".venv" / "bin" / "python"))
+    parser.add_argument("--again", action="store_true", help="measure models again that have a line")
+    parser.add_argument("names", nargs="*", help="all with a twin by default")
+    arguments = parser.parse_args(argv)
+    rows = {}
+    if OUT.is_file():
+        rows = {row["model"]: row for row in map(json.loads, OUT.read_text().splitlines())}
+    timm = live_timm.import_timm()
+    failed = []
+    for name in arguments.names or list(live_timm.TWINS):
+        if name in rows and not arguments.again:
+            continue
+        start = time.perf_counter()
+        try:
+            rows[name] = measure(name, timm, arguments.main_python)
+        except Exception as error:
+            failed.append(name)
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            continue
+        row = rows[name]
+        print(
+            f"{name}: fp32 {row['fp32']}, fp16 {row['fp16']}, {time.perf_counter() - start:.0f} s", flush=True
+        )
+        ordered = [rows[n] for n in live_timm.MODELS if n in rows]
+        OUT.write_text("".join(json.dumps(row) + "\n" for row in ordered))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
