@@ -14,12 +14,16 @@ from typing import Any
 import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
-from hvjax.rows import next_vit, resnet
+from hvjax.rows import fastvit, next_vit, resnet, swin, trt_vit, uniformer
 from hvjax.spec import Spec
 
 MODELS: dict[str, Spec] = {
     **next_vit.ROWS,
+    **fastvit.ROWS,
     **resnet.ROWS,
+    **swin.ROWS,
+    **uniformer.ROWS,
+    **trt_vit.ROWS,
 }
 
 

@@ -39,3 +39,21 @@ def dot_product_attention(
         scores_bhqk = scores_bhqk + bias_bhqk.astype(scores_bhqk.dtype)
     weights_bhqk = jax.nn.softmax(scores_bhqk, axis=-1)
     return jnp.einsum("bhqk,bkhd->bqhd", weights_bhqk.astype(dtype), v_bkhd)
+
+
+def windowed_attention(
+    q_bwhnd: Float[Array, "b w heads n d"],
+    k_bwhnd: Float[Array, "b w heads n d"],
+    v_bwhnd: Float[Array, "b w heads n d"],
+    bias_whnn: Float[Array, "*w heads n n"],
+) -> Float[Array, "b w heads n d"]:
+    """`dot_product_attention` inside each of w windows, with the heads already before the tokens.
+
+    The bias is the same for all images; it may lack the axis of the windows. Types as there.
+    """
+    dtype = q_bwhnd.dtype
+    scale = jnp.asarray(q_bwhnd.shape[-1] ** -0.5, dtype)
+    scores_bwhnn = jnp.einsum("bwhqd,bwhkd->bwhqk", q_bwhnd * scale, k_bwhnd)
+    scores_bwhnn = scores_bwhnn.astype(jnp.promote_types(dtype, jnp.float32))
+    weights_bwhnn = jax.nn.softmax(scores_bwhnn + bias_whnn.astype(scores_bwhnn.dtype), axis=-1)
+    return jnp.einsum("bwhqk,bwhkd->bwhqd", weights_bwhnn.astype(dtype), v_bwhnd)

@@ -107,6 +107,10 @@ def reference_shapes(goldens: Path) -> Callable[[str], dict[str, tuple[int, ...]
     return load
 
 
+# Counters and tables that the architecture defines, not weights.
+DEFINED = ("num_batches_tracked", "relative_position_index", "attn_mask")
+
+
 def closed_form(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Numbers in [-1, 1) made of a name and an index, float64: FNV-1a of the name, then splitmix64."""
     state = 0xCBF29CE484222325
@@ -131,6 +135,10 @@ def probe_state_dict() -> Callable[[dict[str, tuple[int, ...]], float], dict[str
             v = 0.1 * v
         elif last == "running_var":
             v = 1 + 0.5 * v
+        elif "layer_scale" in name or last.startswith("gamma"):
+            v = 0.2 + 0.1 * v
+        elif "relative_pos" in name or last in ("outer_pos", "inner_pos"):
+            v = 0.5 * v
         elif len(shape) == 1:
             v = 1 + 0.25 * v
         else:
@@ -138,7 +146,7 @@ def probe_state_dict() -> Callable[[dict[str, tuple[int, ...]], float], dict[str
         return v.astype(np.float32)
 
     def fill(shapes: dict[str, tuple[int, ...]], gain: float) -> dict[str, np.ndarray]:
-        floats = {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
+        floats = {name: shape for name, shape in shapes.items() if not name.endswith(DEFINED)}
         return {name: value(name, shape, gain) for name, shape in floats.items()}
 
     return fill
