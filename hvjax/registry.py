@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
-from hvjax.rows import fastvit, next_vit, resnet, swin, trt_vit, uniformer
+from hvjax.rows import efficientformer, fastvit, next_vit, resnet, swin, trt_vit, uniformer
 from hvjax.spec import Spec
 
 MODELS: dict[str, Spec] = {
@@ -24,6 +24,7 @@ MODELS: dict[str, Spec] = {
     **swin.ROWS,
     **uniformer.ROWS,
     **trt_vit.ROWS,
+    **efficientformer.ROWS,
 }
 
 

@@ -1,4 +1,4 @@
-"""EfficientFormer (Li et al., arXiv 2206.01191); published results of snap-research/EfficientFormer README.md."""
+"""EfficientFormer (Li et al., arXiv 2206.01191); published results of the official README."""
 
 from __future__ import annotations
 

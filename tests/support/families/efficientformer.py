@@ -1,0 +1,25 @@
+"""EfficientFormer; counts were taken on timm's implementation."""
+
+from families import Family
+
+SMALL = dict(
+    depths=(1, 1, 1, 3),
+    widths=(8, 8, 16, 16),
+    attention_blocks=2,
+    heads=2,
+    key_dim=4,
+    value_ratio=2,
+    image_size=(33, 70),  # 2x3 positions in stage 4
+    layer_scale_init=0.5,
+    num_classes=5,
+)
+
+FAMILY = Family(
+    small={"efficientformer_l7": SMALL},
+    # Deploy form: of a batch norm nothing is left, of two heads one, of the layer scales those of poolings.
+    counts={
+        "efficientformer_l1": (12_289_928, 11_805_088, 1_291_284_736),
+        "efficientformer_l3": (31_406_000, 30_824_840, 3_906_573_312),
+        "efficientformer_l7": (82_229_328, 81_350_024, 10_119_325_696),
+    },
+)
