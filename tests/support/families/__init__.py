@@ -25,6 +25,8 @@ class Family:
     keys: registry name -> further variants of keys_VARIANT.txt.gz that must fit it, with deploy or not.
     without_gradient: regular expression of the paths of parameters that cannot move the logits, although
       the network holds them (a key bias, which the softmax cancels).
+    drops_borders: registry names of models that leave out rows and columns which do not fill a patch, so
+      that strides round down.
     image_size, gradient_size: pixels at which `small` is tested; the larger for gradients of attention.
     """
 
@@ -34,6 +36,7 @@ class Family:
     probes: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
     without_gradient: str = "(?!)"  # matches nothing
+    drops_borders: tuple[str, ...] = ()
     image_size: int = 32
     gradient_size: int = 64
 
