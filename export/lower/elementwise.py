@@ -59,12 +59,17 @@ def _lower(context: Context, op: Op, kind: str, inputs: list[Value], **attrs: ob
 
 
 def operand(context: Context, value: Value, perm: Perm, op: Op) -> Tensor:
-    """`value` in layout `perm`; a constant also loses the leading 1s that ONNX broadcasting supplies."""
+    """`value` in layout `perm`; a constant also loses the leading 1s that ONNX broadcasting supplies.
+
+    One that is the same number everywhere becomes that number, if the other operands have the result's shape.
+    """
     if value.data is None:
         # a scalar (the condition of a select) broadcasts in any layout
         return context.layouts.get(value, perm if value.rank == len(perm) else (), op.where)
     data = value.data.transpose(perm) if value.rank == len(perm) else value.data
-    if data.size and (flat := data.reshape(-1))[0] == flat[-1] and (data == flat[0]).all():
+    others = [tuple(map(int, other.shape)) for other in op.inputs if other is not value]
+    spread = bool(others) and np.broadcast_shapes(*others) == tuple(map(int, op.output.shape))
+    if spread and data.size and (flat := data.reshape(-1))[0] == flat[-1] and (data == flat[0]).all():
         data = flat[0].reshape(())
     while data.ndim and data.shape[0] == 1:
         data = data[0]
@@ -126,6 +131,19 @@ def _convert(context: Context, op: Op) -> None:
     _lower(context, op, "Cast", op.inputs, to=onnx_type(op.output.dtype))
 
 
+def _erfc(context: Context, op: Op) -> None:
+    """1 - erf(x): as exact as the sum, not as erfc itself where it is small."""
+    perm = context.choose(op.inputs, op.output.rank)
+    x = operand(context, op.inputs[0], perm, op)
+    error = context.graph.node("Erf", [x], x.shape, x.dtype, op.where)
+    context.emit("Sub", op, [context.graph.constant(np.array(1, op.output.dtype)), error], perm)
+
+
+def _gelu(context: Context, op: Op) -> None:
+    """Made by the GELU pass."""
+    _lower(context, op, "Gelu", op.inputs, approximate=op.attrs["approximate"])
+
+
 def _clamp(context: Context, op: Op) -> None:
     """Clip for constant numbers, else Max and Min."""
     low, x, high = op.inputs
@@ -148,4 +166,6 @@ LOWERINGS = {
     "atan2": _atan2,
     "convert": _convert,
     "clamp": _clamp,
+    "erfc": _erfc,
+    "gelu": _gelu,
 }

@@ -46,6 +46,7 @@ class Graph:
         self.makers: dict[str, Node] = {}
         self._taken: set[str] = set()
         self._constants: dict[tuple, Tensor] = {}
+        self._renamed: dict[str, str] = {}
 
     def unique(self, name: str) -> str:
         """`name`, or `name_1`, `name_2`, ... if it is taken."""
@@ -111,6 +112,7 @@ class Graph:
 
     def output(self, name: str, tensor: Tensor) -> None:
         """Make `tensor` a graph output called `name`: the tensor is renamed, or copied if it cannot be."""
+        tensor = self.tensors[self._renamed.get(tensor.name, tensor.name)]
         fixed = {t.name for t in self.inputs} | set(self.initializers) | {t.name for t in self.outputs}
         if tensor.name in fixed:
             tensor = self.node("Identity", [tensor], tensor.shape, tensor.dtype, Where())
@@ -125,6 +127,7 @@ class Graph:
         tensor = self.tensors.pop(old)
         self.tensors[new] = Tensor(new, tensor.shape, tensor.dtype)
         self.makers[new] = self.makers.pop(old)
+        self._renamed[old] = new
 
     def remove_dead(self) -> None:
         """Drop nodes and initializers that no output needs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.lower.context import Context
-from export.lower.layout import Perm, permute, reshape
+from export.lower.layout import Perm, identity, permute, reshape
 from export.lower.program import Op, UnsupportedError, Value
 
 REDUCERS = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
@@ -65,6 +65,26 @@ def _softmax(context: Context, op: Op) -> None:
     tensor = context.layouts.get(x, perm, op.where)
     place = perm.index(op.attrs["axis"])
     context.emit("Softmax", op, [tensor], perm, axis=place - x.rank)
+
+
+def _layer_norm(context: Context, op: Op) -> None:
+    """Over the last axes; made by the normalisation pass. Statistics are float32 in every precision."""
+    x, axes = op.inputs[0], op.attrs["axes"]
+    first = axes[0]
+    # the order of the other axes is free
+    perms = [perm for perm in context.layouts.perms(x) if perm[first:] == axes]
+    perm = perms[0] if perms else identity(x.rank)
+    tensor = context.layouts.get(x, perm, op.where)
+    weights = [context.graph.constant(np.asarray(value.data), value.name) for value in op.inputs[1:]]
+    context.emit(
+        "LayerNormalization",
+        op,
+        [tensor, *weights],
+        perm,
+        axis=first - x.rank,
+        epsilon=op.attrs["epsilon"],
+        stash_type=1,
+    )
 
 
 def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
@@ -139,6 +159,7 @@ def _average_pool(context: Context, op: Op) -> None:
 LOWERINGS = {
     "reduce": _reduce,
     "reduce_mean": _mean,
+    "layer_norm": _layer_norm,
     "reduce_window": _reduce_window,
     "average_pool": _average_pool,
     "softmax": _softmax,

@@ -121,6 +121,54 @@ def _iota(context: Context, op: Op) -> None:
     context.layouts.put(out, identity(out.rank), context.graph.constant(data))
 
 
+def _gather(context: Context, op: Op) -> None:
+    """Whole slices along one axis, picked by an array of indices: x[:, indices]."""
+    x, starts = op.inputs
+    numbers, sizes, out = op.attrs["dimension_numbers"], op.attrs["slice_sizes"], op.output
+    axes = tuple(numbers["start_index_map"])
+    whole = all(size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes)
+    simple = len(axes) == 1 and tuple(numbers["collapsed_slice_dims"]) == axes and sizes[axes[0]] == 1
+    if numbers["operand_batching_dims"] or not simple or not whole:
+        raise UnsupportedError(op.where, "only x[indices] along one axis has an ONNX form here")
+    axis, size = axes[0], x.shape[axes[0]]
+    if isinstance(size, Batch):
+        raise UnsupportedError(op.where, "it picks from the batch, which dynamic_batch cannot")
+    vector, offset = numbers["index_vector_dim"], set(numbers["offset_dims"])
+    shape = tuple(n for place, n in enumerate(starts.shape) if place != vector)
+    if starts.data is not None:  # StableHLO moves indices outside of the operand to its border
+        picked = np.clip(starts.data, 0, size - 1).reshape(shape).astype(np.int64)
+        indices = context.graph.constant(picked)
+    else:
+        index = context.layouts.logical(starts, op.where)
+        low, high = (context.graph.constant(np.array(n, starts.dtype)) for n in (0, size - 1))
+        index = context.graph.node("Clip", [index, low, high], index.shape, index.dtype, op.where)
+        indices = reshape(context.graph, index, shape, op.where)
+    # Gather puts the axes of the indices where the axis was
+    result = [a for a in range(out.rank) if a not in offset]
+    kept = iter(sorted(offset))
+    order = [place for a in range(x.rank) for place in (result if a == axis else [next(kept)])]
+    tensor = context.layouts.logical(x, op.where)
+    context.emit("Gather", op, [tensor, indices], tuple(order), axis=axis)
+
+
+def _dynamic_slice(context: Context, op: Op) -> None:
+    """With constant starts: a slice."""
+    x, starts, sizes = op.inputs[0], op.inputs[1:], op.attrs["slice_sizes"]
+    if any(start.data is None for start in starts):
+        raise UnsupportedError(op.where, "it slices at a place that is only known when it runs")
+    first = tuple(
+        max(0, min(int(np.asarray(s.data)), n - k)) for s, n, k in zip(starts, x.shape, sizes, strict=True)
+    )
+    attrs = {
+        "start_indices": first,
+        "limit_indices": tuple(
+            n if s == 0 and k == n else s + k for s, k, n in zip(first, sizes, x.shape, strict=True)
+        ),
+        "strides": (1,) * x.rank,
+    }
+    _slice(context, Op("slice", [x], op.outputs, attrs, op.where))
+
+
 def _split(context: Context, op: Op) -> None:
     """Equal parts along one axis; `perm` is the layout in which to cut, if a pass asked for one."""
     x, axis = op.inputs[0], op.attrs["axis"]
@@ -148,6 +196,8 @@ LOWERINGS = {
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
     "slice": _slice,
+    "dynamic_slice": _dynamic_slice,
+    "gather": _gather,
     "pad": _pad,
     "reverse": _reverse,
     "iota": _iota,

@@ -7,11 +7,14 @@ from export.passes.broadcast import dissolve_broadcasts
 from export.passes.commute import widen_linear
 from export.passes.concat import sink_bias_behind_concat
 from export.passes.fold import fold_constants
+from export.passes.gelu import raise_gelu
+from export.passes.layer_norm import raise_layer_norm
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
 from export.passes.pool import pool_token_runs, raise_average_pool
 from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
+from export.passes.share import share_repeated
 from export.passes.softmax import raise_softmax
 
 # Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are
@@ -20,11 +23,14 @@ PASSES = (
     fold_constants,
     dissolve_broadcasts,
     fold_constants,
+    share_repeated,
     raise_relu,
+    raise_gelu,
     raise_linear,
     fold_bias,
     raise_average_pool,
     raise_mean,
+    raise_layer_norm,
     pool_token_runs,
     raise_softmax,
     fold_scale,

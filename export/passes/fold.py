@@ -1,7 +1,7 @@
 """Fold constants: whatever can be computed from weights and literals alone is computed now.
 
-`broadcast_in_dim` is left alone (ONNX broadcasts by itself), so no weight is ever blown up, except under a
-`reduce_window` of ones (the divisor of an average pool), which is small.
+`broadcast_in_dim` of a weight is left alone (ONNX broadcasts by itself), so none is ever blown up, except
+under a `reduce_window` of ones (the divisor of an average pool), which is small.
 """
 
 from __future__ import annotations
@@ -12,32 +12,16 @@ import numpy as np
 
 from export.lower.program import Op, Program, Value, static
 from export.lower.reduce import is_neutral
+from export.passes import evaluate
 
-
-def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """As StableHLO divides: integers towards zero."""
-    return np.trunc(x / y).astype(x.dtype) if x.dtype.kind in "iu" else x / y
-
-
-_BINARY: dict[str, Callable] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": _divide,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "power": np.power,
+_REDUCERS: dict[str, Callable] = {
+    "add": np.sum,
+    "maximum": np.max,
+    "minimum": np.min,
+    "multiply": np.prod,
+    "and": np.all,
+    "or": np.any,
 }
-_UNARY: dict[str, Callable] = {
-    "negate": np.negative,
-    "sqrt": np.sqrt,
-    "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
-    "exponential": np.exp,
-    "log": np.log,
-    "abs": np.abs,
-    "tanh": np.tanh,
-}
-_REDUCERS: dict[str, Callable] = {"add": np.sum, "maximum": np.max, "minimum": np.min, "multiply": np.prod}
 
 
 def fold_constants(program: Program) -> None:
@@ -47,8 +31,9 @@ def fold_constants(program: Program) -> None:
     kept = []
     for op in program.ops:
         op.inputs = [replaced.get(value, value) for value in op.inputs]
-        if _changes_nothing(op):
-            replaced[op.output] = op.inputs[0]
+        same = _unchanged(op)
+        if same is not None:
+            replaced[op.output] = same
             continue
         data = _evaluate(op, broadcast)
         if data is not None:
@@ -66,19 +51,28 @@ def fold_constants(program: Program) -> None:
     program.remove_dead()
 
 
-def _changes_nothing(op: Op) -> bool:
-    if op.kind in ("reshape", "broadcast_in_dim"):
-        return op.inputs[0].shape == op.output.shape
-    if op.kind == "convert":
-        return op.inputs[0].dtype == op.output.dtype
-    if op.kind == "transpose":
-        return tuple(op.attrs["permutation"]) == tuple(range(op.output.rank))
-    return False
+def _unchanged(op: Op) -> Value | None:
+    """The operand that the operation hands on as it is."""
+    x = op.inputs[0] if op.inputs else None
+    if x is None:
+        return None
+    if op.kind in ("reshape", "broadcast_in_dim") and x.shape == op.output.shape:
+        return x
+    if op.kind == "convert" and x.dtype == op.output.dtype:
+        return x
+    if op.kind == "transpose" and tuple(op.attrs["permutation"]) == tuple(range(op.output.rank)):
+        return x
+    if op.kind == "select" and x.data is not None and x.data.size:
+        chosen = op.inputs[1] if x.data.all() else op.inputs[2] if not x.data.any() else None
+        return chosen if chosen is not None and chosen.shape == op.output.shape else None
+    return None
 
 
 def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
     if len(op.outputs) != 1 or not static(op.output.shape):
         return None
+    if op.kind == "iota":
+        return evaluate.iota(op)
     if op.kind == "reduce_window":
         return _reduce_window(op, broadcast)
     arrays = [value.data for value in op.inputs if value.data is not None]
@@ -93,16 +87,34 @@ def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
         case "convert":
             return x.astype(op.output.dtype)
         case "broadcast_in_dim":
-            return _broadcast(x, op) if x.size == np.prod(op.output.shape) else None
+            # vectors, indices and masks are small, and what they are for can then be computed too
+            small = x.dtype.kind in "iub" or op.output.rank == 1 or x.size == np.prod(op.output.shape)
+            return _broadcast(x, op) if small else None
         case "reduce":
             reducer = _REDUCERS.get(op.attrs["reducer"])
-            neutral = is_neutral(op.attrs["reducer"], arrays[-1]) and len(arrays) == 2
+            neutral = _neutral(op.attrs["reducer"], arrays[-1]) and len(arrays) == 2
             return reducer(x, axis=tuple(op.attrs["dimensions"])) if reducer and neutral else None
-    if op.kind in _UNARY:
-        return _UNARY[op.kind](x)
-    if op.kind in _BINARY:
-        return _BINARY[op.kind](*arrays)
-    return None
+        case "concatenate":
+            return np.concatenate(arrays, op.attrs["dimension"])
+        case "compare":
+            return evaluate.compare(op, *arrays)
+        case "slice":
+            return evaluate.cut(op, x)
+        case "pad":
+            return evaluate.pad(op, *arrays)
+        case "dynamic_slice":
+            return evaluate.dynamic_slice(op, *arrays)
+        case "gather":
+            return evaluate.gather(op, *arrays)
+        case "reverse":
+            return np.flip(x, tuple(op.attrs["dimensions"]))
+    return evaluate.ELEMENTWISE[op.kind](*arrays) if op.kind in evaluate.ELEMENTWISE else None
+
+
+def _neutral(reducer: str, init: np.ndarray) -> bool:
+    if reducer in ("and", "or"):
+        return init.dtype == np.bool_ and bool(init.reshape(())) == (reducer == "and")
+    return is_neutral(reducer, init)
 
 
 def _broadcast(data: np.ndarray, op: Op) -> np.ndarray:
