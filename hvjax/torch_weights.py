@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from hvjax.blocks.batch_norm import EPSILON
@@ -15,8 +17,10 @@ from hvjax.fuse import reparameterize
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Tree
 from hvjax.registry import get_spec, identify
+from hvjax.reparam import transform
 from hvjax.structure import abstract_variables, sample_size
 from hvjax.weights.convert import convert, head_tensors, recognise
+from hvjax.weights.rules import Table
 
 StateDict = Mapping[str, Any]
 WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys under which training scripts put the state dict
@@ -30,9 +34,11 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
     seen from the names. Every tensor must find its place and every place its tensor; only
     `num_batches_tracked` is skipped.
 
-    A checkpoint whose norms have been merged into the next layers (official `merge_bn`, timm's fused form)
-    fits the deploy form only. The official code keeps the merged norms in its state dict, though, so that a
-    file saved after `merge_bn` cannot be told from one saved before: convert files that were saved before.
+    A checkpoint whose norms have been merged into the next layers (official `merge_bn`, timm's fused form),
+    or whose branches have been made one convolution (`reparameterize_model` of FastViT and MobileOne), fits
+    the deploy form only. The official code of Next-ViT keeps the merged norms in its state dict, though, so
+    that a file saved after `merge_bn` cannot be told from one saved before: convert files that were saved
+    before.
 
     Args:
       source: a state dict (arrays or torch tensors), a `.safetensors` file, or a file written by
@@ -59,6 +65,8 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
     tensors = {name: _to_numpy(name, tensor) for name, tensor in state_dict.items()}
     _check_head(tensors, head_tensors(tensors, table), model)
     expected = abstract_variables(trained)
+    if table.fused:
+        return _finish_fusion(tensors, table, expected, model)
     variables, report = convert(tensors, table, expected, EPSILON)
     _warn_of_resized(report.resized, model)
     if report.merged and not model.deploy:
@@ -67,6 +75,26 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
             f"load it into create_model({model.variant!r}, deploy=True)"
         )
     return dict(reparameterize(trained, variables)[1]) if model.deploy else variables
+
+
+def _finish_fusion(
+    tensors: Mapping[str, np.ndarray], table: Table, expected: Tree, model: Backbone
+) -> Tree:
+    """Variables of the deploy form from a checkpoint that the reference implementation has fused.
+
+    It has done the rules marked `upstream`: what they make of the training form is what the checkpoint must
+    hold, and the other rules do the rest.
+    """
+    if not model.deploy:
+        raise ValueError(
+            f"this checkpoint ({table.name} names) has been fused, which cannot be undone for training: "
+            f"load it into create_model({model.variant!r}, deploy=True)"
+        )
+    rules = get_spec(model.variant).fusion_rules(model.config)
+    upstream = [rule for rule in rules if rule.upstream]
+    halfway = jax.eval_shape(partial(transform.reparameterize_partly, rules=upstream), expected)
+    variables, _ = convert(tensors, table, halfway, EPSILON)
+    return transform.reparameterize(variables, [rule for rule in rules if not rule.upstream])
 
 
 def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: Backbone) -> None:

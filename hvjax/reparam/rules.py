@@ -28,10 +28,13 @@ class Rule:
         name, a final `[x]` keeps the nodes that have a child `x`, and the empty string is the whole tree:
         `"stage*.block*.{mhca,patch_embed}"`, `"stage*.block*[norm2]"`.
       fuse: maps a node to its fused form. It must not edit the node.
+      upstream: the reference implementation's own fusion does this too. For a checkpoint saved after it
+        only the other rules remain, so that rules of the two kinds must not depend on each other.
     """
 
     path: str
     fuse: Fuse
+    upstream: bool = False
 
     def matches(self, path: Path, node: Tree) -> bool:
         """Say whether the rule rewrites `node`, found at `path`."""
@@ -43,9 +46,9 @@ def into_previous(norm: str, layer: str, *, epsilon: float) -> Fuse:
     """Fold child `norm` into child `layer`, the convolution whose output it normalises."""
 
     def fuse(node: Tree) -> Tree:
-        target = _child(node, layer)
-        affine = _affine(node, norm, epsilon)
-        kernel, bias = conv_math.fuse_conv_affine(_kernel(target, layer), target.get("bias"), affine)
+        target = child_of(node, layer)
+        affine = affine_of(node, norm, epsilon)
+        kernel, bias = conv_math.fuse_conv_affine(kernel_of(target, layer), target.get("bias"), affine)
         return _replace(_without(node, norm), layer, {"kernel": kernel, "bias": bias})
 
     return fuse
@@ -55,13 +58,29 @@ def into_following(norm: str, *layers: str, epsilon: float) -> Fuse:
     """Fold child `norm` into each of `layers` (dotted), the linear or 1x1 layers that read it."""
 
     def fuse(node: Tree) -> Tree:
-        affine = _affine(node, norm, epsilon)
+        affine = affine_of(node, norm, epsilon)
         fused = _without(node, norm)
         for layer in layers:
-            target = _child(node, layer)
-            kernel, bias = conv_math.fuse_affine_linear(affine, _kernel(target, layer), target.get("bias"))
+            target = child_of(node, layer)
+            kernel, bias = conv_math.fuse_affine_linear(affine, kernel_of(target, layer), target.get("bias"))
             fused = _replace(fused, layer, {"kernel": kernel, "bias": bias})
         return fused
+
+    return fuse
+
+
+def scale_into_previous(scale: str, layer: str) -> Fuse:
+    """Fold child `scale`, a layer scale `{"gamma"}`, into `layer` (dotted), whose output it multiplies."""
+
+    def fuse(node: Tree) -> Tree:
+        leaves, target = child_of(node, scale), child_of(node, layer)
+        if set(leaves) != {"gamma"}:
+            raise ValueError(f"{scale} has {_names(leaves)}; a layer scale has gamma")
+        gamma = leaves["gamma"]
+        scaled = {"kernel": (kernel_of(target, layer) * gamma).astype(target["kernel"].dtype)}
+        if "bias" in target:
+            scaled["bias"] = (target["bias"] * gamma).astype(target["bias"].dtype)
+        return _replace(_without(node, scale), layer, scaled)
 
     return fuse
 
@@ -70,7 +89,7 @@ def to_affine(norm: str, *, epsilon: float) -> Fuse:
     """Reduce child `norm` to `{"scale", "bias"}` of `scale * x + bias`: no layer can take it."""
 
     def fuse(node: Tree) -> Tree:
-        affine = _affine(node, norm, epsilon)
+        affine = affine_of(node, norm, epsilon)
         return _replace(node, norm, {"scale": affine.scale, "bias": affine.shift})
 
     return fuse
@@ -82,14 +101,16 @@ def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile(text.replace(",", "|"))
 
 
-def _affine(node: Tree, norm: str, epsilon: float) -> conv_math.Affine:
-    leaves = _child(node, norm)
+def affine_of(node: Tree, norm: str, epsilon: float) -> conv_math.Affine:
+    """Return child `norm`, a batch norm with fixed statistics, as an affine map."""
+    leaves = child_of(node, norm)
     if set(leaves) != NORM_LEAVES:
         raise ValueError(f"{norm} has {_names(leaves)}; a batch normalisation has {_names(NORM_LEAVES)}")
     return conv_math.norm_affine(leaves["scale"], leaves["bias"], leaves["mean"], leaves["var"], epsilon)
 
 
-def _child(node: Tree, path: str) -> Tree:
+def child_of(node: Tree, path: str) -> Tree:
+    """Return the child at the dotted `path`; ValueError if there is none."""
     for name in path.split("."):
         child = node.get(name)
         if not isinstance(child, dict):
@@ -98,7 +119,8 @@ def _child(node: Tree, path: str) -> Tree:
     return node
 
 
-def _kernel(layer: Tree, name: str):
+def kernel_of(layer: Tree, name: str):
+    """Return the kernel of `layer`, called `name` in the error; ValueError if it is no such layer."""
     if "kernel" not in layer or not set(layer) <= {"kernel", "bias"}:
         raise ValueError(
             f"{name} has {_names(layer)}; a convolution or linear layer has kernel and perhaps bias"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hvjax.ops.trees import Path, Tree, flatten
+from hvjax.ops.trees import Path, Tree, flatten, unflatten
 from hvjax.reparam.rules import Rule
 
 
@@ -29,7 +29,27 @@ def reparameterize(variables: Mapping[str, Any], rules: Sequence[Rule]) -> Tree:
       ValueError: if a collection is missing or unknown, a rule matches nothing or does not fit
         what it matches, or batch statistics are left over; the message names rule and path.
     """
-    tree = _join_collections(variables)
+    tree = _apply(rules, _join_collections(variables))
+    _refuse_leftovers(tree, variables.get("batch_stats", {}))
+    return {"params": tree}
+
+
+def reparameterize_partly(variables: Mapping[str, Any], rules: Sequence[Rule]) -> Tree:
+    """Apply some rules of a table; `{"params", "batch_stats"}` in and out, the latter as far as it is left.
+
+    Raises:
+      ValueError: as `reparameterize`, but for batch statistics that are left over.
+    """
+    tree = flatten(_apply(rules, _join_collections(variables)))
+    stats = flatten(variables.get("batch_stats", {}))
+    parts = {
+        "params": unflatten({path: leaf for path, leaf in tree.items() if path not in stats}),
+        "batch_stats": unflatten({path: leaf for path, leaf in tree.items() if path in stats}),
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _apply(rules: Sequence[Rule], tree: Tree) -> Tree:
     for rule in rules:
         matched = [path for path, node in _nodes(tree) if rule.matches(path, node)]
         if not matched:
@@ -43,8 +63,7 @@ def reparameterize(variables: Mapping[str, Any], rules: Sequence[Rule]) -> Tree:
             except ValueError as error:
                 place = ".".join(path) or "the top level"
                 raise ValueError(f"fusion rule {rule.path!r} at {place}: {error}") from error
-    _refuse_leftovers(tree, variables.get("batch_stats", {}))
-    return {"params": tree}
+    return tree
 
 
 def _join_collections(variables: Mapping[str, Any]) -> Tree:

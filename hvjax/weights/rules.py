@@ -98,12 +98,15 @@ class Table:
     """The naming of one code base: its name for messages, its rules and its numbering.
 
     `skipped` are last parts of names without weights: counters, tables that the architecture defines.
+    `fused`: names of a checkpoint saved after the reference implementation's own fusion. The targets are what
+    the fusion rules marked `upstream` leave of the training form.
     """
 
     name: str
     rules: tuple[Rule, ...]
     numbering: Numbering
     skipped: tuple[str, ...] = (SKIPPED,)
+    fused: bool = False
 
 
 def match(pattern: str, name: str) -> dict[str, int] | None:
