@@ -3,15 +3,16 @@
 Matched against the official code, microsoft/Swin-Transformer models/swin_transformer.py at f82860bfb522. That
 file takes one image size per model. For other sizes, here as in the authors' code for detection and
 segmentation (SwinTransformer/Swin-Transformer-Object-Detection mmdet/models/backbones/swin_transformer.py),
-a map that the windows do not divide is completed with zeros after the first norm of each block, and a map
-with an odd side before patch merging. These zeros are tokens that attention sees.
+a map that the windows do not divide is completed with zeros after the first norm of each block, then rolled,
+and a map with an odd side is completed before patch merging. These zeros are tokens that attention sees.
 
 Along an axis on which the map is no longer than a window, the window is as long as the map and is not
 shifted. The official code for classification has the same rule, but decides by the shorter side for both
 axes, and then also shrinks its table of relative positions, so that the parameters depend on the image size;
-timm, which decides axis by axis like this module, interpolates the table. Here the smaller window uses the
-matching offsets of the whole table. The authors' code for detection completes the map to one whole window
-instead.
+timm 1.0.31, which decides axis by axis like this module, interpolates the table. Here the smaller window uses
+the matching offsets of the whole table. The authors' code for detection completes the map to one whole window
+instead. timm also differs where it completes maps: it rolls them first, so that its masks do not part
+opposite borders.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class WindowAttention(nn.Module):
     the mask of shifted windows.
 
     Attributes: features, heads; window, side of the windows that the table is for; shift, by which they are
-    moved (no further than within an axis that has more than one window).
+    moved along an axis that is longer than a window.
     """
 
     features: int
@@ -161,7 +162,8 @@ class WindowAttention(nn.Module):
         rows = (2 * self.window - 1) ** 2
         table = self.param("relative_position_bias", KERNEL_INIT, (rows, self.heads), jnp.float32)
         index = relative_index(windows.size, whole)  # constants within the table: nothing to check or wrap
-        bias = table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False).transpose(2, 0, 1)
+        rows_of_pairs = jnp.asarray(table).at[index]
+        bias = rows_of_pairs.get(mode="promise_in_bounds", wrap_negative_indices=False).transpose(2, 0, 1)
         if windows.mask is None:
             return bias
         return bias + jnp.asarray(windows.mask, bias.dtype)[:, None]
