@@ -165,6 +165,8 @@ def test_training_without_mutable_statistics(small, data):
 
 def test_training_on_one_value_per_channel(small):
     model = small(drop_path_rate=0.0)
+    if hasattr(model.config, "image_size"):
+        model = small(drop_path_rate=0.0, image_size=(32, 32))
     images = np.ones((1, 32, 32, 3), np.float32)  # stage 4 is one pixel
     variables = model.init(jax.random.key(0), images, train=True)
     if "batch_stats" not in variables:  # each position is normalised by itself
