@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
-from hvjax.rows import efficientformer, fastvit, next_vit, resnet, swin, trt_vit, uniformer
+from hvjax.rows import efficientformer, fastvit, next_vit, pyramid_tnt, resnet, swin, trt_vit, uniformer
 from hvjax.spec import Spec
 
 MODELS: dict[str, Spec] = {
@@ -23,6 +23,7 @@ MODELS: dict[str, Spec] = {
     **resnet.ROWS,
     **swin.ROWS,
     **uniformer.ROWS,
+    **pyramid_tnt.ROWS,
     **trt_vit.ROWS,
     **efficientformer.ROWS,
 }
