@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hvjax.facts import describe
     from hvjax.fuse import reparameterize
+    from hvjax.preprocessing import preprocess
+    from hvjax.pretrained import load_pretrained
     from hvjax.registry import create_model, list_models
     from hvjax.saving import load_weights, save_weights
     from hvjax.torch_weights import load_torch
@@ -24,8 +26,10 @@ __all__ = [
     "create_model",
     "describe",
     "list_models",
+    "load_pretrained",
     "load_torch",
     "load_weights",
+    "preprocess",
     "reparameterize",
     "save_weights",
 ]
@@ -35,8 +39,10 @@ _HOMES = {
     "create_model": "hvjax.registry",
     "describe": "hvjax.facts",
     "list_models": "hvjax.registry",
+    "load_pretrained": "hvjax.pretrained",
     "load_torch": "hvjax.torch_weights",
     "load_weights": "hvjax.saving",
+    "preprocess": "hvjax.preprocessing",
     "reparameterize": "hvjax.fuse",
     "save_weights": "hvjax.saving",
 }

@@ -85,3 +85,17 @@ class Spec:
     timm: str | None = None
     pretrained: tuple[Pretrained, ...] = ()
     note: str = ""
+
+    def weights(self, tag: str | None, name: str) -> Pretrained:
+        """Published weights of a tag; the first where the tag is None.
+
+        Raises:
+          ValueError: if there are none, or none of this tag; the message lists the tags that there are.
+        """
+        if not self.pretrained:
+            raise ValueError(f"no published weights are known for {name}; load a file with hvjax.load_torch")
+        for weights in self.pretrained:
+            if tag in (None, weights.tag):
+                return weights
+        known = ", ".join(weights.tag for weights in self.pretrained)
+        raise ValueError(f"{name} has no published weights {tag!r}; it has {known}")

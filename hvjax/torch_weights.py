@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from hvjax.adapt import adapt as adapt_variables
+from hvjax.adapt import reading_channels
 from hvjax.blocks.batch_norm import EPSILON
 from hvjax.fuse import reparameterize
 from hvjax.models.features import Backbone
@@ -19,7 +22,7 @@ from hvjax.ops.trees import Tree
 from hvjax.registry import get_spec, identify
 from hvjax.reparam import transform
 from hvjax.structure import abstract_variables, sample_size
-from hvjax.weights.convert import convert, head_tensors, recognise
+from hvjax.weights.convert import convert, head_tensors, recognise, tensors_at
 from hvjax.weights.rules import Table
 
 StateDict = Mapping[str, Any]
@@ -27,7 +30,9 @@ WRAPPERS = ("model", "state_dict", "model_state_dict")  # keys under which train
 PARALLEL_PREFIX = "module."  # put before every name by torch's DataParallel
 
 
-def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> Tree:
+def load_torch(
+    source: str | os.PathLike[str] | StateDict, model: Backbone, *, adapt: bool = False, key: Any = None
+) -> Tree:
     """Variables of `model` from a PyTorch checkpoint.
 
     Known names: Next-ViT of the official code and of timm, ResNet of torchvision and timm. Which it is, is
@@ -44,6 +49,9 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
       source: a state dict (arrays or torch tensors), a `.safetensors` file, or a file written by
         `torch.save`, which is read with `weights_only=True` and needs torch.
       model: made by `hvjax.create_model`. With `deploy=True` the checkpoint is fused on the way.
+      adapt: accept a model with another number of classes, whose head is then drawn anew, or of image
+        channels, whose first kernels are then summed or repeated; a UserWarning says what was done.
+      key: for such a head; `jax.random.key(0)` by default.
 
     Returns:
       `{"params": ..., "batch_stats": ...}`, or `{"params": ...}` in deploy form; NumPy arrays, float32.
@@ -63,6 +71,10 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
     trained = model.clone(deploy=False)
     table = recognise(state_dict, spec.weight_tables(model.config))
     tensors = {name: _to_numpy(name, tensor) for name, tensor in state_dict.items()}
+    if adapt:
+        donor = _donor(tensors, table, model)
+        if donor != model:
+            return adapt_variables(load_torch(tensors, donor), donor, model, key)
     _check_head(tensors, head_tensors(tensors, table), model)
     expected = abstract_variables(trained)
     if table.fused:
@@ -77,9 +89,7 @@ def load_torch(source: str | os.PathLike[str] | StateDict, model: Backbone) -> T
     return dict(reparameterize(trained, variables)[1]) if model.deploy else variables
 
 
-def _finish_fusion(
-    tensors: Mapping[str, np.ndarray], table: Table, expected: Tree, model: Backbone
-) -> Tree:
+def _finish_fusion(tensors: Mapping[str, np.ndarray], table: Table, expected: Tree, model: Backbone) -> Tree:
     """Variables of the deploy form from a checkpoint that the reference implementation has fused.
 
     It has done the rules marked `upstream`: what they make of the training form is what the checkpoint must
@@ -106,6 +116,18 @@ def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: 
         f"{tuple(sample_size(model))}: {name} from {old} to {new}" + (f" and {more} more" if more else ""),
         stacklevel=3,
     )
+
+
+def _donor(tensors: Mapping[str, np.ndarray], table: Table, model: Backbone) -> Backbone:
+    """The model that a checkpoint is of: `model` with the checkpoint's numbers of classes and channels."""
+    head = head_tensors(tensors, table)
+    classes = {tensors[name].shape[0] for name in head} or {0}
+    first = tensors_at(tensors, table, reading_channels(model.clone(deploy=False)))
+    channels = {tensors[name].shape[1] for name in first if tensors[name].ndim == 4}
+    if len(classes) > 1 or len(channels) > 1:
+        return model  # strict loading says what does not fit
+    numbers = {"num_classes": classes.pop(), "in_channels": (channels or {model.config.in_channels}).pop()}
+    return model.clone(config=replace(model.config, **numbers))
 
 
 def _unwrap(state_dict: StateDict) -> StateDict:
@@ -176,6 +198,6 @@ def _check_head(tensors: Mapping[str, np.ndarray], head: list[str], model: Backb
         (found,) = classes
         raise ValueError(
             f"the head of the checkpoint ({' and '.join(head)}) has {found} classes, the model {wanted}: "
-            f"load it into create_model({model.variant!r}, num_classes={found}). For fine-tuning, take "
-            'everything but params["head"] from the result, and that from init of the new model'
+            f"load it into create_model({model.variant!r}, num_classes={found}), or pass adapt=True, which "
+            "keeps all but the head"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +106,11 @@ def convert(
 def head_tensors(names: Iterable[str], table: Table) -> list[str]:
     """Names that belong to the classifier."""
     return [name for name in names if any(path[1] == "head" for path, _, _ in _candidates(name, table))]
+
+
+def tensors_at(names: Iterable[str], table: Table, places: Container[Path]) -> list[str]:
+    """Names that fill one of our paths."""
+    return [name for name in names if any(path in places for path, _, _ in _candidates(name, table))]
 
 
 def _candidates(name: str, table: Table) -> list[tuple[Path, Leaf, Rule]]:

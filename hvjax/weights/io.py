@@ -80,6 +80,14 @@ def read_info(path: str | os.PathLike[str]) -> FileInfo:
         return _decode(path, file.metadata())
 
 
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a `.safetensors` file with our metadata; others may hold PyTorch's names."""
+    if Path(path).suffix != SUFFIX:
+        return False
+    with _opened(path) as file:
+        return "hvjax_version" in (file.metadata() or {})
+
+
 def _storable(tensor: tuple[str, ...], leaf: Any) -> np.ndarray:
     array = np.asarray(leaf)
     if any("/" in name for name in tensor):

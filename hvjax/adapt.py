@@ -1,0 +1,111 @@
+"""Weights of one model for another number of classes or of image channels.
+
+Everything keeps its values but what depends on these two numbers: the head, which is drawn anew, and the
+kernels that read the image, which are summed or repeated as timm does it (timm/models/_manipulate.py,
+`adapt_input_conv`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hvjax.models.features import Backbone
+from hvjax.ops.trees import Path, Tree, flatten, unflatten
+from hvjax.structure import abstract_variables, sample_size
+
+
+def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: Any = None) -> Tree:
+    """Variables for `model` from those of `donor`, which differs in `num_classes` or `in_channels` only.
+
+    The head is drawn anew where the number of classes differs. A kernel that reads 3 channels is summed over
+    them for one channel; for n channels they are repeated in turn, n of them taken, and scaled by 3 / n, so
+    that a gray image, or one of equal channels, gives the activations that it gave before.
+
+    Args:
+      variables: of `donor`, in the form that both models have.
+      key: for the head; `jax.random.key(0)` by default.
+
+    Raises:
+      ValueError: if the models differ in more than these two numbers.
+
+    Warns:
+      UserWarning: saying what was drawn anew and what was summed or repeated.
+    """
+    same = replace(donor.config, num_classes=model.config.num_classes, in_channels=model.config.in_channels)
+    if same != model.config or donor.deploy != model.deploy:
+        raise ValueError(
+            "the models differ in more than num_classes and in_channels: there is no adapting them"
+        )
+    have, wanted = flatten(variables), flatten(abstract_variables(model))
+    channels = reading_channels(donor)
+    # Another head is another head, also where some of its tensors happen to have the same shape.
+    head = _head(donor) if donor.config.num_classes != model.config.num_classes else set()
+    result: dict[Path, Any] = {}
+    fresh: list[Path] = []
+    for path, leaf in wanted.items():
+        if path in channels and donor.config.in_channels != model.config.in_channels:
+            result[path] = adapt_channels(np.asarray(have[path]), channels[path], model.config.in_channels)
+        elif path in have and have[path].shape == leaf.shape and path not in head:
+            result[path] = have[path]
+        else:
+            fresh.append(path)
+    _warn(fresh, channels, donor, model)
+    if fresh:
+        images = jnp.zeros((1, *sample_size(model), model.config.in_channels))
+        start = flatten(model.init(jax.random.key(0) if key is None else key, images))
+        result |= {path: np.asarray(start[path]) for path in fresh}
+    return unflatten({path: result[path] for path in wanted})
+
+
+def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
+    """Kernel for another number of input channels along `axis`: their sum for one, else repeats, rescaled."""
+    before = kernel.shape[axis]
+    if channels == 1:
+        return kernel.sum(axis, keepdims=True, dtype=np.float64).astype(kernel.dtype)
+    repeated = np.concatenate([kernel] * math.ceil(channels / before), axis)
+    return np.take(repeated, range(channels), axis) * np.asarray(before / channels, kernel.dtype)
+
+
+def reading_channels(model: Backbone) -> dict[Path, int]:
+    """Path -> axis of the tensors whose shape follows `in_channels`; found by asking for one more."""
+    more = model.clone(config=replace(model.config, in_channels=model.config.in_channels + 1))
+    ours, theirs = flatten(abstract_variables(model)), flatten(abstract_variables(more))
+    found = {}
+    for path, leaf in ours.items():
+        other = theirs.get(path)
+        if other is not None and other.shape != leaf.shape:
+            found[path] = next(
+                i for i, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b
+            )
+    return found
+
+
+def _head(model: Backbone) -> set[Path]:
+    """Paths of the tensors that a model without classes does not have."""
+    if not model.config.num_classes:
+        return set()
+    without = model.clone(config=replace(model.config, num_classes=0))
+    return set(flatten(abstract_variables(model))) - set(flatten(abstract_variables(without)))
+
+
+def _warn(fresh: list[Path], channels: Mapping[Path, int], donor: Backbone, model: Backbone) -> None:
+    said = []
+    if fresh:
+        names = ", ".join(sorted({".".join(path[1:-1]) for path in fresh}))
+        before, now = donor.config.num_classes, model.config.num_classes
+        said.append(f"{names} is drawn at random ({before} classes in the weights, {now} in the model)")
+    before, now = donor.config.in_channels, model.config.in_channels
+    if before != now:
+        names = ", ".join(sorted({".".join(path[1:]) for path in channels}))
+        how = "summed over its" if now == 1 else f"made for {now} from its"
+        said.append(f"{names} is {how} {before} image channels")
+    if said:
+        warnings.warn(f"weights adapted to {model.variant}: {'; '.join(said)}", UserWarning, stacklevel=4)
