@@ -95,7 +95,7 @@ def test_other_epsilon_would_be_seen(fixture, model, variables, relative_to_max)
         lambda path, leaf: leaf + (1e-3 - 1e-5) if path[-1].key == "var" else leaf, variables["batch_stats"]
     )
     wrong = jax.jit(model.apply)({**variables, "batch_stats": stats}, fixture.io["input"])
-    assert relative_to_max(wrong, fixture.io["logits"]) > 100 * FORWARD
+    assert relative_to_max(wrong, fixture.io["logits"]) > 30 * FORWARD
 
 
 def test_training_pass(fixture, model, variables, relative_to_max):
