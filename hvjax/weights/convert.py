@@ -38,8 +38,13 @@ def recognise(names: Iterable[str], tables: Sequence[Table]) -> Table:
     """Table that explains most of the names.
 
     Raises:
-      ValueError: if none explains any; the message shows what was expected and what was found.
+      ValueError: if none explains any; the message shows what was expected and what was found. If there is no
+        table at all, because nobody published weights.
     """
+    if not tables:
+        raise ValueError(
+            "no public checkpoints of this model are known; hvjax's own weights load with hvjax.load_weights"
+        )
     names = list(names)
     scores = [sum(bool(_candidates(name, table)) for name in names) for table in tables]
     if not names or not max(scores):

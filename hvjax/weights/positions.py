@@ -1,9 +1,10 @@
 """Position tables of a checkpoint, interpolated to the image size of another model.
 
-Everything here is bicubic, separable, with the numbers of PyTorch's `interpolate(mode="bicubic",
-align_corners=False, antialias=False)`, with which the reference implementations do it: sampled at pixel
-centres by Keys' kernel with a = -0.75 ("Cubic convolution interpolation for digital image processing", 1981),
-the border repeated. Tables are square on the side of the checkpoint, because nothing in it tells the grid.
+Everything here is separable, with the numbers of PyTorch's `interpolate(mode, align_corners=False,
+antialias=False)`, with which the reference implementations do it: sampled at pixel centres, the border
+repeated. Bicubic unless said otherwise: Keys' kernel with a = -0.75 ("Cubic convolution interpolation for
+digital image processing", 1981). Tables are square on the side of the checkpoint, because nothing in it tells
+the grid.
 
 The functions `*_table(...)` make the hook of a `Leaf`, `resize(tensor, wanted shape) -> tensor`, both in the
 checkpoint's order of axes.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 Grid = tuple[int, int]
+Lines = Callable[[int, int], np.ndarray]  # (old, new) -> weights (new, old) of one line
 Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 
 SHARPNESS = -0.75  # a of Keys' kernel, as PyTorch has it
@@ -33,18 +35,28 @@ def bicubic_matrix(old: int, new: int) -> np.ndarray:
     return matrix
 
 
-def resize_maps(maps: np.ndarray, grid: Grid) -> np.ndarray:
+def bilinear_matrix(old: int, new: int) -> np.ndarray:
+    """As `bicubic_matrix`, between the two nearest samples."""
+    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(old)))
+
+
+def resize_maps(maps: np.ndarray, grid: Grid, lines: Lines = bicubic_matrix) -> np.ndarray:
     """Interpolate the two last axes of `(..., height, width)` to `grid`; computed in float64."""
-    rows, columns = (bicubic_matrix(old, new) for old, new in zip(maps.shape[-2:], grid, strict=True))
+    rows, columns = (lines(old, new) for old, new in zip(maps.shape[-2:], grid, strict=True))
     return np.einsum("yh,...hw,xw->...yx", rows, maps.astype(np.float64), columns, optimize=True)
 
 
-def token_table(grid: Grid) -> Resize:
-    """Hook for one vector a position, `(..., n, c)`: interpolated to the n = height * width of `grid`."""
+def token_table(grid: Grid, lines: Lines = bicubic_matrix, others: int = 0) -> Resize:
+    """Hook for one vector a position, `(..., n, c)`: interpolated to the n = height * width of `grid`.
+
+    The first `others` positions, of a class token for example, are kept.
+    """
 
     def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         _check_others(tensor, shape, axes=(-2,))
-        return np.moveaxis(_resize_axis(np.moveaxis(tensor, -2, -1), grid), -1, -2)
+        kept, table = np.split(np.moveaxis(tensor, -2, -1), [others], axis=-1)
+        return np.moveaxis(np.concatenate([kept, _resize_axis(table, grid, lines)], axis=-1), -1, -2)
 
     return resize
 
@@ -74,7 +86,7 @@ def _keys(distance: np.ndarray) -> np.ndarray:
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
-def _resize_axis(table: np.ndarray, grid: Grid) -> np.ndarray:
+def _resize_axis(table: np.ndarray, grid: Grid, lines: Lines = bicubic_matrix) -> np.ndarray:
     """Interpolate the last axis, a flattened square map, to the flattened map of `grid`."""
     side = math.isqrt(table.shape[-1])
     if side * side != table.shape[-1]:
@@ -83,7 +95,7 @@ def _resize_axis(table: np.ndarray, grid: Grid) -> np.ndarray:
             f"interpolate them to {grid[0]}x{grid[1]} positions first"
         )
     maps = table.reshape(*table.shape[:-1], side, side)
-    return resize_maps(maps, grid).reshape(*table.shape[:-1], grid[0] * grid[1])
+    return resize_maps(maps, grid, lines).reshape(*table.shape[:-1], grid[0] * grid[1])
 
 
 def _check_others(tensor: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
