@@ -14,17 +14,34 @@ from typing import Any
 import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
-from hvjax.rows import efficientformer, fastvit, next_vit, pyramid_tnt, resnet, swin, trt_vit, uniformer
+from hvjax.rows import (
+    convnext,
+    efficientformer,
+    fastvit,
+    mobileone,
+    next_vit,
+    pvt,
+    pyramid_tnt,
+    regnet,
+    resnet,
+    swin,
+    trt_vit,
+    uniformer,
+)
 from hvjax.spec import Spec
 
 MODELS: dict[str, Spec] = {
     **next_vit.ROWS,
     **fastvit.ROWS,
+    **mobileone.ROWS,
     **resnet.ROWS,
     **swin.ROWS,
+    **regnet.ROWS,
+    **convnext.ROWS,
     **uniformer.ROWS,
     **pyramid_tnt.ROWS,
     **trt_vit.ROWS,
+    **pvt.ROWS,
     **efficientformer.ROWS,
 }
 
