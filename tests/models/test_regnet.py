@@ -11,7 +11,7 @@ from hvjax.models.regnet import linear_design
 
 
 def test_the_published_numbers_make_the_published_stages():
-    """w0, wa, wm, depth and group width of RegNetY-16GF and -4GF (arXiv 2003.13678, table of the appendix)."""
+    """w0, wa, wm, depth and group width of RegNetY-16GF and RegNetY-4GF, as timm has them."""
     config = hvjax.create_model("regnety_160").config
     made = linear_design(200, 106.23, 2.48, 18, 112)
     assert made == {"depths": config.depths, "widths": config.widths}
