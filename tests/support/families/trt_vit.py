@@ -2,18 +2,18 @@
 
 from families import Family
 
-SMALL = dict(channels=(16, 16, 32, 32), stem_channels=8, head_dim=8, num_classes=5)
-
 FAMILY = Family(
-    # Two forms: MixBlockC with a projection inside (R not 1/2), and all other blocks with reduced attention.
+    # All kinds of blocks, attention to a reduced map, and parts of unequal width (R is not 1/2).
     small={
-        "trt_vit_c": dict(SMALL, depths=(1, 1, 1, 2), shrink_ratio=0.75),
-        "mixnet_a": dict(
-            SMALL,
+        "trt_vit_c": dict(
             depths=(1, 1, 1, 3),
-            placement=("C", "T", "B", "ABT"),
+            placement=("C", "T", "C", "ABM"),
+            channels=(16, 16, 32, 64),
+            shrink_ratio=0.75,
             reduction_ratios=(1, 2, 1, 1),
-            shrink_ratio=0.25,
+            stem_channels=8,
+            head_dim=8,
+            num_classes=5,
         ),
     },
     counts={
