@@ -8,7 +8,7 @@ FAMILY = Family(
         "pyramid_tnt_ti": dict(
             image_size=(64, 128),
             depths=(1, 1, 1, 1),
-            outer_widths=(16, 16, 16, 16),
+            outer_widths=(32, 32, 32, 32),
             inner_widths=(4, 4, 4, 4),
             outer_heads=(2, 2, 2, 2),
             inner_heads=(1, 2, 2, 2),

@@ -19,7 +19,7 @@ def _overrides(config):
 FAMILY = Family(
     small={
         "uniformer_s": dict(
-            depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), head_dim=8, mlp_ratio=2, num_classes=5
+            depths=(1, 1, 1, 1), widths=(16, 16, 32, 32), head_dim=16, mlp_ratio=2, num_classes=5
         ),
     },
     goldens={
