@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -13,16 +15,17 @@ from hvjax.ops.activation import gelu
 
 
 class ConvMlp(nn.Module):
-    """1x1 convolution to `hidden` channels (`fc1`), ReLU, 1x1 convolution back (`fc2`), with biases."""
+    """1x1 convolution to `hidden` channels (`fc1`), activation, 1x1 convolution back (`fc2`), with biases."""
 
     features: int
     hidden: int
     form: Form = Form()
+    activation: Callable[[Array], Array] = jax.nn.relu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         x = Conv(self.features, self.hidden, form=self.form, name="fc1")(x)
-        return Conv(self.hidden, self.features, form=self.form, name="fc2")(jax.nn.relu(x))
+        return Conv(self.hidden, self.features, form=self.form, name="fc2")(self.activation(x))
 
 
 class Mlp(nn.Module):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.blocks.form import Form
-from hvjax.blocks.layers import Conv, ConvNorm, LayerScale
+from hvjax.blocks.layers import Conv, ConvNorm, DropPath, LayerScale
 from hvjax.blocks.squeeze_excite import SqueezeExcite
 
 FeatureMap = Float[Array, "b h w c"]
@@ -29,6 +29,7 @@ class RepConv(nn.Module):
       branches: number of full convolutions, N.
       se_hidden: hidden channels of squeeze-and-excitation, 0 for none.
       activation: applied last; None for a linear block.
+      drop_path: stochastic depth of all branches but `skip`; without effect where that is absent.
     """
 
     in_features: int
@@ -39,13 +40,14 @@ class RepConv(nn.Module):
     branches: int = 1
     se_hidden: int = 0
     activation: Callable[[Array], Array] | None = None
+    drop_path: float = 0.0
     form: Form = Form()
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         y = self._conv(x) if self.form.deploy else self._branches(x, train)
         if self.se_hidden:
-            y = SqueezeExcite(self.features, self.se_hidden, self.form, name="se")(y)
+            y = SqueezeExcite(self.features, self.se_hidden, self.form, uniform_bias=True, name="se")(y)
         return y if self.activation is None else self.activation(y)
 
     def _conv(self, x: FeatureMap) -> FeatureMap:
@@ -64,6 +66,7 @@ class RepConv(nn.Module):
             total = y if total is None else total + y
         assert total is not None  # there is at least one convolution
         if cin == cout and self.stride == 1:
+            total = DropPath(self.drop_path, name="drop")(total, train=train)
             total = total + BatchNorm(cout, form=form, name="skip")(x, train=train)
         return total
 
@@ -77,14 +80,12 @@ class RepMixer(nn.Module):
     Attributes:
       features: channels.
       kernel_size: of the mixer, odd.
-      layer_scale: start value of the layer scale; None for none.
-      residual: whether the input is added; False where the block around the mixer adds it.
+      layer_scale: start value of the layer scale.
     """
 
     features: int
     kernel_size: int = 3
-    layer_scale: float | None = 1e-5
-    residual: bool = True
+    layer_scale: float = 1e-5
     form: Form = Form()
 
     @nn.compact
@@ -94,6 +95,4 @@ class RepMixer(nn.Module):
             return Conv(c, c, k, 1, k // 2, c, form=form, name="conv")(x)
         y = RepConv(c, c, k, groups=c, form=form, name="mixer")(x, train=train)
         y = y - BatchNorm(c, form=form, name="norm")(x, train=train)
-        if self.layer_scale is not None:
-            y = LayerScale(c, self.layer_scale, form, name="layer_scale")(y)
-        return x + y if self.residual else y
+        return x + LayerScale(c, self.layer_scale, form, name="layer_scale")(y)

@@ -45,23 +45,17 @@ def merge_convolutions(*names: str, into: str, epsilon: float) -> Fuse:
     return fuse
 
 
-def merge_rep_mixer(*, residual: bool, epsilon: float) -> Fuse:
-    """Make of `x + layer_scale * (mixer(x) - norm(x))` one depthwise `conv` with bias.
-
-    Without `residual` the input is not added: `layer_scale * (mixer(x) - norm(x))`.
-    """
+def merge_rep_mixer(*, epsilon: float) -> Fuse:
+    """Make of `x + layer_scale * (mixer(x) - norm(x))` one depthwise `conv` with bias."""
     merge = merge_branches(epsilon=epsilon)
 
     def fuse(node: Tree) -> Tree:
         mixer = merge(child_of(node, "mixer"))["conv"]
-        kernel, bias = mixer["kernel"], mixer["bias"]
-        minus, shift = _identity(kernel, affine_of(node, "norm", epsilon))
-        gamma = child_of(node, "layer_scale")["gamma"] if "layer_scale" in node else 1
-        kernel, bias = (kernel - minus) * gamma, (bias - shift) * gamma
-        rest = {name: child for name, child in node.items() if name not in ("mixer", "norm", "layer_scale")}
-        if residual:
-            kernel = kernel + _copy(kernel)
-        return {**rest, "conv": {"kernel": kernel.astype(minus.dtype), "bias": bias.astype(minus.dtype)}}
+        minus, shift = _identity(mixer["kernel"], affine_of(node, "norm", epsilon))
+        gamma = child_of(node, "layer_scale")["gamma"]
+        kernel = (mixer["kernel"] - minus) * gamma + _copy(minus)
+        bias = (mixer["bias"] - shift) * gamma
+        return {"conv": {"kernel": kernel.astype(minus.dtype), "bias": bias.astype(minus.dtype)}}
 
     return fuse
 

@@ -44,7 +44,7 @@ LARGE_PATCHES = (
 PLAIN_PATCHES = (Rule("stage*.downsample[large]", merge_convolutions("large", into="conv"), upstream=True),)
 POSITIONS = (Rule("stage*.position", branches.add_identity("conv"), upstream=True),)
 REP_MIXER_BLOCK = (
-    Rule("stage*.block*.token_mixer", merge_rep_mixer(residual=True), upstream=True),
+    Rule("stage*.block*.token_mixer", merge_rep_mixer(), upstream=True),
     Rule("stage*.block*[layer_scale]", scale_into_previous("layer_scale", "mlp.fc2")),
 )
 ATTENTION_BLOCK = (

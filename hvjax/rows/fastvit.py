@@ -11,7 +11,7 @@ from hvjax.spec import Pretrained, Result, Spec
 from hvjax.weights import fastvit as weights
 
 SOURCE = "apple/ml-fastvit README.md"
-LICENSE = "apple-ascl"
+LICENSE = "fastvit-license"  # as timm names it; the file LICENSE of apple/ml-fastvit
 
 _ATTENTION: dict[str, Any] = dict(
     token_mixers=(REP_MIXER, REP_MIXER, REP_MIXER, ATTENTION), position_kernels=(0, 0, 0, 7)

@@ -20,6 +20,7 @@ ABOUT = {
     name: json.loads((Path(__file__).parents[1] / "goldens" / f"{name}.json").read_text()) for name in GOLDENS
 }
 WITH_BATCH_NORM = [name for name, about in ABOUT.items() if "BatchNorm" in str(about["norm_layers"])]
+WITH_TRAINING = [name for name, about in ABOUT.items() if "train" in about]
 WITH_LOW_AMPLITUDE = [name for name, about in ABOUT.items() if "low_amplitude" in about]
 
 
@@ -98,6 +99,7 @@ def test_other_epsilon_would_be_seen(fixture, model, variables, relative_to_max)
     assert relative_to_max(wrong, fixture.io["logits"]) > 30 * FORWARD
 
 
+@pytest.mark.parametrize("fixture", WITH_TRAINING, indirect=True)
 def test_training_pass(fixture, model, variables, relative_to_max):
     """Logits with batch statistics, running statistics after the pass, gradients of named parameters."""
 
