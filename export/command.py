@@ -177,7 +177,9 @@ def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImag
     channels = source.model.config.in_channels
     try:
         if request.images is not None:
-            found = gate_images.from_folder(request.images, size, channels, wanted, source.crop_pct)
+            found = gate_images.from_folder(
+                request.images, size, channels, wanted, source.crop_pct, source.interpolation
+            )
         elif source.gate_file is not None:
             found = gate_images.from_checkpoint(source.gate_file, size, channels, wanted)
         else:

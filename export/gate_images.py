@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from export._optional import require
+from hvjax import preprocessing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 #: Smallest share of a photograph's shorter side that a crop covers: smaller ones hold only texture.
@@ -40,8 +41,7 @@ class GateImages:
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Float[np.ndarray, "images h w c"]:
         """(pixels / 255 - mean) / std in float32; mean and std for each channel, or one for all."""
-        scaled = self.pixels.astype(np.float32) / np.float32(255)
-        return (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+        return preprocessing.normalise(self.pixels, mean, std)
 
 
 def from_checkpoint(path: Path, size: tuple[int, int], channels: int, count: int) -> GateImages:
@@ -58,27 +58,33 @@ def from_checkpoint(path: Path, size: tuple[int, int], channels: int, count: int
         )
     source = f"held-out images of the training run ({path.name})"
     if images.shape[1:3] != size:
-        images = np.stack([_resize(image, size) for image in images[:count]])
+        images = np.stack([preprocessing.resize(image, size) for image in images[:count]])
         source += f", resized to {size[0]}x{size[1]}"
     return GateImages(images[:count], source)
 
 
 def from_folder(
-    folder: Path, size: tuple[int, int], channels: int, count: int, crop_pct: float
+    folder: Path,
+    size: tuple[int, int],
+    channels: int,
+    count: int,
+    crop_pct: float,
+    interpolation: str = "bicubic",
 ) -> GateImages:
-    """Up to `count` pictures below `folder`, in order of name: shorter side resized, centre cropped.
+    """Up to `count` pictures below `folder`, in order of name, as `hvjax.preprocess` resizes and crops them.
 
     Files that cannot be read are skipped and listed. Raises ValueError if none can be read.
     """
     if not folder.is_dir():
         raise ValueError(f"--images {folder}: no such folder")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    require("PIL.Image")
     read, skipped = [], []
     for file in files:
         if len(read) == count:
             break
         try:
-            read.append(_centre_crop(_open(file, channels), size, crop_pct))
+            read.append(_open(file, size, channels, crop_pct, interpolation))
         except OSError as error:
             skipped.append(f"{file}: {error}")
     if not read:
@@ -107,31 +113,13 @@ def _random_crop(image: np.ndarray, size: tuple[int, int], rng: np.random.Genera
     rows, columns = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
     top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
     window = image[top : top + rows, left : left + columns]
-    return _resize(window[:, ::-1] if rng.random() < 0.5 else window, size)
+    return preprocessing.resize(window[:, ::-1] if rng.random() < 0.5 else window, size)
 
 
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    pil = require("PIL.Image")
-    gray = image.shape[-1] == 1
-    picture = pil.fromarray(np.ascontiguousarray(image[..., 0] if gray else image))
-    resized = np.asarray(picture.resize((size[1], size[0]), pil.Resampling.BICUBIC))
-    return resized[..., None] if gray else resized
-
-
-def _centre_crop(image: np.ndarray, size: tuple[int, int], crop_pct: float) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = max(size[0] / height, size[1] / width) / crop_pct
-    image = _resize(image, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))
-    top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
-    return image[top : top + size[0], left : left + size[1]]
-
-
-def _open(file: Path, channels: int) -> np.ndarray:
-    pil = require("PIL.Image")
+def _open(file: Path, size: tuple[int, int], channels: int, crop_pct: float, how: str) -> np.ndarray:
     try:
-        with pil.open(file) as picture:
-            return _to_channels(np.asarray(picture.convert("RGB")), channels)
-    except (SyntaxError, ValueError, pil.DecompressionBombError) as error:  # how Pillow calls broken files
+        return _to_channels(preprocessing.resize_and_crop(file, size, crop_pct, how), channels)
+    except ValueError as error:  # not an image, or a truncated one
         raise OSError(str(error)) from error
 
 

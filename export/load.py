@@ -32,6 +32,7 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_pct: float
+    interpolation: str
     class_names: tuple[str, ...] = ()
     gate_file: Path | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +103,8 @@ def _source(
         image_size=(height, width),
         mean=_per_channel(info.get("mean", spec.mean), channels),
         std=_per_channel(info.get("std", spec.std), channels),
-        crop_pct=spec.crop_pct,
+        crop_pct=float(info.get("crop_pct", spec.crop_pct)),
+        interpolation=str(info.get("interpolation", spec.interpolation)),
         class_names=tuple(info.get("class_names") or ()),
         gate_file=gate if gate and gate.is_file() else None,
         training={key: info[key] for key in ("step", "ema") if key in info},

@@ -44,20 +44,25 @@ def random_variables(
     still = model.clone(config=dataclasses.replace(model.config, drop_path_rate=0.0))
     batch = jnp.asarray(images[:CALIBRATION_IMAGES])
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
-    params = _draw(shapes["params"], seed)
+    variables: dict[str, Any] = {"params": _draw(shapes["params"], seed)}
+    if "batch_stats" in shapes:
+        variables["batch_stats"] = _statistics(still, variables["params"], shapes["batch_stats"], batch)
+    return _confident(model, variables, batch) if model.config.num_classes else variables
+
+
+def _statistics(model: Backbone, params: Any, shapes: Any, batch: Any) -> Any:
+    """Means and variances that `batch` causes in each batch norm."""
     # From statistics of zero, one update leaves (1 - momentum) times the batch's own.
-    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     @jax.jit
     def statistics(params: Any, batch: Any) -> Any:
-        _, updated = still.apply(
+        _, updated = model.apply(
             {"params": params, "batch_stats": empty}, batch, train=True, mutable=["batch_stats"]
         )
         return updated["batch_stats"]
 
-    found = jax.tree.map(lambda x: x / (1 - BatchNorm.momentum), statistics(params, batch))
-    variables = {"params": params, "batch_stats": found}
-    return _confident(model, variables, batch) if model.config.num_classes else variables
+    return jax.tree.map(lambda x: x / (1 - BatchNorm.momentum), statistics(params, batch))
 
 
 def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from export.passes.pool import pool_token_runs, raise_average_pool
 from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
 from export.passes.share import share_repeated
+from export.passes.sigmoid import raise_sigmoid
 from export.passes.softmax import raise_softmax
+from export.passes.token_attention import shape_token_attention
 
 # Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are
 # dissolved.
@@ -25,6 +27,7 @@ PASSES = (
     fold_constants,
     share_repeated,
     raise_relu,
+    raise_sigmoid,
     raise_gelu,
     raise_linear,
     fold_bias,
@@ -34,6 +37,7 @@ PASSES = (
     pool_token_runs,
     raise_softmax,
     fold_scale,
+    shape_token_attention,
     shape_attention,
     widen_linear,
     sink_bias_behind_concat,

@@ -36,7 +36,8 @@ def widen_linear(program: Program) -> None:
 
 
 def _same_channels(image: Shape, tokens: Shape, linear: Op) -> bool:
-    last = linear.attrs["axis"] == linear.inputs[0].rank - 1 and not linear.attrs.get("pad")
+    free = not linear.attrs.get("pad") and not linear.attrs.get("tokens")
+    last = linear.attrs["axis"] == linear.inputs[0].rank - 1 and free
     return (
         last and len(image) == 4 and 0 < len(tokens) < 4 and image[-1] == tokens[-1] and image[0] == tokens[0]
     )

@@ -1,0 +1,413 @@
+"""Attention of tokens with channels last, such as a layer norm leaves, in the form of fewest kernels.
+
+Measured in docs/export-decisions.md. Whatever the model wrote between the projection and the scores (windows,
+rolls, one reshape or many), what is built is
+
+    tokens -> [Gather] -> MatMul for q, k and v -> Split -> (groups, tokens, heads, d)
+    softmax(q k^T + added) v  -> [Gather] -> tokens
+
+1. One Gather cuts the image into windows, rolls it, and pads the windows to whole rows of the matrix unit;
+   another one takes all this back. Both become a part of a kernel that is there anyway.
+2. The projection has no bias, so that TensorRT writes its three parts where they are needed. That of the
+   queries is added where they are moved; that of the keys changes all scores of a query alike, which a softmax
+   does not see; that of the values moves behind the attention, whose weights sum to one.
+3. In float32 windows are padded to a multiple of `ALIGN` tokens, whose scores a mask keeps out. Otherwise both
+   products copy their operands to aligned buffers.
+
+Where the tokens come from an image with channels first (no layer norm before the projection) only the
+projection is taken apart, for `shape_attention` to go on with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.lower.program import Batch, Matcher, Op, Program, Shape, Value, Where, constant
+from export.passes.attention import ALIGN, MASKED
+from export.passes.moves import MOVES, move, numbers, sizes
+from export.passes.scores import Scores, read_scores
+from export.passes.tokens import Projection, project
+
+
+def shape_token_attention(program: Program) -> None:
+    """Rewrite every attention whose operands are projections of tokens."""
+    for softmax in [op for op in program.ops if op.kind == "softmax"]:
+        match = Matcher(program)
+        readers: dict[Value, list[Op]] = {}
+        for op in program.ops:
+            for value in op.inputs:
+                readers.setdefault(value, []).append(op)
+        scores = read_scores(match, readers, softmax)
+        found = _operands(match, scores) if scores is not None else None
+        if found is not None and all(_normalised(match, part.x) for part in found.parts):
+            _Builder(program, match, readers, found).build()
+            program.remove_dead()
+
+
+@dataclass
+class _Attention:
+    """An attention with its operands read as projections."""
+
+    scores: Scores
+    q: Projection
+    k: Projection
+    v: Projection
+    groups: int
+    heads: int
+
+    @property
+    def parts(self) -> tuple[Projection, Projection, Projection]:
+        return self.q, self.k, self.v
+
+
+def _operands(match: Matcher, scores: Scores) -> _Attention | None:
+    first, second = (op.attrs["dot_dimension_numbers"] for op in (scores.product, scores.values))
+    rank = scores.product.output.rank
+    if rank < 4 or scores.product.inputs[0].rank != rank:
+        return None
+    held: dict = {}
+    found = []
+    right = "rhs" if scores.weights_left else "lhs"
+    v = scores.values.inputs[1 if scores.weights_left else 0]
+    for value, numbers_of, side in (
+        (scores.product.inputs[0], first, "lhs"),
+        (scores.product.inputs[1], first, "rhs"),
+        (v, second, right),
+    ):
+        batch, contract = (numbers_of[f"{side}_{role}_dimensions"] for role in ("batching", "contracting"))
+        if len(batch) != rank - 2 or len(contract) != 1:
+            return None
+        free = next(axis for axis in range(rank) if axis not in (*batch, *contract))
+        token, feature = (contract[0], free) if value is v and numbers_of is second else (free, contract[0])
+        part = project(match, value, tuple(batch), token, feature, held)
+        if part is None:
+            return None
+        found.append(part)
+    q, k, v_ = found
+    same = q.kernel.shape[1:] == k.kernel.shape[1:] and k.kernel.shape[1] == v_.kernel.shape[1]
+    grouped = len(q.rows) == len(k.rows) == len(v_.rows) and k.rows.shape == v_.rows.shape
+    images = {part.x.shape[0] for part in found}
+    if not same or not grouped or len(images) != 1 or k.x is not v_.x or not np.array_equal(k.rows, v_.rows):
+        return None
+    added = scores.added
+    groups = (
+        {1, len(q.rows)} if isinstance(q.x.shape[0], Batch) else {1, len(q.rows), len(q.rows) * q.x.shape[0]}
+    )
+    if added is not None and len(added) not in groups:
+        return None
+    return _Attention(scores, q, k, v_, len(q.rows), q.kernel.shape[1])
+
+
+def _normalised(match: Matcher, x: Value) -> bool:
+    """True if `x` comes from a layer norm, which leaves channels last."""
+    while (op := match.made_by(x, "layer_norm", "pad", *MOVES)) is not None:
+        if op.kind == "layer_norm":
+            return True
+        x = op.inputs[0]
+    return False
+
+
+class _Builder:
+    """Builds the new operations in the place of the old softmax."""
+
+    def __init__(self, program: Program, match: Matcher, readers: dict, found: _Attention):
+        self.program, self.match, self.readers, self.found = program, match, readers, found
+        self.scores = found.scores
+        self.where = found.scores.product.where
+        self.ops: list[Op] = []
+        self.dtype = found.q.kernel.dtype
+        self.images = found.q.x.shape[0]
+        self.keys = found.k.rows.shape[1]
+        aligned = self.dtype != np.float32 or found.scores.softmax.output.dtype != np.float32
+        self.padding = 0 if aligned else -self.keys % ALIGN
+
+    def build(self) -> None:
+        found, scores = self.found, self.scores
+        q, k, v = self._projections()
+        queries = int(q.shape[1])
+        q = self._with_bias(q)
+        groups, heads = q.shape[0], found.heads
+        keys = int(k.shape[1])
+        numbers_of = {
+            "lhs_batching_dimensions": (0, 2),
+            "rhs_batching_dimensions": (0, 2),
+            "lhs_contracting_dimensions": (3,),
+            "rhs_contracting_dimensions": (3,),
+        }
+        shape = (groups, heads, queries, keys)
+        product = scores.product.output.dtype
+        s = self._op("dot_general", [q, k], shape, product, dot_dimension_numbers=numbers_of, swap=False)
+        s = self._added(s, queries)
+        wide = scores.softmax.output.dtype
+        if s.dtype != wide:
+            s = self._op("convert", [s], shape, wide, where=scores.softmax.where)
+        s = self._op("softmax", [s], shape, wide, where=scores.softmax.where, axis=3)
+        if s.dtype != v.dtype:
+            s = self._op("convert", [s], shape, v.dtype, where=scores.softmax.where)
+        numbers_of = {
+            "lhs_batching_dimensions": (0, 1),
+            "rhs_batching_dimensions": (0, 2),
+            "lhs_contracting_dimensions": (3,),
+            "rhs_contracting_dimensions": (1,),
+        }
+        shape = (groups, heads, queries, int(v.shape[3]))
+        o = self._op("dot_general", [s, v], shape, v.dtype, dot_dimension_numbers=numbers_of, swap=False)
+        self._hand_over(o, queries)
+
+    def _op(
+        self,
+        kind: str,
+        inputs: list[Value],
+        shape: Shape,
+        dtype: np.dtype,
+        where: Where | None = None,
+        **attrs: object,
+    ) -> Value:
+        self.ops.append(Op(kind, inputs, [Value(tuple(shape), dtype)], attrs, where or self.where))
+        return self.ops[-1].output
+
+    def _times(self, count: int) -> int:
+        """`count` for every image."""
+        images = self.images
+        if isinstance(images, Batch):
+            return Batch(int(images) * count, images.scale * count)
+        return images * count
+
+    def _projections(self) -> list[Value]:
+        """q, k and v as (groups, tokens, heads, d); those of the same tokens from one product."""
+        found = self.found
+        together = found.q.x is found.k.x and np.array_equal(found.q.rows, found.k.rows)
+        sets = [list(found.parts)] if together else [[found.q], [found.k, found.v]]
+        made: list[Value] = []
+        for parts in sets:
+            padding = self.padding if found.k in parts else 0
+            made += self._project(parts, padding)
+        return made
+
+    def _project(self, parts: list[Projection], padding: int) -> list[Value]:
+        first = parts[0]
+        rows = first.rows
+        if padding:  # what stands in the additional rows does not matter
+            rows = np.concatenate([rows, np.zeros((len(rows), padding), rows.dtype)], 1)
+        kernels = [part.kernel.reshape(len(part.kernel), -1) for part in parts]
+        x = self._gather(self._flat(first.x), rows.reshape(-1))
+        names = [part.linear.inputs[1].name for part in parts]
+        kernel = constant(np.concatenate(kernels, 1), "+".join(dict.fromkeys(names)))
+        width, dtype = kernel.shape[1], kernel.dtype
+        where = first.linear.where
+        made = self._op("linear", [x, kernel], (*x.shape[:2], width), dtype, where, axis=2, tokens=True)
+        columns = [made]
+        if len(parts) > 1:
+            columns = self._cut(made, [k.shape[1] for k in kernels], where)
+        shaped = []
+        for column, part in zip(columns, parts, strict=True):
+            shape = (self._times(len(rows)), rows.shape[1], *part.kernel.shape[1:])
+            shaped.append(self._op("reshape", [column], shape, dtype, where))
+        return shaped
+
+    def _cut(self, made: Value, widths: list[int], where: Where) -> list[Value]:
+        if len(set(widths)) == 1:
+            shape = (*made.shape[:2], widths[0])
+            parts = [Value(shape, made.dtype) for _ in widths]
+            self.ops.append(Op("split", [made], parts, {"axis": 2}, where))
+            return parts
+        ends = np.cumsum(widths).tolist()
+        parts = []
+        for width, end in zip(widths, ends, strict=True):
+            bounds = {
+                "start_indices": (0, 0, end - width),
+                "limit_indices": (*made.shape[:2], end),
+                "strides": (1, 1, 1),
+            }
+            parts.append(self._op("slice", [made], (*made.shape[:2], width), made.dtype, where, **bounds))
+        return parts
+
+    def _flat(self, x: Value) -> Value:
+        count = math.prod(sizes(x.shape)[1:-1])
+        shape = (x.shape[0], count, x.shape[-1])
+        return x if x.rank == 3 else self._op("reshape", [x], shape, x.dtype)
+
+    def _gather(self, x: Value, rows: np.ndarray) -> Value:
+        """x[:, rows], no operation if that is all of it in order."""
+        if len(rows) == x.shape[1] and np.array_equal(rows, np.arange(len(rows))):
+            return x
+        numbers_of = {
+            "offset_dims": (0, 2),
+            "collapsed_slice_dims": (1,),
+            "operand_batching_dims": (),
+            "start_indices_batching_dims": (),
+            "start_index_map": (1,),
+            "index_vector_dim": 1,
+        }
+        attrs = {"dimension_numbers": numbers_of, "slice_sizes": (x.shape[0], 1, x.shape[2])}
+        index = constant(rows.astype(np.int32)[:, None])
+        return self._op("gather", [x, index], (x.shape[0], len(rows), x.shape[2]), x.dtype, **attrs)
+
+    def _with_bias(self, q: Value) -> Value:
+        """The bias and the scale of the queries; the keys' bias is not needed at all."""
+        scale = self.scores.scale
+        if self.found.q.bias is not None:
+            name = self.found.q.linear.inputs[2].name
+            bias = constant(self.found.q.bias[None, None], name)
+            # in the order of the product: TensorRT adds where it moves
+            q = self._op("layout", [q], q.shape, q.dtype, perm=(0, 2, 1, 3))
+            q = self._op("add", [q, bias], q.shape, q.dtype)
+        if scale != 1.0:
+            number = constant(np.array(scale, q.dtype).reshape((1,) * 4))
+            q = self._op("multiply", [q, number], q.shape, q.dtype)
+        return q
+
+    def _added(self, s: Value, queries: int) -> Value:
+        """Table, mask and padding, as one constant."""
+        added = self.scores.added
+        if added is None and not self.padding:
+            return s
+        dtype = self.scores.added_dtype or s.dtype
+        if added is None:
+            added = np.zeros((1, 1, 1, 1), dtype)
+        real = self.keys
+        keys = real + self.padding
+        if self.padding:
+            padded = np.zeros((*added.shape[:2], queries if added.shape[2] > 1 else 1, keys), dtype)
+            padded[:, :, : added.shape[2], :real] = added
+            padded[..., real:] = MASKED
+            added = padded
+        if s.dtype != dtype:
+            s = self._op("convert", [s], s.shape, dtype)
+        name = "+".join(dict.fromkeys(filter(None, self.scores.names)))
+        groups = self.found.groups
+        if len(added) == 1 or len(added) == s.shape[0]:
+            return self._op("add", [s, constant(added, name)], s.shape, dtype)
+        apart = (self.images, groups, *s.shape[1:])
+        wide = self._op("reshape", [s], apart, dtype)
+        wide = self._op("add", [wide, constant(added[None], name)], apart, dtype)
+        return self._op("reshape", [wide], s.shape, dtype)
+
+    def _hand_over(self, o: Value, queries: int) -> None:
+        """Bring (groups, heads, queries, d) to where the model goes on, and add the bias of the values."""
+        old = self.scores.values.output
+        rank = old.rank
+        real = self.found.q.rows.shape[1]
+        heads, d = self.found.heads, int(o.shape[3])
+        start = numbers((self._times(self.found.groups), heads, real, d))
+        assert start is not None
+        order = list(range(rank)) if self.scores.weights_left else [*range(rank - 2), rank - 1, rank - 2]
+        place = start.reshape([sizes(old.shape)[axis] for axis in np.argsort(order)]).transpose(order)
+        end, place = self._follow(old, place)
+        rows = self._rows(place, real, heads, d)
+        if rows is None:
+            end, place = old, None
+        swapped = self._op(
+            "transpose", [o], (o.shape[0], queries, heads, d), o.dtype, permutation=(0, 2, 1, 3)
+        )
+        tokens = self.found.groups * queries
+        flat = self._op("reshape", [swapped], (self.images, tokens, heads * d), o.dtype)
+        if rows is not None:
+            group, token = np.divmod(rows, real)
+            out = self._gather(flat, group * queries + token)
+            out = self._op("reshape", [out], end.shape, o.dtype)
+        else:
+            out = self._as_before(o, old, real, order)
+        out = self._with_value_bias(out, end, rows is not None)
+        self.program.replace({end: out})
+        index = min(self.program.ops.index(op) for op in self._later(end))
+        self.program.ops[index:index] = self.ops
+
+    def _later(self, end: Value) -> list[Op]:
+        """Operations that must come after the new ones."""
+        wanted = {self.ops[-1].output}
+        found = [op for op in self.program.ops if wanted.intersection(op.inputs)]
+        producers = self.program.producers()
+        return found or [producers[end]]
+
+    def _follow(self, value: Value, place: np.ndarray) -> tuple[Value, np.ndarray]:
+        """The last value of the chain of moves that begins at `value`, and where its elements come from."""
+        held = {value: place}
+        while True:
+            users = list(dict.fromkeys(self.readers.get(value, [])))
+            if value in self.program.outputs or not users or any(op.kind not in MOVES for op in users):
+                break
+            ends = _join(self.readers, users, held, self.program.outputs)
+            if ends is None:
+                break
+            value = ends
+        return value, held[value]
+
+    def _rows(self, place: np.ndarray, real: int, heads: int, d: int) -> np.ndarray | None:
+        """Rows of (groups * real) for each token of the end, if channels are whole and in order."""
+        images, width = sizes((self.images,))[0], heads * d
+        if place.ndim < 3 or place.shape[0] != images or place.shape[-1] != width:
+            return None
+        groups, head, token, feature = np.unravel_index(
+            place.reshape(images, -1, width), (images * self.found.groups, heads, real, d)
+        )
+        if (
+            (head * d + feature != np.arange(width)).any()
+            or np.ptp(groups, 2).any()
+            or np.ptp(token, 2).any()
+        ):
+            return None
+        rows = (groups * real + token)[..., 0]
+        per_image = self.found.groups * real
+        if (rows - per_image * np.arange(images)[:, None] != rows[0]).any():
+            return None
+        return rows[0]
+
+    def _as_before(self, o: Value, old: Value, real: int, order: list[int]) -> Value:
+        if o.shape[2] != real:
+            shape = (*o.shape[:2], real, o.shape[3])
+            bounds = {"start_indices": (0,) * 4, "limit_indices": shape, "strides": (1,) * 4}
+            o = self._op("slice", [o], shape, o.dtype, **bounds)
+        straight = tuple(old.shape[axis] for axis in np.argsort(order))
+        o = self._op("reshape", [o], straight, o.dtype)
+        return self._op("transpose", [o], old.shape, o.dtype, permutation=tuple(order))
+
+    def _with_value_bias(self, out: Value, end: Value, channels_last: bool) -> Value:
+        """Into the bias of the linear map that follows, or added here."""
+        bias = self.found.v.bias
+        if bias is None:
+            return out
+        name = self.found.v.linear.inputs[2].name
+        users = self.readers.get(end, [])
+        if channels_last:
+            after = users[0] if len(users) == 1 and end not in self.program.outputs else None
+            if after is not None and after.kind == "linear" and after.attrs["axis"] == end.rank - 1:
+                kernel = np.asarray(after.inputs[1].data)
+                wide = bias.reshape(-1).astype(np.float64) @ kernel.astype(np.float64)
+                if len(after.inputs) > 2:
+                    wide = wide + np.asarray(after.inputs[2].data, np.float64)
+                    name = after.inputs[2].name
+                after.inputs = [*after.inputs[:2], constant(wide.astype(kernel.dtype), name)]
+                return out
+            shaped = bias.reshape((1,) * (out.rank - 1) + (-1,))
+            return self._op("add", [out, constant(shaped, name)], out.shape, out.dtype)
+        shape = [1] * out.rank
+        shape[-3] = bias.shape[0]
+        feature = out.rank - (1 if self.scores.weights_left else 2)
+        shape[feature] = bias.shape[1]
+        return self._op("add", [out, constant(bias.reshape(shape), name)], out.shape, out.dtype)
+
+
+def _join(
+    readers: dict[Value, list[Op]], users: list[Op], held: dict[Value, np.ndarray], outputs: list[Value]
+) -> Value | None:
+    """The one value that all `users` (moves) end in: themselves, or the concatenation of slices."""
+    ends = []
+    for op in users:
+        if any(value not in held for value in op.inputs):
+            return None
+        held[op.output] = move(op, [held[value] for value in op.inputs])
+        ends.append(op.output)
+    if len(ends) == 1:
+        return ends[0]
+    after = [readers.get(value, []) for value in ends]
+    if any(len(found) != 1 or found[0] is not after[0][0] for found in after):
+        return None
+    last = after[0][0]
+    if last.kind != "concatenate" or set(last.inputs) != set(ends) or any(value in outputs for value in ends):
+        return None
+    held[last.output] = move(last, [held[value] for value in last.inputs])
+    return last.output
