@@ -171,15 +171,16 @@ class Stage(nn.Module):
     def __call__(self, x: FeatureMap, *, train: bool = False) -> tuple[FeatureMap, FeatureMap]:
         config, i, form = self.config, self.index, self.form
         if i:
-            kernel = config.patch_kernels[i - 1]
-            x = PatchEmbed(*config.widths[i - 1 : i + 1], kernel, form, name="downsample")(x, train=train)
+            before, after = config.widths[i - 1], config.widths[i]
+            down = PatchEmbed(before, after, config.patch_kernels[i - 1], form, name="downsample")
+            x = down(x, train=train)
         if config.position_kernels[i]:
             x = PositionEncoding(config.widths[i], config.position_kernels[i], form, name="position")(x)
-        before = x
+        entry = x
         block = AttentionBlock if config.token_mixers[i] == ATTENTION else RepMixerBlock
         for number, rate in enumerate(self.drop_path, start=1):
             x = block(config, i, rate, form, name=f"block{number}")(x, train=train)
-        return x, before
+        return x, entry
 
 
 class FastViT(Backbone):

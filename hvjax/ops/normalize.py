@@ -26,13 +26,17 @@ def layer_norm(
 
     Computed in at least float32 and returned in the type of `x`.
     """
-    wide = _wide(x)
-    x_wide = x.astype(wide)
-    mean = jnp.mean(x_wide, axis=-1, keepdims=True)
-    centred = x_wide - mean
-    var = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    y = centred * lax.rsqrt(var + jnp.asarray(epsilon, wide))
-    return (y * scale.astype(wide) + bias.astype(wide)).astype(x.dtype)
+    return _normalize_over((-1,), x, scale, bias, epsilon)
+
+
+def group_norm(
+    x: Float[Array, "b h w c"], scale: Float[Array, "c"], bias: Float[Array, "c"], epsilon: float
+) -> Float[Array, "b h w c"]:
+    """Normalise each image by its mean and biased variance over all positions and channels: one group.
+
+    Scale and shift are per channel. Computed in at least float32 and returned in the type of `x`.
+    """
+    return _normalize_over((1, 2, 3), x, scale, bias, epsilon)
 
 
 def normalize_batch(
@@ -65,6 +69,16 @@ def normalize_batch_over(
     var = lax.pmean(jnp.mean(jnp.square(centred), axes), axis_name)
     y = centred * (scale.astype(wide) * lax.rsqrt(var + epsilon)) + bias.astype(wide)
     return y.astype(x.dtype), mean, var
+
+
+def _normalize_over(axes: tuple[int, ...], x: Array, scale: Array, bias: Array, epsilon: float) -> Array:
+    wide = _wide(x)
+    x_wide = x.astype(wide)
+    mean = jnp.mean(x_wide, axis=axes, keepdims=True)
+    centred = x_wide - mean
+    var = jnp.mean(jnp.square(centred), axis=axes, keepdims=True)
+    y = centred * lax.rsqrt(var + jnp.asarray(epsilon, wide))
+    return (y * scale.astype(wide) + bias.astype(wide)).astype(x.dtype)
 
 
 def _wide(x: Array):

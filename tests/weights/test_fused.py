@@ -18,7 +18,7 @@ from hvjax.structure import abstract_variables
 
 # Float32 against the recorded float32 run, as a share of the largest logit; fusion itself costs 1e-6.
 LOGITS = 1e-5
-# Fusing in another order rounds differently; as a share of the largest, of kernels that hold 1 + small numbers.
+# Fusing in another order rounds differently. A share of the largest, as kernels hold 1 + small numbers.
 TENSORS = 1e-6
 
 GOLDENS = {name: golden for name, golden in merged("goldens").items() if re.match("fastvit|mobileone", name)}
