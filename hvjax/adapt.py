@@ -34,16 +34,11 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
       key: for the head; `jax.random.key(0)` by default.
 
     Raises:
-      ValueError: if the models differ in more than these two numbers.
+      ValueError: if the tensors of the models differ in more than what follows from these two numbers.
 
     Warns:
       UserWarning: saying what was drawn anew and what was summed or repeated.
     """
-    same = replace(donor.config, num_classes=model.config.num_classes, in_channels=model.config.in_channels)
-    if same != model.config or donor.deploy != model.deploy:
-        raise ValueError(
-            "the models differ in more than num_classes and in_channels: there is no adapting them"
-        )
     have, wanted = flatten(variables), flatten(abstract_variables(model))
     channels = reading_channels(donor)
     # Another head is another head, also where some of its tensors happen to have the same shape.
@@ -57,6 +52,14 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
             result[path] = have[path]
         else:
             fresh.append(path)
+    strange = [path for path in fresh if path not in _head(model)]
+    strange += [path for path in have if path not in wanted and path not in _head(donor)]
+    if strange or donor.deploy != model.deploy:
+        where = f", for example in {'.'.join(strange[0])}" if strange else ""
+        raise ValueError(
+            f"the weights of {donor.variant} differ from the model in more than its head and the image "
+            f"channels{where}: they cannot be adapted"
+        )
     _warn(fresh, channels, donor, model)
     if fresh:
         images = jnp.zeros((1, *sample_size(model), model.config.in_channels))

@@ -162,3 +162,8 @@ def test_start_from_files(tensors, config, tmp_path: Path) -> None:
         pretrained.load_start(str(tmp_path / "ours.safetensors"), hvjax.create_model("next_vit_s"))
     with pytest.raises(FileNotFoundError, match=r"expected one, or pretrained:TAG"):
         pretrained.load_start("nowhere.safetensors", model)
+    other = hvjax.create_model(
+        "resnet50", depths=(1, *config.depths[1:]), widths=config.widths, num_classes=10
+    )
+    with pytest.raises(ValueError, match=r"in more than its head .*stage1\.block2"):
+        pretrained.load_start(str(tmp_path / "ours.safetensors"), other)

@@ -20,7 +20,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 import hvjax
 from train_tpu.errors import UserError
-from train_tpu.state import TrainState
+from train_tpu.state import TrainState, as_variables
 from train_tpu.workdir import CHECKPOINTS, MODEL
 
 KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
@@ -178,8 +178,8 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
     try:
         stored = handler.metadata(epath.Path(folder / "model"))
         ema = bool(stored.get("ema"))
-        variables = {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
-        found = {name: stored.get(name, {}) for name in variables}
+        variables = as_variables(shapes["params"], shapes.get("batch_stats", {}))
+        found = {name: stored.get(name, {}) for name in ("params", "batch_stats")}
         if _shapes(found) != _shapes(variables):  # orbax would pad or cut arrays of other shapes
             raise ValueError(_first_difference(_shapes(found), _shapes(variables)))
         wanted = {**variables, "ema": variables if ema else {}}
@@ -189,7 +189,7 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
     finally:
         handler.close()
     chosen = restored["ema"] if ema else restored
-    return {name: chosen[name] for name in ("params", "batch_stats") if chosen.get(name)}, ema
+    return {name: chosen[name] for name in variables}, ema
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -254,7 +254,7 @@ def _fields(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model_part(state: TrainState) -> dict[str, Any]:
-    return {"params": state.params, "batch_stats": state.batch_stats, "ema": state.ema}
+    return {**as_variables(state.params, state.batch_stats), "ema": state.ema}
 
 
 def _optimizer_part(state: TrainState) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def base_config() -> Config:
     """Every key with its default. Times are in epochs or optimizer steps, sizes in pixels or images."""
     config: Config = ConfigDict()
     config.seed = 0  # of weights, dropout, data order and augmentation
+    config.init = ""  # weights to start from: "pretrained", "pretrained:TAG" or a file; "" = drawn at random
 
     config.model = model = ConfigDict()
     model.name = "next_vit_s"  # a name of hvjax.list_models()
@@ -52,7 +53,7 @@ def base_config() -> Config:
     optimizer.b1 = 0.9  # sgd: the momentum
     optimizer.b2 = 0.999
     optimizer.eps = 1e-8
-    optimizer.weight_decay = 0.05  # decoupled; none on 1-D parameters (biases, norms)
+    optimizer.weight_decay = 0.05  # decoupled; none on 1-D parameters (biases, norms) and tables of positions
     optimizer.clip_norm = 0.0  # global gradient norm; 0 = off
 
     config.loss = ConfigDict()
@@ -157,7 +158,10 @@ def _check(config: Config) -> Config:
     positive("data.batch_size", config.data.batch_size)
     positive("data.eval_batch_size", config.data.eval_batch_size)
     positive("log_every", config.log_every)
-    positive("data.eval_crop", config.data.eval_crop)
+    if not 0 < config.data.eval_crop <= 1:
+        raise UserError(
+            f"--config.data.eval_crop={config.data.eval_crop!r}: must be greater than 0, at most 1"
+        )
     positive("schedule.epochs", config.schedule.epochs)
     for name in ("model.drop_path_rate", "loss.label_smoothing", "ema.decay"):
         section, key = name.split(".")

@@ -58,6 +58,7 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     from absl import logging
 
     import hvjax
+    from hvjax.registry import MODELS
     from train_tpu.checkpoint import load_inference
     from train_tpu.data import pipeline
     from train_tpu.data.decode import CorruptImages
@@ -77,11 +78,16 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
             f"{path} was trained on ({loaded.info['num_classes']}); give its data with --data-dir"
         )
     corrupt = CorruptImages(len(dataset.held_out), config.data.max_corrupt)
+    interpolation = MODELS[loaded.info["model"]].interpolation
     preprocessing = {"mean": tuple(loaded.info["mean"]), "std": tuple(loaded.info["std"])}
 
     def batches():
         return pipeline.eval_batches(
-            dataset.held_out, config.data, batch_size=config.data.eval_batch_size, corrupt=corrupt
+            dataset.held_out,
+            config.data,
+            batch_size=config.data.eval_batch_size,
+            corrupt=corrupt,
+            interpolation=interpolation,
         )
 
     deploy_model, deploy_variables = hvjax.reparameterize(loaded.model, loaded.variables)

@@ -11,8 +11,12 @@ from train_tpu.errors import choose
 
 
 def decay_mask(params: Any) -> Any:
-    """True where weight decay applies: every parameter but the 1-D ones (biases, norms), as in timm."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    """True where weight decay applies: on the kernels of convolutions and linear layers.
+
+    Not on 1-D parameters (biases, norms, layer scales), as in timm, nor on tables of positions, which the
+    recipes of Swin and EfficientFormer leave out too.
+    """
+    return jax.tree.map_with_path(lambda path, p: p.ndim > 1 and path[-1].key == "kernel", params)
 
 
 def _adamw(options: Config, schedule: Callable) -> optax.GradientTransformation:

@@ -12,8 +12,8 @@ class TrainState(flax.struct.PyTreeNode):
     """All that a resume needs besides the position of the data iterator.
 
     step: int32 scalar (an np.int64 would not restore from a checkpoint), optimizer steps done.
-    params, batch_stats: the model's variables.
-    ema: {"params": ..., "batch_stats": ...}, their running average, or {} if there is none.
+    params, batch_stats: the model's variables; batch_stats is {} for a model without batch norm.
+    ema: running average of the variables, as model.init returns them, or {} if there is none.
     opt_state: of the optimizer. rng: raw key data of the run; step n uses fold_in(rng, n).
     """
 
@@ -28,22 +28,37 @@ class TrainState(flax.struct.PyTreeNode):
         """The model's variables, averaged or as they are."""
         if ema:
             return self.ema
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        return as_variables(self.params, self.batch_stats)
+
+
+def as_variables(params: Any, batch_stats: Any) -> dict[str, Any]:
+    """Variables as model.init returns them: without "batch_stats" where no batch norm has any."""
+    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
 def create_state(
-    model: Any, optimizer: optax.GradientTransformation, image_shape: tuple[int, ...], seed: int, ema: bool
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, ...],
+    seed: int,
+    ema: bool,
+    start: Any = None,
 ) -> TrainState:
-    """A fresh state. image_shape: (h, w, c). Pure in `seed`: call it under jit with the shardings wanted."""
+    """A fresh state. Pure in `seed` and `start`: call it under jit with the shardings wanted.
+
+    Args:
+      image_shape: (h, w, c).
+      start: variables to start from; drawn at random if None.
+    """
     init_key, run_key = jax.random.split(jax.random.key(seed))
-    variables = model.init(init_key, jnp.zeros((1, *image_shape)))
+    variables = model.init(init_key, jnp.zeros((1, *image_shape))) if start is None else start
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
         # copies: the step donates the state, and one buffer cannot be donated twice
-        ema=jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if ema else {},
+        ema=jax.tree.map(jnp.copy, as_variables(params, batch_stats)) if ema else {},
         opt_state=optimizer.init(params),
         rng=jax.random.key_data(run_key),
     )

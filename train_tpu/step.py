@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from train_tpu.losses import in_top_k, smoothed_cross_entropy
-from train_tpu.state import TrainState, update_ema
+from train_tpu.state import TrainState, as_variables, update_ema
 
 Batch = dict[str, Any]  # "image": uint8 (b, h, w, c); "label": int32 (b,), -1 = padding (evaluation only)
 
@@ -40,7 +40,7 @@ def train_step(
 
     def loss_of(params):
         logits, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            as_variables(params, state.batch_stats),
             images,
             train=True,
             mutable=["batch_stats"],
@@ -55,7 +55,7 @@ def train_step(
     step = state.step + 1
     ema = state.ema
     if ema:
-        ema = update_ema(ema, {"params": params, "batch_stats": batch_stats}, step, ema_decay)
+        ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay)
     metrics = {
         "loss": loss,
         "top1": in_top_k(logits, labels, 1).mean(),

@@ -23,6 +23,7 @@ from train_tpu.metrics import MetricsLog
 from train_tpu.model import build_model, count_parameters
 from train_tpu.optim import make_optimizer
 from train_tpu.progress import Progress
+from train_tpu.start import load_start
 from train_tpu.state import create_state, ema_decay
 from train_tpu.step import eval_step, train_step
 from train_tpu.watch import Watch
@@ -78,8 +79,16 @@ def run(config: Config, directory: Path) -> int:
     )
 
     def held_out_batches():
-        held_out = pipeline.eval_batches(dataset.held_out, config.data, batch_size=host_eval_batch, **reading)
+        held_out = pipeline.eval_batches(
+            dataset.held_out,
+            config.data,
+            batch_size=host_eval_batch,
+            interpolation=spec.interpolation,
+            **reading,
+        )
         return (sharding.to_devices(batch, split) for batch in held_out)
+
+    start, about_start = load_start(config.init, model, config.seed, directory)
 
     # 4. The workdir: ours, and where an earlier run left off.
     if lead:
@@ -93,14 +102,18 @@ def run(config: Config, directory: Path) -> int:
         checkpoints.close()
         return 0
     if lead:
-        gate = pipeline.sample(dataset.held_out, config.data, workdir.GATE_IMAGES, corrupt)
-        workdir.describe(directory, model, dataset, size, gate)
+        gate = pipeline.sample(
+            dataset.held_out, config.data, workdir.GATE_IMAGES, corrupt, spec.interpolation
+        )
+        workdir.describe(directory, model, dataset, size, config.data.eval_crop, gate)
     make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
     state, notes = checkpoints.restore_last(sharding.abstract(make_state, everywhere), batches)
     for note in notes:
         progress.say(f"warning: {note}")
     if state is None:
-        state = jax.jit(make_state, out_shardings=everywhere)()
+        for note in about_start:
+            progress.say(note)
+        state = jax.jit(make_state, out_shardings=everywhere)(start=start)
     done = int(state.step)
     if done:
         progress.say(f"resuming after step {done} of {length.total}")

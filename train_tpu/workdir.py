@@ -60,7 +60,12 @@ def claim(workdir: Path, config: Config) -> None:
 
 
 def describe(
-    workdir: Path, model: Any, dataset: Dataset, image_size: int, gate: dict[str, np.ndarray]
+    workdir: Path,
+    model: Any,
+    dataset: Dataset,
+    image_size: int,
+    crop_pct: float,
+    gate: dict[str, np.ndarray],
 ) -> None:
     """Write model.json (how to rebuild the model and feed it) and gate.npz (real images to check it with)."""
     name, overrides = identify(model)
@@ -74,6 +79,8 @@ def describe(
         "image_size": [image_size, image_size],
         "mean": list(spec.mean),
         "std": list(spec.std),
+        "crop_pct": crop_pct,
+        "interpolation": spec.interpolation,
         "hvjax": version("hvjax"),
     }
     write_json(workdir / MODEL, info)

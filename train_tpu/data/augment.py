@@ -1,8 +1,8 @@
-"""Pixels to pixels: random crops, flips and shifts for training, one fixed crop for evaluation.
+"""Pixels to pixels: random crops, flips and shifts for training.
 
 All take and give uint8 (h, w, 3); all randomness comes from the generator passed in. Resizing is
 Pillow's bicubic with antialiasing, as in the published recipes (OpenCV's bicubic, half again as fast,
-skips the antialiasing).
+skips the antialiasing). The crop of evaluation is `hvjax.preprocessing.resize_and_crop`.
 """
 
 import math
@@ -53,18 +53,6 @@ def random_shift(image: Pixels, rng: np.random.Generator, most: int) -> Pixels:
     dy, dx = rng.integers(-most, most + 1, size=2)
     padded = np.pad(image, ((most, most), (most, most), (0, 0)))
     return padded[most + dy : most + dy + height, most + dx : most + dx + width]
-
-
-def resize_and_crop(image: Pixels, size: int, crop: float) -> Pixels:
-    """The shorter side resized to size / crop, then the central size x size (evaluation)."""
-    height, width = image.shape[:2]
-    short = int(size / crop)
-    scale = short / min(height, width)
-    # the shorter side exactly, the longer one cut off: torchvision's and the reference's rounding
-    new = (short, int(height * scale)) if width <= height else (int(width * scale), short)
-    resized = image if new == (width, height) else _resize(image, new, (0, 0, width, height))
-    top, left = round((new[1] - size) / 2), round((new[0] - size) / 2)
-    return resized[top : top + size, left : left + size]
 
 
 def _resize(image: Pixels, size: tuple[int, int], box: tuple[int, int, int, int]) -> Pixels:
