@@ -59,11 +59,20 @@ def check_collections(variables: Mapping[str, Any]) -> None:
 
 def describe_form(model: Backbone) -> str:
     """Return what a model is in messages: `next_vit_s (10 classes, deploy form)`."""
-    form = "deploy" if model.deploy else "training"
-    return f"{model.variant or type(model).__name__} ({model.config.num_classes} classes, {form} form)"
+    return (
+        f"{model.variant or type(model).__name__} ({model.config.num_classes} classes, {_form(model)} form)"
+    )
+
+
+def _form(model: Backbone) -> str:
+    return "deploy" if model.deploy else "training"
 
 
 def _hint(model: Backbone, variables: Mapping[str, Any]) -> str:
+    if "batch_stats" not in abstract_variables(model.clone(deploy=False)):
+        other = model.clone(deploy=not model.deploy)
+        fits = not differences(abstract_variables(other), variables)
+        return f" (they are those of its {_form(other)} form)" if fits else ""
     if model.deploy and "batch_stats" in variables:
         return " (with batch statistics they are of a training form: hvjax.reparameterize fuses them)"
     if not model.deploy and "batch_stats" not in variables:

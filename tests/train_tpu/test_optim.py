@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+import hvjax
+from hvjax.structure import abstract_variables
 from train_tpu.errors import UserError
 from train_tpu.optim import decay_mask, make_optimizer
 
@@ -23,8 +25,15 @@ def first_step(options, grads=GRADS, rate=0.1):
     return float(new["conv"]["kernel"][0, 0, 0, 0]), float(new["norm"]["scale"][0])
 
 
-def test_only_parameters_of_two_dimensions_and_more_decay() -> None:
+def test_only_kernels_decay() -> None:
     assert decay_mask(PARAMS) == {"conv": {"kernel": True}, "norm": {"scale": False}}
+    swin = hvjax.create_model("swin_t", embed_dim=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1))
+    attention = decay_mask(abstract_variables(swin)["params"])["stage1"]["block1"]["attn"]
+    assert attention == {
+        "qkv": {"kernel": True, "bias": False},
+        "proj": {"kernel": True, "bias": False},
+        "relative_position_bias": False,
+    }
 
 
 def test_adamw(tiny_config) -> None:
