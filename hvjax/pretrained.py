@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import socket
 import sys
+import urllib.parse
+import urllib.request
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from hvjax.weights.io import is_ours
 
 HUB = "https://huggingface.co"
 CHUNK = 1 << 20  # bytes read at a time for the checksum
+CONNECT_TIMEOUT = 10.0  # seconds
 
 
 class WeightsUnavailable(OSError):
@@ -126,13 +130,17 @@ def address(weights: Pretrained) -> str:
 def _download(name: str, weights: Pretrained, by_hand: Path) -> Path:
     advice = f"fetch {address(weights)} by other means and put it at {by_hand}"
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
     except ModuleNotFoundError as error:
         raise ImportError(
             "fetching weights needs huggingface_hub, which is not installed: pip install 'hvjax[hub]'; "
             f"or {advice}"
         ) from error
+    cached = try_to_load_from_cache(weights.repo, weights.file, revision=weights.revision)
+    if isinstance(cached, str):
+        return Path(cached)
     try:
+        _check_network()
         endpoint = os.environ.get("HF_ENDPOINT")  # the client itself reads it only when it is imported
         return Path(hf_hub_download(weights.repo, weights.file, revision=weights.revision, endpoint=endpoint))
     except Exception as error:  # the hub's client raises its own, requests' or httpx's errors, by version
@@ -140,6 +148,15 @@ def _download(name: str, weights: Pretrained, by_hand: Path) -> Path:
         raise WeightsUnavailable(
             f"the weights {weights.tag} of {name} could not be fetched ({reason}): {advice}"
         ) from error
+
+
+def _check_network() -> None:
+    """Raise OSError if the hub cannot be reached: its client would try again for half a minute first."""
+    if urllib.request.getproxies():  # only the client knows how to go through them
+        return
+    hub = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", HUB))
+    port = hub.port or (80 if hub.scheme == "http" else 443)
+    socket.create_connection((hub.hostname, port), timeout=CONNECT_TIMEOUT).close()
 
 
 def _sha256(path: Path) -> str:
