@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.blocks.form import Form
 from hvjax.blocks.initializers import Initializer
+from hvjax.blocks.layer_norm import LayerNorm
 from hvjax.blocks.layers import Dense
 from hvjax.ops.attention import dot_product_attention, merge_heads, split_heads
 from hvjax.ops.pooling import avg_pool_tokens
@@ -42,14 +43,16 @@ class ReducedAttention(nn.Module):
     """E-MHSA of Next-ViT (arXiv 2207.05501, section 3.3): keys and values from averaged tokens.
 
     With `reduction` s > 1, keys and values see the mean of each s*s consecutive tokens (`avg_pool_tokens`),
-    batch-normalised in the training form; the deploy form has that norm inside `k` and `v`.
-    Children `q`, `k`, `v`, `proj`, and `norm` where there is a reduction.
+    batch-normalised in the training form; the deploy form has that norm inside `k` and `v`. With
+    `layer_norm_epsilon` that norm is a layer norm, in both forms. Children `q`, `k`, `v`, `proj`, and `norm`
+    where there is a reduction.
     """
 
     features: int
     heads: int
     reduction: int
     form: Form = Form()
+    layer_norm_epsilon: float | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n c"], *, train: bool = False) -> Float[Array, "b n c"]:
@@ -57,7 +60,9 @@ class ReducedAttention(nn.Module):
         source = x
         if self.reduction > 1:
             source = avg_pool_tokens(x, self.reduction**2)
-            if not form.deploy:
+            if self.layer_norm_epsilon is not None:
+                source = LayerNorm(c, self.layer_norm_epsilon, form, name="norm")(source)
+            elif not form.deploy:
                 source = BatchNorm(c, form=form, name="norm")(source, train=train)
         q = split_heads(Dense(c, c, form=form, name="q")(x), self.heads)
         k = split_heads(Dense(c, c, form=form, name="k")(source), self.heads)

@@ -7,18 +7,25 @@ and keys and values are pooled over consecutive tokens, not over square windows.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from hvjax.blocks.attention import ReducedAttention
-from hvjax.blocks.batch_norm import Affine, BatchNorm
+from hvjax.blocks.batch_norm import Affine
 from hvjax.blocks.form import Form
 from hvjax.blocks.initializers import normal
-from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath
+from hvjax.blocks.layers import Conv, Dense, DropPath
 from hvjax.blocks.mlp import ConvMlp
 from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
+from hvjax.models.next_vit_blocks import (
+    EPSILON,
+    OtherConvBlock,
+    activation,
+    conv_norm,
+    normalize,
+    patch_embed,
+)
 from hvjax.models.next_vit_config import (
     CONVOLUTION,
     STRIDES,
@@ -27,7 +34,7 @@ from hvjax.models.next_vit_config import (
     block_inputs,
     check_size,
 )
-from hvjax.ops.pooling import avg_pool2d, global_avg_pool
+from hvjax.ops.pooling import global_avg_pool
 
 FeatureMap = Float[Array, "b h w c"]
 
@@ -47,25 +54,25 @@ class Stem(nn.Module):
         a, b, c = self.config.stem_channels
         widths = (self.config.in_channels, a, b, c, c)
         for i, stride in enumerate((2, 1, 1, 2)):
-            unit = ConvNorm(widths[i], widths[i + 1], 3, stride, 1, form=self.form, name=f"unit{i + 1}")
-            x = jax.nn.relu(unit(x, train=train))
+            unit = conv_norm(self.config, self.form, f"unit{i + 1}", widths[i], widths[i + 1], 3, stride, 1)
+            x = activation(self.config)(unit(x, train=train))
         return x
 
 
 class ConvAttention(nn.Module):
     """MHCA: grouped 3x3 convolution, norm, ReLU, 1x1 convolution without bias (section 3.2)."""
 
+    config: NextViTConfig
     features: int
-    head_dim: int
     form: Form
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
-        c, form = self.features, self.form
-        x = Conv(c, c, 3, 1, 1, c // self.head_dim, use_bias=form.deploy, form=form, name="conv")(x)
-        if not form.deploy:
-            x = BatchNorm(c, form=form, name="norm")(x, train=train)
-        return Conv(c, c, use_bias=False, form=form, name="projection")(jax.nn.relu(x))
+        config, c, form = self.config, self.features, self.form
+        folded = form.deploy and config.norm == "batch"
+        x = Conv(c, c, 3, 1, 1, c // config.head_dim, use_bias=folded, form=form, name="conv")(x)
+        x = activation(config)(normalize(x, config, form, "norm", train))
+        return Conv(c, c, use_bias=False, form=form, name="projection")(x)
 
 
 class ConvBlock(nn.Module):
@@ -85,11 +92,11 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         c, form, config = self.features, self.form, self.config
-        x = _patch_embed(x, self.in_features, c, self.stride, form, train)
-        branch = ConvAttention(c, config.head_dim, form, name="mhca")(x, train=train)
+        x = patch_embed(x, config, c, self.stride, form, train)
+        branch = ConvAttention(config, c, form, name="mhca")(x, train=train)
         x = x + DropPath(self.drop_path, name="drop_mhca")(branch, train=train)
-        branch = x if form.deploy else BatchNorm(c, form=form, name="norm")(x, train=train)
-        branch = ConvMlp(c, config.hidden(CONVOLUTION, c), form, name="mlp")(branch)
+        branch = normalize(x, config, form, "norm", train)
+        branch = ConvMlp(c, config.hidden(CONVOLUTION, c), form, activation(config), name="mlp")(branch)
         return x + DropPath(self.drop_path, name="drop_mlp")(branch, train=train)
 
 
@@ -112,20 +119,31 @@ class TransformerBlock(nn.Module):
     def __call__(self, x: FeatureMap, *, train: bool = False) -> FeatureMap:
         c, form, config = self.features, self.form, self.config
         wide, narrow = config.split(c)
-        x = _patch_embed(x, self.in_features, wide, self.stride, form, train)
-        tokens = x if form.deploy else BatchNorm(wide, form=form, name="norm1")(x, train=train)
-        attention = ReducedAttention(wide, wide // config.head_dim, self.reduction, form, name="e_mhsa")
-        branch = attention(tokens.reshape(x.shape[0], -1, wide), train=train).reshape(x.shape)
-        x = x + DropPath(self.drop_path * config.mix_ratio, name="drop_e_mhsa")(branch, train=train)
-
-        y = ConvNorm(wide, narrow, form=form, name="projection")(x, train=train)
-        branch = ConvAttention(narrow, config.head_dim, form, name="mhca")(y, train=train)
-        y = y + DropPath(self.drop_path * (1 - config.mix_ratio), name="drop_mhca")(branch, train=train)
-
-        x = jnp.concatenate([x, y], axis=-1)
-        branch = x if form.deploy else BatchNorm(c, form=form, name="norm2")(x, train=train)
-        branch = ConvMlp(c, config.hidden(TRANSFORMER, c), form, name="mlp")(branch)
+        x = patch_embed(x, config, wide or narrow, self.stride, form, train)
+        parts = []
+        if wide:
+            x = self._attend(x, train)
+            parts.append(x)
+        if narrow:
+            if wide:
+                x = conv_norm(config, form, "projection", wide, narrow)(x, train=train)
+            branch = ConvAttention(config, narrow, form, name="mhca")(x, train=train)
+            rate = self.drop_path * (1 - config.mix_ratio)
+            parts.append(x + DropPath(rate, name="drop_mhca")(branch, train=train))
+        x = jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+        branch = normalize(x, config, form, "norm2", train)
+        branch = ConvMlp(c, config.hidden(TRANSFORMER, c), form, activation(config), name="mlp")(branch)
         return x + DropPath(self.drop_path, name="drop_mlp")(branch, train=train)
+
+    def _attend(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Add E-MHSA of the normalised pixels, row by row."""
+        config, form, wide = self.config, self.form, x.shape[-1]
+        tokens = normalize(x, config, form, "norm1", train)
+        epsilon = EPSILON if config.norm == "layer" else None
+        heads = wide // config.head_dim
+        attention = ReducedAttention(wide, heads, self.reduction, form, epsilon, name="e_mhsa")
+        branch = attention(tokens.reshape(x.shape[0], -1, wide), train=train).reshape(x.shape)
+        return x + DropPath(self.drop_path * config.mix_ratio, name="drop_e_mhsa")(branch, train=train)
 
 
 class Stage(nn.Module):
@@ -144,10 +162,12 @@ class Stage(nn.Module):
         )
         for number, (letter, before, after, rate) in enumerate(numbers, start=1):
             stride, name = (STRIDES[i] if number == 1 else 1), f"block{number}"
-            if letter == CONVOLUTION:
+            ratio = config.reduction_ratios[i]
+            if letter == CONVOLUTION and config.conv_block != "ncb":
+                block = OtherConvBlock(config, after, stride, ratio, rate, form, name=name)
+            elif letter == CONVOLUTION:
                 block = ConvBlock(config, before, after, stride, rate, form, name=name)
             else:
-                ratio = config.reduction_ratios[i]
                 block = TransformerBlock(config, before, after, stride, ratio, rate, form, name=name)
             x = block(x, train=train)
         return x
@@ -177,8 +197,8 @@ class NextViT(Backbone):
                 x, train=train
             )
         c = config.widths[-1][-1]
-        if not self.deploy:
-            out["pre_logits"] = global_avg_pool(BatchNorm(c, form=form, name="norm")(x, train=train))
+        if config.norm == "layer" or not self.deploy:
+            out["pre_logits"] = global_avg_pool(normalize(x, config, form, "norm", train))
         elif config.num_classes:  # the norm commutes with the mean, so the head holds it
             out["pre_logits"] = global_avg_pool(x)
         else:  # nothing follows that could hold it
@@ -186,15 +206,3 @@ class NextViT(Backbone):
         if config.num_classes:
             out["logits"] = Dense(c, config.num_classes, form=form, name="head")(out["pre_logits"])
         return out
-
-
-def _patch_embed(x: FeatureMap, before: int, after: int, stride: int, form: Form, train: bool) -> FeatureMap:
-    """Child `patch_embed` of the block: 2x2 mean, 1x1 convolution, norm; identity if nothing changes.
-
-    The mean belongs to stride 2. Where an odd map leaves a partial window, it is that of its real pixels.
-    """
-    if stride == 2:
-        x = avg_pool2d(x, 2, 2, ceil_mode=True)
-    elif before == after:
-        return x
-    return ConvNorm(before, after, form=form, name="patch_embed")(x, train=train)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from hvjax.models.numbers import check_integer, check_integers, check_positive, check_rate
+from hvjax.blocks.bottleneck import EXPANSION
+from hvjax.models.numbers import NUMBERS, check_integer, check_integers, check_positive, check_rate
 
 CONVOLUTION, TRANSFORMER = "C", "T"
+CONV_BLOCKS = ("ncb", "bottleneck", "convnext", "transformer", "pool", "lsa")
+NORMS, ACTIVATIONS = ("batch", "layer"), ("relu", "gelu")
 STRIDES = (1, 2, 2, 2)  # of the first block of each stage, after a stem of stride 4
 
 
@@ -37,9 +40,14 @@ class NextViTConfig:
       stem_channels: output channels of the stem units 1, 2 and 3; unit 4 has those of unit 3.
       head_dim: channels per attention head and per group of the grouped convolutions.
       reduction_ratios: s of each stage; keys and values are means of s*s tokens.
-      mix_ratio: share of a T block's channels that goes through attention; the rest is convolved.
+      mix_ratio: share of a T block's channels that goes through attention; the rest is convolved. With 0 the
+        block has no attention, with 1 no convolution.
       conv_mlp_ratio, transformer_mlp_ratio: hidden channels of the MLPs over their input channels.
       divisor: widths inside the blocks are rounded to multiples of this.
+      conv_block: what stands for a C block: "ncb", or for the study of blocks one of "bottleneck",
+        "convnext", "transformer", "pool" and "lsa" (next_vit_blocks.py).
+      norm, activation: "batch" or "layer", "relu" or "gelu", in all parts that are Next-ViT's own.
+      window: side of the windows of "lsa" blocks.
 
     Raises:
       ValueError: if the numbers do not fit together.
@@ -59,6 +67,10 @@ class NextViTConfig:
     conv_mlp_ratio: float = 3
     transformer_mlp_ratio: float = 2
     divisor: int = 32
+    conv_block: str = "ncb"
+    norm: str = "batch"
+    activation: str = "relu"
+    window: int = 7
 
     def __post_init__(self) -> None:
         for field in fields(self):  # lists, as JSON and config files give them, are fine too
@@ -67,14 +79,25 @@ class NextViTConfig:
 
     def _check(self) -> None:
         stages = len(STRIDES)
-        for name, least in (("num_classes", 0), ("in_channels", 1), ("head_dim", 1), ("divisor", 1)):
+        for name, least in (
+            ("num_classes", 0),
+            ("in_channels", 1),
+            ("head_dim", 1),
+            ("divisor", 1),
+            ("window", 1),
+        ):
             check_integer(name, getattr(self, name), least)
         for name in ("conv_channels", "transformer_channels", "reduction_ratios"):
             check_integers(name, getattr(self, name), 1, stages)
         check_integers("stem_channels", self.stem_channels, 1, 3)
         check_rate("drop_path_rate", self.drop_path_rate)
-        for name in ("mix_ratio", "conv_mlp_ratio", "transformer_mlp_ratio"):
+        for name in ("conv_mlp_ratio", "transformer_mlp_ratio"):
             check_positive(name, getattr(self, name))
+        if not isinstance(self.mix_ratio, NUMBERS) or not 0 <= self.mix_ratio <= 1:
+            raise ValueError(f"mix_ratio={self.mix_ratio!r}: expected a number, 0 <= mix_ratio <= 1")
+        for name, known in (("conv_block", CONV_BLOCKS), ("norm", NORMS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}")
         if not (
             isinstance(self.blocks, tuple) and len(self.blocks) == stages and all(map(_is_stage, self.blocks))
         ):
@@ -99,11 +122,15 @@ class NextViTConfig:
 
     def _check_width(self, letter: str, width: int) -> None:
         parts = (width,) if letter == CONVOLUTION else self.split(width)
+        if self.mix_ratio in (0, 1):  # without the branch that gets nothing
+            parts = tuple(part for part in parts if part)
         if min(parts) < 1 or any(part % self.head_dim for part in parts):
             raise ValueError(
                 f"a {letter} block of {width} channels has parts of {parts} channels: expected positive "
                 f"multiples of head_dim={self.head_dim} (mix_ratio={self.mix_ratio}, divisor={self.divisor})"
             )
+        if letter == CONVOLUTION and self.conv_block == "bottleneck" and width % EXPANSION:
+            raise ValueError(f"a bottleneck of {width} channels: expected a multiple of {EXPANSION}")
 
     @property
     def widths(self) -> tuple[tuple[int, ...], ...]:
@@ -118,6 +145,8 @@ class NextViTConfig:
 
     def split(self, width: int) -> tuple[int, int]:
         """Channels of a transformer block that go through attention, and those that are convolved."""
+        if self.mix_ratio in (0, 1):
+            return (width, 0) if self.mix_ratio else (0, width)
         attention = make_divisible(int(width * self.mix_ratio), self.divisor)
         return attention, width - attention
 
@@ -156,9 +185,11 @@ def _fits(config: NextViTConfig, height: int, width: int) -> bool:
     if min(height, width) < 1:
         return False
     for letters, ratio, stride in zip(config.blocks, config.reduction_ratios, _total_strides(), strict=True):
-        tokens = -(-height // stride) * -(-width // stride)
-        if TRANSFORMER in letters and tokens < ratio**2:
+        rows, columns = -(-height // stride), -(-width // stride)
+        if TRANSFORMER in letters and config.mix_ratio and rows * columns < ratio**2:
             return False
+        if CONVOLUTION in letters and config.conv_block == "transformer" and min(rows, columns) < ratio:
+            return False  # keys and values come from a convolution of kernel and stride `ratio`
     return True
 
 

@@ -45,7 +45,7 @@ def windowed_attention(
     q_bwhnd: Float[Array, "b w heads n d"],
     k_bwhnd: Float[Array, "b w heads n d"],
     v_bwhnd: Float[Array, "b w heads n d"],
-    bias_whnn: Float[Array, "*w heads n n"],
+    bias_whnn: Float[Array, "*w heads n n"] | None = None,
 ) -> Float[Array, "b w heads n d"]:
     """`dot_product_attention` inside each of w windows, with the heads already before the tokens.
 
@@ -55,5 +55,7 @@ def windowed_attention(
     scale = jnp.asarray(q_bwhnd.shape[-1] ** -0.5, dtype)
     scores_bwhnn = jnp.einsum("bwhqd,bwhkd->bwhqk", q_bwhnd * scale, k_bwhnd)
     scores_bwhnn = scores_bwhnn.astype(jnp.promote_types(dtype, jnp.float32))
-    weights_bwhnn = jax.nn.softmax(scores_bwhnn + bias_whnn.astype(scores_bwhnn.dtype), axis=-1)
+    if bias_whnn is not None:
+        scores_bwhnn = scores_bwhnn + bias_whnn.astype(scores_bwhnn.dtype)
+    weights_bwhnn = jax.nn.softmax(scores_bwhnn, axis=-1)
     return jnp.einsum("bwhqk,bwhkd->bwhqd", weights_bwhnn.astype(dtype), v_bwhnd)

@@ -85,6 +85,21 @@ def scale_into_previous(scale: str, layer: str) -> Fuse:
     return fuse
 
 
+def into_scale_of_difference(norm: str, scale: str, *, epsilon: float) -> Fuse:
+    """Fold child `norm` into child `scale`, {"gamma"}, of `gamma * (mean(norm(x)) - norm(x))`.
+
+    The mean must be over values of the same channel with weights of sum one, as of a pooling that counts real
+    pixels only. The difference then loses the norm's shift, and its scale commutes with the mean.
+    """
+
+    def fuse(node: Tree) -> Tree:
+        leaves, affine = child_of(node, scale), affine_of(node, norm, epsilon)
+        gamma = (leaves["gamma"] * affine.scale).astype(leaves["gamma"].dtype)
+        return _replace(_without(node, norm), scale, {"gamma": gamma})
+
+    return fuse
+
+
 def to_affine(norm: str, *, epsilon: float) -> Fuse:
     """Reduce child `norm` to `{"scale", "bias"}` of `scale * x + bias`: no layer can take it."""
 
