@@ -102,11 +102,12 @@ def resize_and_crop(
     height, width = _checked_size(size)
     if not 0 < crop_pct <= 1:
         raise ValueError(f"crop_pct={crop_pct!r}: expected 0 < crop_pct <= 1")
+    resampling = _resampling(interpolation)
     picture = read_image(image)
     short = (math.floor(height / crop_pct), math.floor(width / crop_pct))
     new = _resized(picture.height, picture.width, short)
     if new != (picture.height, picture.width):
-        picture = picture.resize((new[1], new[0]), _resampling(interpolation))
+        picture = picture.resize((new[1], new[0]), resampling)
     # Python rounds halves to even, as the reference does.
     top, left = round((new[0] - height) / 2), round((new[1] - width) / 2)
     return np.array(picture.crop((left, top, left + width, top + height)))
@@ -150,7 +151,7 @@ def read_image(image: ImageLike) -> Image:
         raise ValueError(
             f"image is a {type(image).__name__}: expected a path, bytes, a PIL image or a uint8 array"
         )
-    shown = "image" if isinstance(image, bytes) else f"{os.fspath(image)!r}"
+    shown = "" if isinstance(image, bytes) else f"{os.fspath(image)!r}: "
     try:
         with pil.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             return _upright_rgb(opened)
@@ -158,9 +159,9 @@ def read_image(image: ImageLike) -> Image:
         raise
     except pil.UnidentifiedImageError as error:
         reason = "not an image" if image else "empty or missing file"
-        raise ValueError(f"{shown}: {reason}") from error
+        raise ValueError(f"{shown}{reason}") from error
     except (OSError, SyntaxError, pil.DecompressionBombError) as error:  # how Pillow calls broken files
-        raise ValueError(f"{shown}: {error}") from error
+        raise ValueError(f"{shown}{error}") from error
 
 
 def _upright_rgb(picture: Any) -> Image:
