@@ -29,6 +29,7 @@ class Description:
       params, params_deploy: number of parameters (running statistics not counted), training and deploy form.
       macs: multiply-adds of convolutions and matrix products for one image.
       features: (channels, stride in pixels) of "stem" and "stage1" to "stage4".
+      shapes: their (height, width, channels) at `image_size`.
       published: accuracies of the unchanged model, with their sources.
       paper: arXiv number.
       mean, std, crop_pct, interpolation: preprocessing of the published weights.
@@ -41,6 +42,7 @@ class Description:
     params_deploy: int
     macs: int
     features: dict[str, tuple[int, int]]
+    shapes: dict[str, tuple[int, ...]]
     published: tuple[Result, ...]
     paper: str
     mean: tuple[float, ...]
@@ -97,6 +99,7 @@ def describe(
         params_deploy=count_parameters(abstract_variables(deploy)),
         macs=count_macs(deploy.apply, abstract_variables(deploy), images),
         features={k: (maps[k].shape[-1], s) for k, s in zip(STAGES, spec.strides, strict=True)},
+        shapes={k: tuple(maps[k].shape[1:]) for k in STAGES},
         published=() if config_overrides else spec.published,
         paper=spec.paper,
         mean=spec.mean,

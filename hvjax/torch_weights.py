@@ -118,6 +118,18 @@ def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: 
     )
 
 
+def model_of(source: str | os.PathLike[str] | StateDict, model: Backbone) -> Backbone:
+    """`model` with the numbers of classes and of image channels that a checkpoint has.
+
+    Raises:
+      FileNotFoundError, ValueError, ImportError: as of `load_torch`.
+    """
+    state_dict = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)))
+    table = recognise(state_dict, get_spec(identify(model)[0]).weight_tables(model.config))
+    tensors = {name: _to_numpy(name, tensor) for name, tensor in state_dict.items()}
+    return _donor(tensors, table, model)
+
+
 def _donor(tensors: Mapping[str, np.ndarray], table: Table, model: Backbone) -> Backbone:
     """The model that a checkpoint is of: `model` with the checkpoint's numbers of classes and channels."""
     head = head_tensors(tensors, table)
