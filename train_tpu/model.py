@@ -15,8 +15,11 @@ from train_tpu.errors import UserError, choose, did_you_mean
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def build_model(options: Config, num_classes: int) -> Any:
+def build_model(options: Config, num_classes: int, image_size: int | None = None) -> Any:
     """hvjax.create_model of `options` (config.model), with the data's number of classes.
+
+    Args:
+      image_size: of the data; models with tables of positions are made for it.
 
     Raises:
       UserError: no such model, no such field of its config, or a value that it refuses.
@@ -29,6 +32,8 @@ def build_model(options: Config, num_classes: int) -> Any:
         if name not in known:
             close = did_you_mean(name, known)
             raise UserError(f"--config.model.overrides: {options.name} has no config field {name!r}{close}")
+    if image_size is not None and "image_size" in known:
+        overrides.setdefault("image_size", image_size)
     try:
         return hvjax.create_model(
             options.name,

@@ -48,8 +48,8 @@ def run(config: Config, directory: Path) -> int:
     mesh = sharding.make_mesh(config.mesh.fsdp)
     host_batch = sharding.check_batch("data.batch_size", config.data.batch_size, mesh)
     host_eval_batch = sharding.check_batch("data.eval_batch_size", config.data.eval_batch_size, mesh)
-    model = build_model(config.model, len(dataset.class_names))
     size = config.data.image_size
+    model = build_model(config.model, len(dataset.class_names), size)
     image_shape = (size, size, model.config.in_channels)
     parameters = count_parameters(model, image_shape)
     length = schedule.run_length(config, len(dataset.train))
