@@ -42,6 +42,10 @@ def test_weights_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
+def test_trt_vit_page(repository: Path) -> None:
+    run_blocks(repository / "docs" / "trt_vit.md")
+
+
 @pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])
 def test_links_lead_somewhere(repository: Path, page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "docs" / page).read_text())
