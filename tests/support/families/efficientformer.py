@@ -1,6 +1,6 @@
 """EfficientFormer; counts were taken on timm's implementation."""
 
-from families import Family
+from families import Family, Golden
 
 SMALL = dict(
     depths=(1, 1, 1, 2),
@@ -16,6 +16,22 @@ SMALL = dict(
 
 FAMILY = Family(
     small={"efficientformer_l7": SMALL},
+    goldens={
+        "efficientformer_a": Golden(
+            "efficientformer_l7",
+            lambda config: dict(
+                depths=config["depths"],
+                widths=config["embed_dims"],
+                attention_blocks=config["num_vit"],
+                mlp_ratio=config["mlp_ratios"],
+                heads=config["num_heads"],
+                key_dim=config["key_dim"],
+                value_ratio=config["attn_ratio"],
+                image_size=(40, 70),
+                num_classes=10,
+            ),
+        ),
+    },
     # MACs are those of the deploy form; timm runs the second head too (classes * width more).
     # Deploy form: of a batch norm nothing is left, of two heads one, of the layer scales those of poolings.
     counts={
