@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from hvjax.models.features import Backbone
 from hvjax.rows import (
+    cmt,
     convnext,
     efficientformer,
     fastvit,
@@ -38,6 +39,7 @@ MODELS: dict[str, Spec] = {
     **metaformer.ROWS,
     **resnet.ROWS,
     **swin.ROWS,
+    **cmt.ROWS,
     **regnet.ROWS,
     **convnext.ROWS,
     **uniformer.ROWS,
