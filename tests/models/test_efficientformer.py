@@ -80,8 +80,8 @@ def test_tables_are_resized():
     linear = np.broadcast_to(np.arange(side, dtype=np.float32)[:, None], (side, side)).reshape(1, -1)
     assert np.array_equal(distance_table((7, 7))(linear, (1, 49)), linear)
     wide = distance_table((new, side))(linear, (1, new * side)).reshape(new, side)
-    # Offset d there is offset d * 13 / 25 here. Keys' kernel with a = -0.75 bends straight lines a little, the
-    # kink of |d| at zero is rounded off, and the border repeats.
+    # Offset d there is offset d * 13 / 25 here. Keys' kernel with a = -0.75 bends straight lines a little,
+    # the kink of |d| at zero is rounded off, and the border repeats.
     expected = np.minimum(np.arange(new) * (2 * side - 1) / (2 * new - 1), side - 1)
     np.testing.assert_allclose(wide, np.broadcast_to(expected[:, None], (new, side)), rtol=0, atol=0.2)
     with pytest.raises(ValueError, match="other heads"):
