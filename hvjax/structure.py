@@ -20,7 +20,8 @@ def sample_size(model: Backbone) -> tuple[int, int]:
 
     It is the one of its config where position tables depend on it (`config.image_size`), 224x224 otherwise.
     """
-    return tuple(getattr(model.config, "image_size", PROBE_SIZE))
+    height, width = getattr(model.config, "image_size", PROBE_SIZE)
+    return height, width
 
 
 @lru_cache(maxsize=64)
