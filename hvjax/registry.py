@@ -65,7 +65,7 @@ def get_spec(name: str) -> Spec:
     Raises:
       ValueError: if there is no model of this name; the message lists close matches.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         close = difflib.get_close_matches(str(name).lower().replace("-", "_"), MODELS, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known models: {', '.join(MODELS)}"
         raise ValueError(f"there is no model {name!r}; {hint}")
@@ -84,13 +84,13 @@ def create_model(
 
     Args:
       name: one of `list_models()`.
-      dtype: type of the computation and of the outputs; parameters stay float32, softmax and batch statistics
-        are
-        computed in at least float32.
+      dtype: type of the computation and of the outputs; parameters stay float32, softmax and the statistics
+        of norms are computed in at least float32.
       deploy: build the fused form, whose variables `hvjax.reparameterize` makes.
       axis_name: mapped axis over which batch statistics are taken; only needed inside `shard_map`, `pmap`,
-        `vmap`. **config_overrides: fields of the model's config to change, e.g. `num_classes=10`;
-        `num_classes=0` for no head.
+        `vmap`.
+      **config_overrides: fields of the model's config to change, e.g. `num_classes=10`; `num_classes=0` for
+        no head, and, where tables of positions depend on it, `image_size=(height, width)`.
 
     Returns:
       A Linen module: `init(key, images)`, `apply(variables, images, train=...)`, `apply(...,

@@ -63,6 +63,10 @@ class Backbone(nn.Module):
     def features(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Features:
         """Intermediate results: "stem", "stage1" to "stage4" (NHWC), "pre_logits" and "logits".
 
+        Channels and strides of the published variants are in the registry (`Spec.channels`, `Spec.strides`):
+        most have strides 4, 4, 8, 16 and 32, not all. A side that the stride does not divide is rounded up,
+        but for models whose documentation says that they leave the border out.
+
         "logits" is absent where `config.num_classes` is 0. In deploy form a norm that was folded into the
         head no longer acts on "pre_logits", which then holds the pooled map before that norm; all other
         entries are equal in both forms.
