@@ -3,16 +3,17 @@
 Measured in docs/export-decisions.md. Whatever the model wrote between the projection and the scores (windows,
 rolls, one reshape or many), what is built is
 
-    tokens -> [Gather] -> MatMul for q, k and v -> Split -> (groups, tokens, heads, d)
+    tokens -> [Gather] -> MatMul -> Split in q, k and v -> (groups, tokens, heads, d)
     softmax(q k^T + added) v  -> [Gather] -> tokens
 
 1. One Gather cuts the image into windows, rolls it, and pads the windows to whole rows of the matrix unit;
    another one takes all this back. Both become a part of a kernel that is there anyway.
-2. The projection has no bias, so that TensorRT writes its three parts where they are needed. That of the
-   queries is added where they are moved; that of the keys changes all scores of a query alike, which a softmax
-   does not see; that of the values moves behind the attention, whose weights sum to one.
-3. In float32 windows are padded to a multiple of `ALIGN` tokens, whose scores a mask keeps out. Otherwise both
-   products copy their operands to aligned buffers.
+2. The projections have no bias, so that TensorRT computes them together and writes each in the order in which
+   it is needed. The bias of the queries is added where they are moved; that of the keys changes all scores of
+   a query alike, which a softmax does not see; that of the values moves behind the attention, whose weights
+   sum to one.
+3. In float32 windows are padded to a multiple of `ALIGN` tokens, whose scores a mask keeps out. Otherwise
+   both products copy their operands to aligned buffers.
 
 Where the tokens come from an image with channels first (no layer norm before the projection) only the
 projection is taken apart, for `shape_attention` to go on with.
@@ -42,9 +43,13 @@ def shape_token_attention(program: Program) -> None:
                 readers.setdefault(value, []).append(op)
         scores = read_scores(match, readers, softmax)
         found = _operands(match, scores) if scores is not None else None
-        if found is not None and all(_normalised(match, part.x) for part in found.parts):
+        if found is None:
+            continue
+        if all(_normalised(match, part.x) for part in found.parts):
             _Builder(program, match, readers, found).build()
-            program.remove_dead()
+        elif found.q.linear is found.k.linear and _all_in_order(found):
+            _Builder(program, match, readers, found).take_apart()
+        program.remove_dead()
 
 
 @dataclass
@@ -99,6 +104,13 @@ def _operands(match: Matcher, scores: Scores) -> _Attention | None:
     if added is not None and len(added) not in groups:
         return None
     return _Attention(scores, q, k, v_, len(q.rows), q.kernel.shape[1])
+
+
+def _all_in_order(found: _Attention) -> bool:
+    """True if queries and keys are all tokens of an image in their order."""
+    parts = (found.q, found.k)
+    whole = all(np.array_equal(p.rows, [np.arange(math.prod(sizes(p.x.shape)[1:-1]))]) for p in parts)
+    return whole and found.scores.product.output.rank == 4
 
 
 def _normalised(match: Matcher, x: Value) -> bool:
@@ -157,6 +169,32 @@ class _Builder:
         o = self._op("dot_general", [s, v], shape, v.dtype, dot_dimension_numbers=numbers_of, swap=False)
         self._hand_over(o, queries)
 
+    def take_apart(self) -> None:
+        """Give queries, keys and values each a linear map of their own."""
+        x, scores = self._flat(self.found.q.x), self.scores
+        made = []
+        for part in self.found.parts:
+            names = [weight.name for weight in part.linear.inputs[1:]]
+            weights = [constant(part.kernel.reshape(len(part.kernel), -1), names[0])]
+            if part.bias is not None:
+                weights.append(constant(part.bias.reshape(-1), names[1]))
+            heads, width = part.kernel.shape[1:]
+            shape, where = (*x.shape[:2], heads * width), part.linear.where
+            y = self._op("linear", [x, *weights], shape, self.dtype, where, axis=2)
+            made.append(self._op("reshape", [y], (*x.shape[:2], heads, width), self.dtype, where))
+        side = "rhs" if scores.weights_left else "lhs"
+        old = scores.values.attrs["dot_dimension_numbers"]
+        new = {**old, f"{side}_batching_dimensions": (0, 2), f"{side}_contracting_dimensions": (1,)}
+        scores.values.attrs["dot_dimension_numbers"] = new
+        scores.values.inputs[1 if scores.weights_left else 0] = made[2]
+        roles = {"batching": (0, 2), "contracting": (3,)}
+        scores.product.attrs["dot_dimension_numbers"] = {
+            f"{side}_{role}_dimensions": axes for side in ("lhs", "rhs") for role, axes in roles.items()
+        }
+        scores.product.inputs = made[:2]
+        index = self.program.ops.index(scores.product)
+        self.program.ops[index:index] = self.ops
+
     def _op(
         self,
         kind: str,
@@ -177,7 +215,7 @@ class _Builder:
         return images * count
 
     def _projections(self) -> list[Value]:
-        """q, k and v as (groups, tokens, heads, d); those of the same tokens from one product."""
+        """q, k and v as (groups, tokens, heads, d)."""
         found = self.found
         together = found.q.x is found.k.x and np.array_equal(found.q.rows, found.k.rows)
         sets = [list(found.parts)] if together else [[found.q], [found.k, found.v]]
@@ -192,38 +230,33 @@ class _Builder:
         rows = first.rows
         if padding:  # what stands in the additional rows does not matter
             rows = np.concatenate([rows, np.zeros((len(rows), padding), rows.dtype)], 1)
-        kernels = [part.kernel.reshape(len(part.kernel), -1) for part in parts]
         x = self._gather(self._flat(first.x), rows.reshape(-1))
-        names = [part.linear.inputs[1].name for part in parts]
-        kernel = constant(np.concatenate(kernels, 1), "+".join(dict.fromkeys(names)))
-        width, dtype = kernel.shape[1], kernel.dtype
-        where = first.linear.where
-        made = self._op("linear", [x, kernel], (*x.shape[:2], width), dtype, where, axis=2, tokens=True)
-        columns = [made]
-        if len(parts) > 1:
-            columns = self._cut(made, [k.shape[1] for k in kernels], where)
-        shaped = []
-        for column, part in zip(columns, parts, strict=True):
+        made = []
+        for columns, part in zip(self._columns(x, parts), parts, strict=True):
             shape = (self._times(len(rows)), rows.shape[1], *part.kernel.shape[1:])
-            shaped.append(self._op("reshape", [column], shape, dtype, where))
-        return shaped
+            made.append(self._op("reshape", [columns], shape, columns.dtype, part.linear.where))
+        return made
 
-    def _cut(self, made: Value, widths: list[int], where: Where) -> list[Value]:
-        if len(set(widths)) == 1:
-            shape = (*made.shape[:2], widths[0])
-            parts = [Value(shape, made.dtype) for _ in widths]
-            self.ops.append(Op("split", [made], parts, {"axis": 2}, where))
-            return parts
-        ends = np.cumsum(widths).tolist()
-        parts = []
-        for width, end in zip(widths, ends, strict=True):
-            bounds = {
-                "start_indices": (0, 0, end - width),
-                "limit_indices": (*made.shape[:2], end),
-                "strides": (1, 1, 1),
-            }
-            parts.append(self._op("slice", [made], (*made.shape[:2], width), made.dtype, where, **bounds))
-        return parts
+    def _columns(self, x: Value, parts: list[Projection]) -> list[Value]:
+        """One product cut in three for q, k and v, one product each for two: what costs fewer kernels."""
+        kernels = [part.kernel.reshape(len(part.kernel), -1) for part in parts]
+        names = [part.linear.inputs[1].name for part in parts]
+        if len(parts) == 3 and len({kernel.shape for kernel in kernels}) == 1:
+            where, width = parts[0].linear.where, kernels[0].shape[1]
+            kernel = constant(np.concatenate(kernels, 1), "+".join(dict.fromkeys(names)))
+            shape = (*x.shape[:2], 3 * width)
+            made = self._op("linear", [x, kernel], shape, kernel.dtype, where, axis=2, tokens=True)
+            columns = [Value((*x.shape[:2], width), kernel.dtype) for _ in parts]
+            self.ops.append(Op("split", [made], columns, {"axis": 2}, where))
+            return columns
+        found = []
+        for data, name, part in zip(kernels, names, parts, strict=True):
+            shape = (*x.shape[:2], data.shape[1])
+            inputs = [x, constant(data, name)]
+            found.append(
+                self._op("linear", inputs, shape, data.dtype, part.linear.where, axis=2, tokens=True)
+            )
+        return found
 
     def _flat(self, x: Value) -> Value:
         count = math.prod(sizes(x.shape)[1:-1])

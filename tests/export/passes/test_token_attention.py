@@ -1,4 +1,4 @@
-"""Attention of normalised tokens: one projection, Gathers for windows, bias only where it matters."""
+"""Attention of normalised tokens: products without bias, Gathers for windows, bias only where it matters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _kinds(model: Any) -> Counter[str]:
 @pytest.mark.parametrize("tokens", [12, 9])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("late_scale", [True, False])
-def test_one_projection(tokens: int, bias: bool, late_scale: bool, same_as_jax: Check) -> None:
+def test_products_without_bias(tokens: int, bias: bool, late_scale: bool, same_as_jax: Check) -> None:
     def fn(w: dict, x: jax.Array) -> jax.Array:
         return _plain(w, x, late_scale)
 
@@ -125,7 +125,7 @@ def test_windows_and_rolls_are_two_gathers(size: int, shift: int, early: bool, s
     count = _kinds(same_as_jax(fn, _draw(2, 2 * size, 3 * size, WIDTH), weights=weights, batches=(1, 2)))
     # the last roll comes after proj and is left as it is
     assert count["Gather"] == 2 and count["Transpose"] == 4 and count["Slice"] == (4 if shift else 0)
-    assert count["Split"] == 1 and count["Softmax"] == 1
+    assert count["MatMul"] == 4 and count["Softmax"] == 1
 
 
 def test_keys_and_values_of_other_tokens_have_their_own_projection(same_as_jax: Check) -> None:
@@ -137,7 +137,7 @@ def test_keys_and_values_of_other_tokens_have_their_own_projection(same_as_jax: 
         return _dense(w["proj"], jnp.einsum("bhqk,bkhd->bqhd", weights, kv[:, :, 1]).reshape(b, n, c))
 
     count = _kinds(same_as_jax(fn, _draw(2, 6, WIDTH), _draw(2, 5, WIDTH), weights=_weights()))
-    assert count["MatMul"] == 5 and count["Split"] == 1 and count["Gather"] == 1
+    assert count["MatMul"] == 6 and count["Gather"] == 1
 
 
 @pytest.mark.parametrize("what", ["attention", "scores", "projection", "result"])
@@ -171,9 +171,27 @@ def test_related_forms_stay_right(change: str, same_as_jax: Check) -> None:
     same_as_jax(fn, _draw(2, 9, WIDTH), _draw(9, 9), weights=_weights())
 
 
-def test_without_a_layer_norm_it_is_left_to_the_other_pass(same_as_jax: Check) -> None:
-    def fn(w: dict, x: jax.Array) -> jax.Array:
-        q, k, v = _dense(w["qkv"], x).reshape(*x.shape[:2], 3, HEADS, -1).transpose(2, 0, 3, 1, 4)
-        return jax.nn.softmax(q @ k.swapaxes(-1, -2)) @ v
+@pytest.mark.parametrize("tokens", [16, 9])
+@pytest.mark.parametrize("bias", [True, False])
+def test_on_an_image_one_convolution_makes_all_three(tokens: int, bias: bool, same_as_jax: Check) -> None:
+    """Without a layer norm the image keeps its channels first."""
 
-    assert _kinds(same_as_jax(fn, _draw(2, 8, WIDTH), weights=_weights()))["Split"] == 0
+    def fn(w: dict, x: jax.Array) -> jax.Array:
+        b, h, width, c = x.shape
+        y = jax.lax.conv_general_dilated(
+            x, w["conv"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        qkv = _dense(w["qkv"], y.reshape(b, h * width, c)).reshape(b, h * width, 3, HEADS, c // HEADS)
+        q, k, v = qkv.transpose(2, 0, 3, 1, 4)
+        out = jax.nn.softmax(q * np.float32(0.3) @ k.swapaxes(-1, -2)) @ v
+        return y + _dense(w["proj"], out.swapaxes(1, 2).reshape(y.shape))
+
+    weights = {**_weights(bias), "conv": _draw(3, 3, WIDTH, WIDTH) / 12}
+    side = int(tokens**0.5)
+    model = same_as_jax(
+        fn, _draw(2, side, side, WIDTH), weights=weights, input_layout="nchw", output_layout="nchw"
+    )
+    count = _kinds(model)
+    assert count["Split"] == 1 and count["Conv"] == 3 and count["MatMul"] == 2 and count["Mul"] == 0
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert ("mask/9of12" in names) == (tokens == 9)
