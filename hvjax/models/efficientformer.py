@@ -23,7 +23,7 @@ from hvjax.blocks.layer_norm import LayerNorm
 from hvjax.blocks.layers import Conv, ConvNorm, Dense, DropPath, LayerScale
 from hvjax.blocks.mlp import Mlp
 from hvjax.models.features import Backbone, Features, check_images, drop_path_rates
-from hvjax.models.numbers import check_integer, check_integers, check_positive, check_rate
+from hvjax.models.numbers import INTEGERS, check_integer, check_integers, check_positive, check_rate
 from hvjax.ops.activation import gelu
 from hvjax.ops.attention import dot_product_attention, merge_heads
 from hvjax.ops.pooling import avg_pool2d
@@ -78,7 +78,7 @@ class EfficientFormerConfig:
         for field in fields(self):  # lists, as JSON and config files give them, are fine too
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, tuple(value) if isinstance(value, list) else value)
-        if not isinstance(self.image_size, tuple):
+        if isinstance(self.image_size, INTEGERS):
             object.__setattr__(self, "image_size", (self.image_size,) * 2)
         check_integers("image_size", self.image_size, 1, 2)
         for name in ("depths", "widths"):
