@@ -120,7 +120,7 @@ def test_low_precision(small, dtype, randomised, relative_to_max):
 
     (logits, updated), (reference, expected) = train(coarse), train(exact)
     assert logits.dtype == dtype
-    assert {leaf.dtype for leaf in jax.tree.leaves(updated)} == {jnp.dtype(jnp.float32)}
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(updated))  # none without batch norm
     # 40 layers of rounding to 8 or 11 bits; wrong types of statistics give NaN or errors above 1
     assert relative_to_max(logits.astype(jnp.float32), reference) < 40 * jnp.finfo(dtype).eps
     for ours, theirs in zip(jax.tree.leaves(updated), jax.tree.leaves(expected), strict=True):
