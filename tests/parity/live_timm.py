@@ -153,10 +153,10 @@ def main(argv: list[str]) -> int:
             f"{row['deploy_form']:>12.1e} {seconds:>8.1f}{'' if good else '  FAILED'}",
             flush=True,
         )
+        if arguments.out:  # after every model: an interrupted run loses nothing
+            arguments.out.write_text(json.dumps(record(timm, merged(arguments.out, rows)), indent=2) + "\n")
         jax.clear_caches()
         gc.collect()
-    if arguments.out:
-        arguments.out.write_text(json.dumps(record(timm, merged(arguments.out, rows)), indent=2) + "\n")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -166,7 +166,7 @@ def merged(file: Path, rows: list[dict]) -> list[dict]:
     """Rows in the order of the registry; those that were not measured now as `file` has them."""
     old = {row["model"]: row for row in json.loads(file.read_text())["rows"]} if file.is_file() else {}
     known = {**old, **{row["model"]: row for row in rows}}
-    return [known[name] for name in TWINS if name in known]
+    return [known[name] for name in TWINS if known.get(name, {}).get("twin") == TWINS[name]]
 
 
 def record(timm, rows: list[dict]) -> dict:
