@@ -7,7 +7,7 @@ FAMILY = Family(
         "pvt_small": dict(
             image_size=(64, 96),
             depths=(1, 1, 1, 1),
-            widths=(8, 16, 16, 32),
+            widths=(8, 16, 16, 64),
             heads=(1, 2, 2, 4),
             mlp_ratios=(2, 2, 2, 2),
             reduction_ratios=(4, 2, 1, 1),
