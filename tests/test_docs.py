@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import hvjax
+from hvjax.facts import count_parameters
 from hvjax.ops.trees import flatten
 from hvjax.structure import abstract_variables
 
@@ -44,6 +45,17 @@ def test_weights_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_trt_vit_page(repository: Path) -> None:
     run_blocks(repository / "docs" / "trt_vit.md")
+
+
+def test_next_vit_ablations_page(repository: Path) -> None:
+    """The calls work, and two of the counts that the page lists are those of the networks."""
+    page = repository / "docs" / "next_vit_ablations.md"
+    names = run_blocks(page)
+    listed = {
+        line.split(" | ")[0]: line.split(" | ")[1:] for line in page.read_text().splitlines() if " | " in line
+    }
+    for row, model in {'| `conv_block="lsa"`': names["lsa"], "| `mix_ratio=1`": names["ratios"][1]}.items():
+        assert listed[row][0] == f"{count_parameters(abstract_variables(model)):,}"
 
 
 @pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])

@@ -39,7 +39,7 @@ DENSE_INIT = normal(0.02)  # the reference cuts it off at +-2, which is 100 devi
 
 @dataclass(frozen=True)
 class EfficientFormerConfig:
-    """One variant of EfficientFormer (arXiv 2206.01191, table 5). The defaults are EfficientFormer-L7.
+    """One variant of EfficientFormer (arXiv 2206.01191). The defaults are EfficientFormer-L7.
 
     Attributes:
       num_classes: size of the head; 0 for no head.

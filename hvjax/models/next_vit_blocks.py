@@ -1,8 +1,8 @@
 """Parts of Next-ViT that its ablations exchange: norms, activations, and blocks in the place of the NCB.
 
-The paper (arXiv 2207.05501, section 4.5) says which blocks it compares, not how it built them into the
-network. Here each stands behind the patch embedding of the NCB and has its residual connections inside; the
-hidden channels of the MLPs are those of the config. See docs/next_vit_ablations.md.
+The ablation study of the paper (arXiv 2207.05501) compares these blocks; how it built them into the network
+was not found. Here each stands behind the patch embedding of the NCB and has its residual connections inside;
+the hidden channels of the MLPs are those of the config. See docs/next_vit_ablations.md.
 """
 
 from __future__ import annotations
