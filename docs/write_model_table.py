@@ -1,52 +1,59 @@
 """Write the README's table of models from the registry; with --check, only say whether it is up to date.
 
-The parity column comes from docs/results/parity.json, which `make parity` writes.
+Parameters and multiply-adds are those of hvjax/rows/counts.json, which docs/write_model_pages.py counts; the
+parity column comes from docs/results/parity.json, which `make parity` writes.
 """
 
-import json
 import sys
 from pathlib import Path
 
-import hvjax
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from write_model_pages import families, read_rows
+
+from hvjax import info
+from hvjax.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- models:begin (written by docs/write_model_table.py) -->", "<!-- models:end -->"
 HEADER = """\
-| name | parameters, train / deploy | multiply-adds | image | top-1, published | parity | paper |
+| family | model | parameters, train / deploy | multiply-adds | image | top-1, published | parity |
 |---|---|---|---|---|---|---|
 """
 
 
-def parity_of(name: str) -> str:
-    """Return the measured difference from timm, or a dash where none was measured."""
-    file = ROOT / "docs" / "results" / "parity.json"
-    if not file.is_file():
-        return "-"
-    measured = {row["model"]: row["relative_error"] for row in json.loads(file.read_text())["rows"]}
-    return f"{measured[name]:.1e}" if name in measured else "-"
-
-
-def row(name: str) -> str:
-    """Return one line of the table."""
-    facts = hvjax.describe(name)
-    accuracies = ", ".join(f"{result.top1} at {result.image_size}" for result in facts.published)
+def row(name: str, family: str, parity: dict[str, dict]) -> str:
+    """Return one line of the table; `family` is empty but for the first of it."""
+    facts = info.facts(name)
+    accuracies = ", ".join(f"{r['top1']:.1f} at {r['image_size']}" for r in facts["published"])
+    measured = f"{parity[name]['relative_error']:.1e}" if name in parity else "-"
     cells = [
-        f"`{name}`",
-        f"{facts.params:,} / {facts.params_deploy:,}",
-        f"{facts.macs / 1e9:.2f} G",
-        "x".join(map(str, facts.image_size)),
-        accuracies,
-        parity_of(name),
-        f"[{facts.paper}](https://arxiv.org/abs/{facts.paper})",
+        f"[{family}](https://arxiv.org/abs/{facts['paper']})" if family else "",
+        f"[`{name}`](docs/models/{name}.md)",
+        f"{facts['params'] / 1e6:.2f} / {facts['params_deploy'] / 1e6:.2f} M",
+        f"{facts['macs'] / 1e9:.2f} G",
+        str(facts["image_size"][0]),
+        accuracies or "-",
+        measured,
     ]
     return "| " + " | ".join(cells) + " |\n"
+
+
+def table() -> str:
+    """Return the whole table, family by family."""
+    titles, parity = families(), read_rows("parity.json")
+    order = list(dict.fromkeys(titles[name] for name in MODELS))
+    names = sorted(MODELS, key=lambda name: order.index(titles[name]))  # stable: the registry's order within
+    lines, last = [], ""
+    for name in names:
+        lines.append(row(name, titles[name] if titles[name] != last else "", parity))
+        last = titles[name]
+    return HEADER + "".join(lines)
 
 
 def main() -> int:
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    text = before + BEGIN + "\n" + HEADER + "".join(row(name) for name in hvjax.list_models()) + END + after
+    text = before + BEGIN + "\n" + table() + END + rest.split(END)[1]
     if text == readme.read_text():
         print("README.md: the table of models is up to date")
         return 0
