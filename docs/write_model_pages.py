@@ -106,16 +106,13 @@ def use(name: str, facts: dict) -> str:
             "variables = model.init(jax.random.key(0), images)",
             "logits = model.apply(variables, images)",
         ]
-    python.append(
-        "deploy_model, deploy_variables = hvjax.reparameterize(model, variables)  # the fused form"
-    )
+    python.append("deploy_model, deploy_variables = hvjax.reparameterize(model, variables)  # the fused form")
     shell = [f"python -m hvjax.info {name}", train_command(name, size, facts["preprocessing"]["crop_pct"])]
     if facts["weights"]:
+        folder = f"converted/{name}"
+        shell.append(f"python -m hvjax.convert --from model.safetensors --model {name} --out {folder}")
         shell.append(
-            f"python -m hvjax.convert --from model.safetensors --model {name} --out converted/{name}"
-        )
-        shell.append(
-            f"python -m export.to_trt --ckpt converted/{name}/weights.safetensors --precision fp16 --out engine"
+            f"python -m export.to_trt --ckpt {folder}/weights.safetensors --precision fp16 --out engine"
         )
     shell.append(f"python -m export.to_trt --ckpt {name} --random-weights --out engine_of_random_weights")
     return "\n".join(["## Use\n", "```python", *python, "```\n", "```sh", *shell, "```\n"])
@@ -168,125 +165,7 @@ def measured(name: str) -> str:
                     f"| ONNX {precision} | {found['parity']:.1e} of the largest logit; "
                     f"{found['nodes']} nodes, {found['transposes']} Transposes, "
                     f"{found.get('kernels', '-')} TensorRT kernels |"
-                )
-    if not lines:
-        return ""
-    return "\n".join(["## Measured\n", "| what | result |", "|---|---|", *lines]) + (
-        "\n\nHow: [results/models.md](../results/models.md).\n"
-        if (RESULTS / "models.md").is_file()
-        else "\n\nHow: `make parity`.\n"
-    )
-
-
-def index() -> str:
-    """The list of pages, by family."""
-    lines = ["# Models\n", "<!-- written by docs/write_model_pages.py: do not edit by hand -->\n"]
-    titles = families()
-    for title in dict.fromkeys(titles[name] for name in MODELS):
-        names = [name for name in MODELS if titles[name] == title]
-        lines.append(f"- {title}: " + ", ".join(f"[{name}]({name}.md)" for name in names))
-    return "\n".join(lines) + "\n"
-
-
-def update_counts(again: list[str]) -> None:
-    """Count what is missing or asked for, and drop models that are gone."""
-    known = json.loads(info.COUNTS.read_text()) if info.COUNTS.is_file() else {}
-    known = {name: known[name] for name in MODELS if name in known}
-    for name in MODELS:
-        if name not in known or name in again or again == ["all"]:
-            print(f"counting {name}", flush=True)
-            known[name] = info.count(name)
-            write_counts({n: known[n] for n in MODELS if n in known})
-    write_counts({n: known[n] for n in MODELS})
-    info.committed_counts.cache_clear()
-
-
-def write_counts(counts: dict) -> None:
-    lines = ",\n".join(f'  "{name}": {json.dumps(found)}' for name, found in counts.items())
-    info.COUNTS.write_text("{\n" + lines + "\n}\n")
-
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--count", nargs="+", default=[], metavar="NAME")
-    arguments = parser.parse_args(argv)
-    if not arguments.check:
-        update_counts(arguments.count)
-    texts = {f"{name}.md": page(name) for name in MODELS} | {"README.md": index()}
-    there = {file.name: file.read_text() for file in PAGES.glob("*.md")} if PAGES.is_dir() else {}
-    stale = sorted(name for name in {*texts, *there} if texts.get(name) != there.get(name))
-    if arguments.check:
-        print(
-            f"docs/models: {', '.join(stale) or 'nothing'} out of date" + "; run `make readme`" * bool(stale)
-        )
-        return 1 if stale else 0
-    PAGES.mkdir(exist_ok=True)
-    for name in stale:
-        if name in texts:
-            (PAGES / name).write_text(texts[name])
-        else:
-            (PAGES / name).unlink()
-    print(f"docs/models: {len(stale)} pages written")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))        folder = f"converted/{name}"
-        shell.append(f"python -m hvjax.convert --from model.safetensors --model {name} --out {folder}")
-        shell.append(
-            f"python -m export.to_trt --ckpt {folder}/weights.safetensors --precision fp16 --out engine"
-        )
-    shell.append(f"python -m export.to_trt --ckpt {name} --random-weights --out engine_of_random_weights")
-    return "\n".join(["## Use\n", "```python", *python, "```\n", "```sh", *shell, "```\n"])
-
-
-def train_command(name: str, size: int) -> str:
-    """Its own recipe, or that of ResNet-50 with the model changed."""
-    if (ROOT / "configs" / f"{name}.py").is_file():
-        return f"python -m train_tpu.main --config configs/{name}.py --config.data.dir=/data/imagenet"
-    return (
-        f"python -m train_tpu.main --config configs/resnet50.py --config.model.name={name} "
-        f"--config.data.image_size={size} --config.data.dir=/data/imagenet"
-    )
-
-
-def published(facts: dict) -> str:
-    if not facts["published"]:
-        return "## Published results\n\nNone for this architecture.\n"
-    lines = ["## Published results\n", "| ImageNet-1k top-1 | image | source |", "|---|---|---|"]
-    lines += [f"| {r['top1']} % | {r['image_size']} | {r['source']} |" for r in facts["published"]]
-    return "\n".join(lines) + "\n"
-
-
-def weights(name: str) -> str:
-    found = MODELS[name].pretrained
-    if not found:
-        return ""
-    lines = ["## Weights\n", "| tag | repository | licence | image |", "|---|---|---|---|"]
-    for w in found:
-        size = w.image_size or MODELS[name].image_size
-        lines.append(f"| `{w.tag}` | [{w.repo}]({HUB}/{w.repo}) | {w.license} | {size} |")
-    return "\n".join(lines) + "\n"
-
-
-def measured(name: str) -> str:
-    """Parity and export, as measured; empty where nothing was."""
-    parity, row = read_rows("parity.json").get(name), read_rows("models.jsonl").get(name)
-    lines = []
-    if parity:
-        lines.append(
-            f"| logits against timm, all weights random | {parity['relative_error']:.1e} of the largest, deploy "
-            f"form {parity['deploy_form']:.1e} |"
-        )
-    if row and "error" not in row:
-        lines.append(f"| deploy against training form | {row['fusion']:.1e} |")
-        for precision in ("fp32", "fp16"):
-            found = row.get(precision) or {}
-            if "parity" in found:
-                lines.append(
-                    f"| ONNX {precision} | {found['parity']:.1e} of the largest logit; {found['nodes']} nodes, "
-                    f"{found['transposes']} Transposes, {found.get('kernels', '-')} TensorRT kernels |"
+                    f"{found.get('kernels', '-')} TensorRT kernels |"
                 )
     if not lines:
         return ""
