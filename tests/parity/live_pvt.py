@@ -7,6 +7,7 @@ classification/pvt.py in torch's own operators, straight from a state dict of it
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 import hvjax
 from hvjax.models.pvt import PVTConfig
 
+SUPPORT = Path(__file__).resolve().parent.parent / "support"
 LIMIT = 1e-5  # of the largest logit: float32 rounding
 SIZES = {
     "pvt_small": ((224, 224), (160, 224)),
@@ -94,8 +96,8 @@ def randomised(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
 
 
 def main() -> int:
-    sys.path[:0] = ["tests/support", "tests/models"]
-    from test_pvt import official_shapes  # pyright: ignore[reportMissingImports]
+    sys.path.insert(0, str(SUPPORT))
+    from pvt_names import official_shapes  # pyright: ignore[reportMissingImports]
 
     worst = 0.0
     for name, sizes in SIZES.items():
