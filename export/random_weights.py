@@ -75,12 +75,18 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
     found = compiled_features(model)(variables, batch)
     features = np.asarray(found["pre_logits"], np.float64)
     own = features - features.mean(0)
-    kernel = np.array(variables["params"]["head"]["kernel"])
-    usual = np.linalg.norm(features, axis=1) / np.sqrt(len(kernel))  # a logit of a column drawn at random
+    usual = np.linalg.norm(features, axis=1) / np.sqrt(features.shape[1])  # a logit of a random column
     columns = CONFIDENCE * usual[:, None] * own / np.maximum((own**2).sum(1, keepdims=True), 1e-12)
-    count = min(len(columns), kernel.shape[1])
-    kernel[:, :count] = columns[:count].T
-    head = {**variables["params"]["head"], "kernel": jnp.asarray(kernel)}
+
+    def pointed(layer: Mapping[str, Any]) -> dict[str, Any]:
+        if "kernel" not in layer:  # several heads, whose mean is taken
+            return {name: pointed(child) for name, child in layer.items()}
+        kernel = np.array(layer["kernel"])
+        count = min(len(columns), kernel.shape[1])
+        kernel[:, :count] = columns[:count].T
+        return {**layer, "kernel": jnp.asarray(kernel)}
+
+    head = pointed(variables["params"]["head"])
     return {**variables, "params": {**variables["params"], "head": head}}
 
 
