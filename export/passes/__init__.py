@@ -11,6 +11,7 @@ from export.passes.gelu import raise_gelu
 from export.passes.layer_norm import raise_layer_norm
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
+from export.passes.pad import pad_constant_rows
 from export.passes.pool import pool_token_runs, raise_average_pool
 from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
@@ -26,6 +27,7 @@ PASSES = (
     dissolve_broadcasts,
     fold_constants,
     share_repeated,
+    pad_constant_rows,
     raise_relu,
     raise_sigmoid,
     raise_gelu,
