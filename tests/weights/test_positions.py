@@ -1,12 +1,19 @@
-"""Interpolation of position tables, against recorded numbers of PyTorch and, where installed, PyTorch."""
+"""Interpolation of position tables; recorded numbers of PyTorch (live: tests/parity/live_positions.py)."""
 
 import numpy as np
 import pytest
 
-from hvjax.weights.positions import bicubic_matrix, offset_table, pair_table, resize_maps, token_table
+from hvjax.weights.positions import (
+    bicubic_matrix,
+    bilinear_matrix,
+    offset_table,
+    pair_table,
+    resize_maps,
+    token_table,
+)
 
-# Both sides compute in float64; the recorded numbers have 12 digits.
-RECORDED, LIVE = 1e-10, 1e-12
+# All is computed in float64; the recorded numbers have 12 digits.
+RECORDED, SAME = 1e-10, 1e-12
 
 MAP = np.array([[0, 1, -2, 3], [4, 0.5, 2, -1], [1, 2, 3, 5], [-3, 0, 7, 0.25]])
 # torch 2.13, interpolate(MAP, mode="bicubic", align_corners=False)
@@ -27,26 +34,36 @@ INTERPOLATED = {
 }
 
 
+# The same with mode="bilinear".
+BILINEAR = {
+    (6, 5): [
+        [0.0, 0.7, -0.5, -0.5, 3.0],
+        [2.0, 1.125, 0.375, 0.3, 1.0],
+        [3.5, 1.575, 1.45833333333, 1.51666666667, 0.0],
+        [1.5, 1.675, 2.29166666667, 3.18333333333, 4.0],
+        [-1.0, 0.4, 3.0, 4.2875, 2.625],
+        [-3.0, -0.9, 3.5, 4.975, 0.25],
+    ],
+    (3, 2): [[0.791666666667, 0.5], [1.875, 2.25], [-1.0, 3.6875]],
+}
+
+
 @pytest.mark.parametrize("grid", INTERPOLATED, ids=str)
-def test_recorded_numbers(grid):
-    np.testing.assert_allclose(resize_maps(MAP, grid), INTERPOLATED[grid], rtol=0, atol=RECORDED)
-
-
 @pytest.mark.parametrize(
-    ("old", "new"), [((7, 7), (12, 9)), ((24, 24), (32, 32)), ((1, 1), (3, 2)), ((8, 5), (3, 5))]
+    ("recorded", "lines"),
+    [(INTERPOLATED, bicubic_matrix), (BILINEAR, bilinear_matrix)],
+    ids=["bicubic", "bilinear"],
 )
-def test_against_torch(old, new):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    maps = np.random.default_rng(0).normal(size=(2, 3, *old))
-    theirs = torch.nn.functional.interpolate(torch.from_numpy(maps), size=new, mode="bicubic")
-    np.testing.assert_allclose(resize_maps(maps, new), theirs.numpy(), rtol=0, atol=LIVE)
+def test_recorded_numbers(grid, recorded, lines):
+    np.testing.assert_allclose(resize_maps(MAP, grid, lines), recorded[grid], rtol=0, atol=RECORDED)
 
 
+@pytest.mark.parametrize("lines", [bicubic_matrix, bilinear_matrix])
 @pytest.mark.parametrize(("old", "new"), [(4, 4), (3, 11), (11, 3), (1, 5)])
-def test_rows_are_means(old, new):
+def test_rows_are_means(lines, old, new):
     """A constant table stays constant; the same size is the identity."""
-    matrix = bicubic_matrix(old, new)
-    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=LIVE)
+    matrix = lines(old, new)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=SAME)
     assert old != new or np.array_equal(matrix, np.eye(old))
 
 
@@ -54,7 +71,7 @@ def test_one_vector_a_position():
     tokens = np.stack([MAP.ravel(), 2 * MAP.ravel()], axis=-1)[None]  # (1, 16, 2)
     ours = token_table((6, 5))(tokens, (1, 30, 2))
     np.testing.assert_allclose(ours[0, :, 0].reshape(6, 5), INTERPOLATED[6, 5], rtol=0, atol=RECORDED)
-    np.testing.assert_allclose(ours[..., 1], 2 * ours[..., 0], rtol=0, atol=LIVE)
+    np.testing.assert_allclose(ours[..., 1], 2 * ours[..., 0], rtol=0, atol=SAME)
 
 
 def test_one_value_a_pair():
@@ -70,7 +87,7 @@ def test_one_vector_an_offset():
     offsets = np.random.default_rng(0).normal(size=(9, 4))  # window 2x2: offsets -1, 0, 1
     ours = offset_table((3, 2))(offsets, (15, 4))
     expected = resize_maps(offsets.T.reshape(4, 3, 3), (5, 3)).reshape(4, 15).T
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=LIVE)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=SAME)
 
 
 def test_what_cannot_be_fitted():
