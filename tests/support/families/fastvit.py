@@ -1,5 +1,5 @@
 """FastViT. Parameters in training form and multiply-adds in deploy form were counted on the reference
-implementation; parameters in deploy form follow from its own deploy keys (tests/models/test_fastvit.py)."""
+implementation; parameters in deploy form follow from its own deploy keys (tests/weights/test_fused.py)."""
 
 from families import Family, Golden
 
@@ -33,5 +33,6 @@ FAMILY = Family(
         "fastvit_sa36": (31_527_464, 31_439_592, 5_586_919_424),
         "fastvit_ma36": (44_068_004, 43_963_656, 7_814_930_432),
     },
+    keys={f"fastvit_{size}": ((f"fastvit_{size}", False),) for size in ("t12", "s12", "sa24", "sa36")},
     probes={"fastvit_t8": "fastvit_t8", "fastvit_sa12": "fastvit_sa12", "fastvit_ma36": "fastvit_ma36"},
 )

@@ -23,6 +23,7 @@ FAMILY = Family(
         "metaformer_s12_repmixer": (11_968_424, 11_935_144, 1_821_524_480),
         "metaformer_m36_repmixer": (56_384_488, 56_252_008, 8_797_398_528),
     },
+    keys={"poolformer_s12": (("poolformer_s12", False),)},
     # What the mean over the window takes away again; the reference's state dict has it, too.
     without_gradient=r".*\['norm1'\]\['bias'\]",
     drops_borders=("poolformer_s12", "metaformer_s12_repmixer"),

@@ -37,4 +37,5 @@ FAMILY = Family(
         "mobileone_s3": (10_170_600, 10_078_312, 1_895_790_592),
         "mobileone_s4": (14_951_248, 14_838_352, 2_979_269_760),
     },
+    keys={f"mobileone_s{size}": ((f"mobileone_s{size}", False),) for size in range(5)},
 )
