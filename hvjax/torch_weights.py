@@ -35,8 +35,8 @@ def load_torch(
 ) -> Tree:
     """Variables of `model` from a PyTorch checkpoint.
 
-    Known names: Next-ViT of the official code and of timm, ResNet of torchvision and timm. Which it is, is
-    seen from the names. Every tensor must find its place and every place its tensor; only
+    Known names: those of the official code and of timm, for each family that has them (docs/weights.md).
+    Which it is, is seen from the names. Every tensor must find its place and every place its tensor; only
     `num_batches_tracked` is skipped.
 
     A checkpoint whose norms have been merged into the next layers (official `merge_bn`, timm's fused form),
