@@ -10,6 +10,7 @@ import pytest
 import hvjax
 from hvjax.facts import describe
 from hvjax.registry import MODELS, get_spec, identify
+from hvjax.reparam.rules import Rule
 
 
 def test_list_models():
@@ -47,7 +48,7 @@ def test_wrong_type(dtype):
 
 @pytest.mark.parametrize("name", hvjax.list_models())
 def test_identify_is_the_inverse_of_create(name):
-    overrides = {"num_classes": 7, "drop_path_rate": 0.3}
+    overrides = {"num_classes": 7, "drop_path_rate": 0.37}  # no row has these
     model = hvjax.create_model(name, dtype=jnp.bfloat16, **overrides)
     assert identify(model) == (name, overrides)
     assert hvjax.create_model(name, dtype=jnp.bfloat16, **identify(model)[1]) == model
@@ -65,8 +66,9 @@ def test_rows_are_complete(name):
     """What training, export and the README take from a row is there."""
     spec = get_spec(name)
     assert dataclasses.is_dataclass(spec.config)
-    assert spec.fusion_rules(spec.config)
-    assert spec.weight_tables(spec.config)
+    # That the rules cover every batch norm is proved in test_fuse.py; a model without any has none.
+    assert all(isinstance(rule, Rule) for rule in spec.fusion_rules(spec.config))
+    assert spec.weight_tables(spec.config) or (spec.note and not spec.published)  # nobody published weights
     assert all(50 < result.top1 < 100 and result.source for result in spec.published)
     assert len(spec.channels) == len(spec.strides) == 5
 
