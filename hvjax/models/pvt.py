@@ -207,7 +207,8 @@ class PVT(Backbone):
             out.setdefault("stem", x)
             stage = Stage(config, i, rates[end - config.depths[i] : end], form, name=f"stage{i + 1}")
             tokens = stage(x, train=train)
-            x = out[f"stage{i + 1}"] = tokens[:, -x.shape[1] * x.shape[2] :].reshape(x.shape)
+            others = tokens.shape[1] - x.shape[1] * x.shape[2]  # the class token, where there is one
+            x = out[f"stage{i + 1}"] = (tokens[:, others:] if others else tokens).reshape(x.shape)
             before = c
         out["pre_logits"] = LayerNorm(before, EPSILON, form, name="norm")(tokens[:, 0])
         if config.num_classes:
