@@ -46,8 +46,6 @@ def recognise(names: Iterable[str], tables: Sequence[Table]) -> Table:
             "no public checkpoints of this model are known; hvjax's own weights load with hvjax.load_weights"
         )
     names = list(names)
-    if not tables:
-        raise ValueError("no PyTorch checkpoints of this model are known: it has no table of names")
     scores = [sum(bool(_candidates(name, table)) for name in names) for table in tables]
     if not names or not max(scores):
         known = "; ".join(

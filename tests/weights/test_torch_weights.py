@@ -201,8 +201,3 @@ def test_source_is_not_shared(torchvision, torchvision_model):
     variables = hvjax.load_torch(torchvision, torchvision_model)
     torchvision["fc.bias"][:] = 100
     assert variables["params"]["head"]["bias"].max() < 100
-
-
-def test_a_model_without_any_known_checkpoint_says_so():
-    with pytest.raises(ValueError, match="no PyTorch checkpoints of this model are known"):
-        hvjax.load_torch({"a": np.ones(1)}, hvjax.create_model("trt_vit_c"))
