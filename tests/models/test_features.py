@@ -46,6 +46,8 @@ def check_contract(name, size):
 @pytest.mark.parametrize("size", [(64, 64), (33, 71)], ids=str)
 def test_training_and_evaluation_give_the_same_keys(small, size, randomised, relative_to_max):
     model = small()
+    if size == (33, 71) and hasattr(model.config, "image_size"):
+        pytest.skip("the other case has tested the one image size of this model")
     images = np.random.default_rng(0).normal(size=(2, *pixels(model, size), 3)).astype(np.float32)
     variables = randomised(model.init(jax.random.key(0), images))
     options = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(1)}}
