@@ -98,7 +98,7 @@ def _draw(shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = ()) -> d
             drawn[name] = _draw(entry, seed, here)
             continue
         rng = np.random.default_rng([seed, zlib.crc32("/".join(here).encode())])
-        values = _values(rng, name, entry.shape) * (BRANCH if path[-1] in BRANCH_ENDS else 1.0)
+        values = _values(rng, name, entry.shape) * (BRANCH if BRANCH_ENDS.intersection(path[-1:]) else 1.0)
         drawn[name] = jnp.asarray(values, entry.dtype)
     return drawn
 

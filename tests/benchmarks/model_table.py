@@ -2,10 +2,10 @@
 
 Per model, with random weights and real images: deploy against training form, the ONNX file (float32 and
 float16) against JAX, its nodes and Transposes, the kernels of its TensorRT for RTX engine, built for a batch
-of 8 with no GPU. One line of JSON per model goes to docs/results/models.jsonl; models that have one without an
-error are skipped. The table adds parity from docs/results/parity.json (`make parity`) and the twins' figures from
-docs/results/torch_twins.jsonl (torch_twins.py) or, where it was measured on the reference code and is
-smaller, from REFERENCE.
+of 8 with no GPU. One line of JSON per model goes to docs/results/models.jsonl; models that have one without
+an error are skipped. The table adds parity from docs/results/parity.json (`make parity`) and the twins'
+figures from docs/results/torch_twins.jsonl (torch_twins.py) or, where it was measured on the reference code
+and is smaller, from REFERENCE.
 """
 
 import argparse
