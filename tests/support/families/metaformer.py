@@ -5,7 +5,7 @@ The counts with RepMixer follow from those with pooling, see tests/models/test_m
 
 from families import Family, Golden
 
-_SMALL = dict(depths=(1, 1, 2, 1), widths=(8, 16, 16, 32), num_classes=5)
+_SMALL = dict(depths=(1, 1, 1, 1), widths=(8, 8, 16, 32), num_classes=5)
 
 FAMILY = Family(
     small={"poolformer_s12": _SMALL, "metaformer_s12_repmixer": _SMALL},

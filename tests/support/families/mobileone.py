@@ -18,11 +18,12 @@ def _overrides(config):
 FAMILY = Family(
     small={
         "mobileone_s4": dict(
-            se_blocks=(0, 0, 1, 1),
-            depths=(1, 1, 2, 1),
+            se_blocks=(0, 0, 0, 1),
+            depths=(1, 1, 1, 1),
             widths=(8, 16, 16, 32),
             stem_channels=8,
             branches=2,
+            se_ratio=0.5,  # with fewer hidden channels the ReLU may shut all of them
             num_classes=5,
         ),
     },
