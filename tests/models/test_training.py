@@ -42,11 +42,11 @@ def gradients_of(model, variables, data, wrap=lambda function: function):
     return jax.jit(jax.value_and_grad(wrap(loss)))(variables["params"])
 
 
-def test_hand_written_loop(small, data):
+def test_hand_written_loop(small_name, small, data):
     """Ten steps of plain optax halve the loss on four images."""
     model = small()
     variables = model.init(jax.random.key(0), data[0])
-    optimiser = optax.adam(3e-3)
+    optimiser = optax.adam(family_of(small_name).learning_rate)
 
     @jax.jit
     def step(variables, state, key):

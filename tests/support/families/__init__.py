@@ -27,6 +27,7 @@ class Family:
       the network holds them (a key bias, which the softmax cancels).
     drops_borders: registry names of models that leave out rows and columns which do not fill a patch, so
       that strides round down.
+    learning_rate: of Adam, with which ten steps halve the loss of `small`; narrow networks need larger ones.
     image_size, gradient_size: pixels at which `small` is tested; the larger for gradients of attention.
     """
 
@@ -37,6 +38,7 @@ class Family:
     keys: Mapping[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
     without_gradient: str = "(?!)"  # matches nothing
     drops_borders: tuple[str, ...] = ()
+    learning_rate: float = 3e-3
     image_size: int = 32
     gradient_size: int = 64
 

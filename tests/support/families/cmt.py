@@ -49,4 +49,5 @@ FAMILY = Family(
     },
     # A key bias adds the same to all scores of a query, which the softmax cancels: only rounding is left.
     without_gradient=r".*\['k'\]\['bias'\]",
+    learning_rate=1e-2,
 )

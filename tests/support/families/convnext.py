@@ -19,4 +19,5 @@ FAMILY = Family(
     },
     keys={"convnext_t": (("convnext_tiny", False),)},
     drops_borders=("convnext_t", "convnext_b"),
+    learning_rate=1e-2,
 )

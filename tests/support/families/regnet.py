@@ -26,4 +26,5 @@ FAMILY = Family(
     # Deploy form: of each norm only the bias is left.
     counts={"regnety_160": (83_590_140, 83_528_732, 15_911_510_272)},
     keys={"regnety_160": (("regnety_160", False),)},
+    learning_rate=1e-2,
 )

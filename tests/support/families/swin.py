@@ -31,4 +31,5 @@ FAMILY = Family(
     },
     probes={"swin_t": "swin_tiny"},
     keys={"swin_s": (("swin_small", False),), "swin_b": (("swin_base", False),)},
+    learning_rate=1e-2,
 )
