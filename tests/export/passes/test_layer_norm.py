@@ -62,6 +62,23 @@ def test_several_axes_together(same_as_jax: Check, operators: Check) -> None:
     assert operators(same_as_jax(fn, _draw(2, 3, 4, 5))) == ["LayerNormalization"]
 
 
+def _one_group(w: dict, x: jax.Array) -> jax.Array:
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean((1, 2, 3), keepdims=True)
+    normal = centred * lax.rsqrt(jnp.square(centred).mean((1, 2, 3), keepdims=True) + 1e-5)
+    return (normal * w["scale"] + w["bias"]).astype(x.dtype)
+
+
+def test_over_all_axes_it_is_a_group_norm_in_the_layout_at_hand(same_as_jax: Check, operators: Check) -> None:
+    options = {"weights": WEIGHTS, "input_layout": "nchw", "output_layout": "nchw"}
+    model = same_as_jax(_one_group, 2 + _draw(2, 3, 4, CHANNELS), batches=(1, 3), **options)
+    found = operators(model)
+    assert found == ["Reshape", "InstanceNormalization", "Reshape", "Mul", "Add"]
+    half = (2 + _draw(2, 3, 4, CHANNELS)).astype(np.float16)
+    found = operators(same_as_jax(_one_group, half, tolerance=HALF_TOLERANCE, **options))
+    assert found[0] == found[-1] == "Cast" and "InstanceNormalization" in found
+
+
 def test_after_a_convolution_only_the_result_is_moved(same_as_jax: Check, operators: Check) -> None:
     def fn(w: dict, x: jax.Array) -> jax.Array:
         y = lax.conv_general_dilated(x, w["conv"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
