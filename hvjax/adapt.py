@@ -42,7 +42,7 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
     have, wanted = flatten(variables), flatten(abstract_variables(model))
     channels = reading_channels(donor)
     # Another head is another head, also where some of its tensors happen to have the same shape.
-    head = _head(donor) if donor.config.num_classes != model.config.num_classes else set()
+    head = head_tensors(donor) if donor.config.num_classes != model.config.num_classes else set()
     result: dict[Path, Any] = {}
     fresh: list[Path] = []
     for path, leaf in wanted.items():
@@ -52,8 +52,8 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
             result[path] = have[path]
         else:
             fresh.append(path)
-    strange = [path for path in fresh if path not in _head(model)]
-    strange += [path for path in have if path not in wanted and path not in _head(donor)]
+    strange = [path for path in fresh if path not in head_tensors(model)]
+    strange += [path for path in have if path not in wanted and path not in head_tensors(donor)]
     if strange or donor.deploy != model.deploy:
         where = f", for example in {'.'.join(strange[0])}" if strange else ""
         raise ValueError(
@@ -91,7 +91,7 @@ def reading_channels(model: Backbone) -> dict[Path, int]:
     return found
 
 
-def _head(model: Backbone) -> set[Path]:
+def head_tensors(model: Backbone) -> set[Path]:
     """Paths of the tensors that a model without classes does not have."""
     if not model.config.num_classes:
         return set()
