@@ -28,8 +28,14 @@ CONFIDENCE = 10.0
 #: The layers that end a residual branch, and how much smaller than the trunk a branch is. In trained networks
 #: each block changes its input a little. Branches as large as the trunk enlarge rounding errors block by
 #: block: float16 then costs 5e-3 of the largest logit instead of the 1e-3 that trained networks show.
-BRANCH_ENDS = frozenset({"norm3", "projection", "fc2", "proj"})
+#: Where blocks have layer scales, these are small, and not the layers before them.
+BRANCH_ENDS = frozenset({"norm3", "projection", "fc2", "proj", "lpu", "pos_embed", "position"})
 BRANCH = 0.1
+LAYER_SCALE = "layer_scale"
+#: Squeeze and excitation: its last layer goes through a sigmoid, and ends no branch.
+GATE = "se"
+#: Learned tables: positions, biases of attention, tokens.
+TABLE_DEVIATION = 0.5
 #: How much the taps of a spatial kernel differ from their common part.
 TAP_VARIATION = 0.3
 
@@ -90,17 +96,27 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
     return {**variables, "params": {**variables["params"], "head": head}}
 
 
-def _draw(shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = ()) -> dict[str, Any]:
+def _draw(
+    shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = (), scaled: bool = False
+) -> dict[str, Any]:
+    """`scaled`: the block has layer scales."""
+    scaled = scaled or any(name.startswith(LAYER_SCALE) for name in shapes)
     drawn: dict[str, Any] = {}
     for name, entry in shapes.items():
         here = (*path, name)
         if isinstance(entry, Mapping):
-            drawn[name] = _draw(entry, seed, here)
+            drawn[name] = _draw(entry, seed, here, scaled)
             continue
         rng = np.random.default_rng([seed, zlib.crc32("/".join(here).encode())])
-        values = _values(rng, name, entry.shape) * (BRANCH if BRANCH_ENDS.intersection(path[-1:]) else 1.0)
-        drawn[name] = jnp.asarray(values, entry.dtype)
+        small = name == "gamma" or (not scaled and _ends_branch(path))
+        drawn[name] = jnp.asarray(_values(rng, name, entry.shape) * (BRANCH if small else 1.0), entry.dtype)
     return drawn
+
+
+def _ends_branch(path: tuple[str, ...]) -> bool:
+    """True for the last layer of a branch, and for the convolution inside one that has a name of its own."""
+    last = path[-1:] if path[-1:] != ("conv",) or path[-2:-1] != ("position",) else path[-2:-1]
+    return GATE not in path and bool(BRANCH_ENDS.intersection(last))
 
 
 def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -114,4 +130,6 @@ def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.n
         if len(shape) == 4 and shape[0] * shape[1] > 1:
             taps = rng.normal(0, 1, (1, 1, *shape[2:])) + TAP_VARIATION * taps
         return taps / np.sqrt(np.prod(shape[:-1]))
-    return rng.uniform(0.8, 1.2, shape) if kind == "scale" else rng.normal(0, 0.1, shape)
+    if kind in ("scale", "gamma"):
+        return rng.uniform(0.8, 1.2, shape)
+    return rng.normal(0, 0.1 if kind == "bias" else TABLE_DEVIATION, shape)
