@@ -29,6 +29,7 @@ FAMILY = Family(
             num_classes=5,
         ),
     },
+    learning_rate=1e-2,
     goldens={
         "fastvit_a": Golden("fastvit_t8", _overrides),
         "fastvit_sa_a": Golden("fastvit_sa12", _overrides),
