@@ -24,6 +24,8 @@ NEXT_VIT = {
     "drop_path_rate": 0.25,
 }
 
+SWIN = {"embed_dim": 8, "heads": (1, 2, 2, 4), "window_size": 4}  # both forms have the same tensors
+
 
 def random_variables(model: Backbone, dtype=np.float32) -> Tree:
     rng = np.random.default_rng(0)
@@ -52,7 +54,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("deploy", [False, True])
 @pytest.mark.parametrize(
-    ("name", "overrides"), [("resnet50", NARROW), ("next_vit_b", NEXT_VIT), ("resnet101", {})]
+    ("name", "overrides"),
+    [("resnet50", NARROW), ("next_vit_b", NEXT_VIT), ("resnet101", {}), ("swin_t", SWIN)],
 )
 def test_the_file_alone_rebuilds_model_and_variables(
     path: Path, name: str, overrides: dict, deploy: bool
