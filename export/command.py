@@ -7,6 +7,7 @@ Everything is written to a staging folder and renamed at the end: an interrupted
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
     with progress.stage("load", f"load {request.ckpt}"):
         source = _load(request)
         size = request.image_size or source.image_size
+        source = _at_size(source, size)
         _check_size(source, size)
     with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
@@ -151,6 +153,15 @@ def _load(request: Request) -> Source:
     if request.random_weights and not source.random:
         raise UsageError(f"--random-weights is for a bare model name, and {request.ckpt} has weights")
     return source
+
+
+def _at_size(source: Source, size: tuple[int, int]) -> Source:
+    """A model without weights whose tables of positions fix the image size is made for `size`."""
+    config = source.model.config
+    if not source.random or getattr(config, "image_size", size) == size:
+        return source
+    config = dataclasses.replace(config, image_size=size)
+    return dataclasses.replace(source, model=source.model.clone(config=config), image_size=size)
 
 
 def _check_size(source: Source, size: tuple[int, int]) -> None:
