@@ -138,3 +138,13 @@ def test_initialisation():
             spread = 0.02 if near else (3 * np.prod(leaf.shape[:-1])) ** -0.5
             assert abs(float(leaf.std()) / spread - 1) < 5 / (2 * leaf.size) ** 0.5, path
             assert near or float(jnp.abs(leaf).max()) <= np.sqrt(3) * spread, path
+
+
+@pytest.mark.parametrize(("larger", "smaller", "published"), [("V2", "V4", 1.20), ("V3", "V5", 1.112)])
+def test_sizes_of_the_ablation_relate_as_published(larger, smaller, published):
+    """Section 3.3 gives these two ratios of sizes; other stages with attention would miss them by far."""
+    sizes = []
+    for variant in (larger, smaller):
+        variables = abstract_variables(hvjax.create_model("fastvit_s12", **ABLATION[variant]))
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(variables["params"])))
+    assert abs(sizes[0] / sizes[1] - published) < 0.01
