@@ -97,7 +97,8 @@ def measure_all(names: list[str], again: bool) -> None:
                 command, capture_output=True, text=True, check=False, timeout=LONGEST, cwd=ROOT
             )
             line = done.stdout.splitlines()[-1] if done.returncode == 0 else ""
-            message = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            said = done.stderr.strip().splitlines() or ["no output"]
+            message = next((text for text in reversed(said) if "Error:" in text), said[-1])
         except subprocess.TimeoutExpired:
             line, message = "", f"took more than {LONGEST} s"
         rows[name] = json.loads(line) if line else {"model": name, "error": message}
