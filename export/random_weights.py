@@ -64,7 +64,11 @@ def _statistics(model: Backbone, params: Any, shapes: Any, batch: Any) -> Any:
     @jax.jit
     def statistics(params: Any, batch: Any) -> Any:
         _, updated = model.apply(
-            {"params": params, "batch_stats": empty}, batch, train=True, mutable=["batch_stats"]
+            {"params": params, "batch_stats": empty},
+            batch,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},  # some heads drop features, after the last batch norm
         )
         return updated["batch_stats"]
 
@@ -119,6 +123,14 @@ def _ends_branch(path: tuple[str, ...]) -> bool:
     return GATE not in path and bool(BRANCH_ENDS.intersection(last))
 
 
+def _common(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """What all taps have in common. A depthwise kernel has one number for it, which must not vanish: a batch
+    norm would enlarge the little that is left, and its rounding errors."""
+    if shape[2] > 1:
+        return rng.normal(0, 1, shape)
+    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+
+
 def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
     """Kernels keep the variance of what they read; nothing is zero, one, or equal to its neighbour.
 
@@ -128,7 +140,7 @@ def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.n
     if kind == "kernel":
         taps = rng.normal(0, 1, shape)
         if len(shape) == 4 and shape[0] * shape[1] > 1:
-            taps = rng.normal(0, 1, (1, 1, *shape[2:])) + TAP_VARIATION * taps
+            taps = _common(rng, (1, 1, *shape[2:])) + TAP_VARIATION * taps
         return taps / np.sqrt(np.prod(shape[:-1]))
     if kind in ("scale", "gamma"):
         return rng.uniform(0.8, 1.2, shape)

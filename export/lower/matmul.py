@@ -156,4 +156,15 @@ def _as_convolution(context: Context, op: Op, perm: Perm) -> None:
     context.layouts.put(op.output, out_perm, reshape(context.graph, result, shape, op.where))
 
 
-LOWERINGS = {"dot_general": _dot_general, "linear": _linear}
+def _head_sum(context: Context, op: Op) -> None:
+    """(b, heads, n, d) times (heads, d, c), summed over heads: (b, n, c). Made by the attention pass."""
+    x, kernel = op.inputs
+    graph, out = context.graph, op.output
+    tensor = context.layouts.logical(x, op.where)
+    weights = graph.constant(np.asarray(kernel.data), kernel.name)
+    shape = (*x.shape[:3], kernel.shape[2])
+    product = graph.node("MatMul", [tensor, weights], shape, out.dtype, op.where)
+    context.emit("ReduceSum", op, [product, graph.ints(1)], (0, 1, 2), keepdims=0)
+
+
+LOWERINGS = {"dot_general": _dot_general, "linear": _linear, "head_sum": _head_sum}

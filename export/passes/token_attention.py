@@ -26,10 +26,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.lower.program import Batch, Matcher, Op, Program, Shape, Value, Where, constant
+from export.lower.program import Batch, Matcher, Op, Program, Value, constant
 from export.passes.attention import ALIGN, MASKED
-from export.passes.moves import MOVES, move, numbers, sizes
+from export.passes.draft import Draft
+from export.passes.moves import MOVES, sizes
 from export.passes.scores import Scores, read_scores
+from export.passes.token_result import Result
 from export.passes.tokens import Projection, project
 
 
@@ -122,16 +124,14 @@ def _normalised(match: Matcher, x: Value) -> bool:
     return False
 
 
-class _Builder:
+class _Builder(Draft):
     """Builds the new operations in the place of the old softmax."""
 
     def __init__(self, program: Program, match: Matcher, readers: dict, found: _Attention):
+        super().__init__(found.q.x.shape[0], found.scores.product.where)
         self.program, self.match, self.readers, self.found = program, match, readers, found
         self.scores = found.scores
-        self.where = found.scores.product.where
-        self.ops: list[Op] = []
         self.dtype = found.q.kernel.dtype
-        self.images = found.q.x.shape[0]
         self.keys = found.k.rows.shape[1]
         aligned = self.dtype != np.float32 or found.scores.softmax.output.dtype != np.float32
         self.padding = 0 if aligned else -self.keys % ALIGN
@@ -151,14 +151,14 @@ class _Builder:
         }
         shape = (groups, heads, queries, keys)
         product = scores.product.output.dtype
-        s = self._op("dot_general", [q, k], shape, product, dot_dimension_numbers=numbers_of, swap=False)
+        s = self.op("dot_general", [q, k], shape, product, dot_dimension_numbers=numbers_of, swap=False)
         s = self._added(s, queries)
         wide = scores.softmax.output.dtype
         if s.dtype != wide:
-            s = self._op("convert", [s], shape, wide, where=scores.softmax.where)
-        s = self._op("softmax", [s], shape, wide, where=scores.softmax.where, axis=3)
+            s = self.op("convert", [s], shape, wide, where=scores.softmax.where)
+        s = self.op("softmax", [s], shape, wide, where=scores.softmax.where, axis=3)
         if s.dtype != v.dtype:
-            s = self._op("convert", [s], shape, v.dtype, where=scores.softmax.where)
+            s = self.op("convert", [s], shape, v.dtype, where=scores.softmax.where)
         numbers_of = {
             "lhs_batching_dimensions": (0, 1),
             "rhs_batching_dimensions": (0, 2),
@@ -166,12 +166,13 @@ class _Builder:
             "rhs_contracting_dimensions": (1,),
         }
         shape = (groups, heads, queries, int(v.shape[3]))
-        o = self._op("dot_general", [s, v], shape, v.dtype, dot_dimension_numbers=numbers_of, swap=False)
-        self._hand_over(o, queries)
+        o = self.op("dot_general", [s, v], shape, v.dtype, dot_dimension_numbers=numbers_of, swap=False)
+        shape = (found.groups, found.q.rows.shape[1], found.heads)
+        Result(self.program, self.readers, self, scores, found.v, shape).hand_over(o, queries)
 
     def take_apart(self) -> None:
         """Give queries, keys and values each a linear map of their own."""
-        x, scores = self._flat(self.found.q.x), self.scores
+        x, scores = self.flat(self.found.q.x), self.scores
         made = []
         for part in self.found.parts:
             names = [weight.name for weight in part.linear.inputs[1:]]
@@ -180,8 +181,8 @@ class _Builder:
                 weights.append(constant(part.bias.reshape(-1), names[1]))
             heads, width = part.kernel.shape[1:]
             shape, where = (*x.shape[:2], heads * width), part.linear.where
-            y = self._op("linear", [x, *weights], shape, self.dtype, where, axis=2)
-            made.append(self._op("reshape", [y], (*x.shape[:2], heads, width), self.dtype, where))
+            y = self.op("linear", [x, *weights], shape, self.dtype, where, axis=2)
+            made.append(self.op("reshape", [y], (*x.shape[:2], heads, width), self.dtype, where))
         side = "rhs" if scores.weights_left else "lhs"
         old = scores.values.attrs["dot_dimension_numbers"]
         new = {**old, f"{side}_batching_dimensions": (0, 2), f"{side}_contracting_dimensions": (1,)}
@@ -194,25 +195,6 @@ class _Builder:
         scores.product.inputs = made[:2]
         index = self.program.ops.index(scores.product)
         self.program.ops[index:index] = self.ops
-
-    def _op(
-        self,
-        kind: str,
-        inputs: list[Value],
-        shape: Shape,
-        dtype: np.dtype,
-        where: Where | None = None,
-        **attrs: object,
-    ) -> Value:
-        self.ops.append(Op(kind, inputs, [Value(tuple(shape), dtype)], attrs, where or self.where))
-        return self.ops[-1].output
-
-    def _times(self, count: int) -> int:
-        """`count` for every image."""
-        images = self.images
-        if isinstance(images, Batch):
-            return Batch(int(images) * count, images.scale * count)
-        return images * count
 
     def _projections(self) -> list[Value]:
         """q, k and v as (groups, tokens, heads, d)."""
@@ -230,11 +212,11 @@ class _Builder:
         rows = first.rows
         if padding:  # what stands in the additional rows does not matter
             rows = np.concatenate([rows, np.zeros((len(rows), padding), rows.dtype)], 1)
-        x = self._gather(self._flat(first.x), rows.reshape(-1))
+        x = self.gather(self.flat(first.x), rows.reshape(-1))
         made = []
         for columns, part in zip(self._columns(x, parts), parts, strict=True):
-            shape = (self._times(len(rows)), rows.shape[1], *part.kernel.shape[1:])
-            made.append(self._op("reshape", [columns], shape, columns.dtype, part.linear.where))
+            shape = (self.times(len(rows)), rows.shape[1], *part.kernel.shape[1:])
+            made.append(self.op("reshape", [columns], shape, columns.dtype, part.linear.where))
         return made
 
     def _columns(self, x: Value, parts: list[Projection]) -> list[Value]:
@@ -245,7 +227,7 @@ class _Builder:
             where, width = parts[0].linear.where, kernels[0].shape[1]
             kernel = constant(np.concatenate(kernels, 1), "+".join(dict.fromkeys(names)))
             shape = (*x.shape[:2], 3 * width)
-            made = self._op("linear", [x, kernel], shape, kernel.dtype, where, axis=2, tokens=True)
+            made = self.op("linear", [x, kernel], shape, kernel.dtype, where, axis=2, tokens=True)
             columns = [Value((*x.shape[:2], width), kernel.dtype) for _ in parts]
             self.ops.append(Op("split", [made], columns, {"axis": 2}, where))
             return columns
@@ -253,31 +235,8 @@ class _Builder:
         for data, name, part in zip(kernels, names, parts, strict=True):
             shape = (*x.shape[:2], data.shape[1])
             inputs = [x, constant(data, name)]
-            found.append(
-                self._op("linear", inputs, shape, data.dtype, part.linear.where, axis=2, tokens=True)
-            )
+            found.append(self.op("linear", inputs, shape, data.dtype, part.linear.where, axis=2, tokens=True))
         return found
-
-    def _flat(self, x: Value) -> Value:
-        count = math.prod(sizes(x.shape)[1:-1])
-        shape = (x.shape[0], count, x.shape[-1])
-        return x if x.rank == 3 else self._op("reshape", [x], shape, x.dtype)
-
-    def _gather(self, x: Value, rows: np.ndarray) -> Value:
-        """x[:, rows], no operation if that is all of it in order."""
-        if len(rows) == x.shape[1] and np.array_equal(rows, np.arange(len(rows))):
-            return x
-        numbers_of = {
-            "offset_dims": (0, 2),
-            "collapsed_slice_dims": (1,),
-            "operand_batching_dims": (),
-            "start_indices_batching_dims": (),
-            "start_index_map": (1,),
-            "index_vector_dim": 1,
-        }
-        attrs = {"dimension_numbers": numbers_of, "slice_sizes": (x.shape[0], 1, x.shape[2])}
-        index = constant(rows.astype(np.int32)[:, None])
-        return self._op("gather", [x, index], (x.shape[0], len(rows), x.shape[2]), x.dtype, **attrs)
 
     def _with_bias(self, q: Value) -> Value:
         """The bias and the scale of the queries; the keys' bias is not needed at all."""
@@ -286,11 +245,11 @@ class _Builder:
             name = self.found.q.linear.inputs[2].name
             bias = constant(self.found.q.bias[None, None], name)
             # in the order of the product: TensorRT adds where it moves
-            q = self._op("layout", [q], q.shape, q.dtype, perm=(0, 2, 1, 3))
-            q = self._op("add", [q, bias], q.shape, q.dtype)
+            q = self.op("layout", [q], q.shape, q.dtype, perm=(0, 2, 1, 3))
+            q = self.op("add", [q, bias], q.shape, q.dtype)
         if scale != 1.0:
             number = constant(np.array(scale, q.dtype).reshape((1,) * 4))
-            q = self._op("multiply", [q, number], q.shape, q.dtype)
+            q = self.op("multiply", [q, number], q.shape, q.dtype)
         return q
 
     def _added(self, s: Value, queries: int) -> Value:
@@ -309,138 +268,12 @@ class _Builder:
             padded[..., real:] = MASKED
             added = padded
         if s.dtype != dtype:
-            s = self._op("convert", [s], s.shape, dtype)
+            s = self.op("convert", [s], s.shape, dtype)
         name = "+".join(dict.fromkeys(filter(None, self.scores.names)))
         groups = self.found.groups
         if len(added) == 1 or len(added) == s.shape[0]:
-            return self._op("add", [s, constant(added, name)], s.shape, dtype)
+            return self.op("add", [s, constant(added, name)], s.shape, dtype)
         apart = (self.images, groups, *s.shape[1:])
-        wide = self._op("reshape", [s], apart, dtype)
-        wide = self._op("add", [wide, constant(added[None], name)], apart, dtype)
-        return self._op("reshape", [wide], s.shape, dtype)
-
-    def _hand_over(self, o: Value, queries: int) -> None:
-        """Bring (groups, heads, queries, d) to where the model goes on, and add the bias of the values."""
-        old = self.scores.values.output
-        rank = old.rank
-        real = self.found.q.rows.shape[1]
-        heads, d = self.found.heads, int(o.shape[3])
-        start = numbers((self._times(self.found.groups), heads, real, d))
-        assert start is not None
-        order = list(range(rank)) if self.scores.weights_left else [*range(rank - 2), rank - 1, rank - 2]
-        place = start.reshape([sizes(old.shape)[axis] for axis in np.argsort(order)]).transpose(order)
-        end, place = self._follow(old, place)
-        rows = self._rows(place, real, heads, d)
-        if rows is None:
-            end, place = old, None
-        swapped = self._op(
-            "transpose", [o], (o.shape[0], queries, heads, d), o.dtype, permutation=(0, 2, 1, 3)
-        )
-        tokens = self.found.groups * queries
-        flat = self._op("reshape", [swapped], (self.images, tokens, heads * d), o.dtype)
-        if rows is not None:
-            group, token = np.divmod(rows, real)
-            out = self._gather(flat, group * queries + token)
-            out = self._op("reshape", [out], end.shape, o.dtype)
-        else:
-            out = self._as_before(o, old, real, order)
-        out = self._with_value_bias(out, end, rows is not None)
-        self.program.replace({end: out})
-        index = min(self.program.ops.index(op) for op in self._later(end))
-        self.program.ops[index:index] = self.ops
-
-    def _later(self, end: Value) -> list[Op]:
-        """Operations that must come after the new ones."""
-        wanted = {self.ops[-1].output}
-        found = [op for op in self.program.ops if wanted.intersection(op.inputs)]
-        producers = self.program.producers()
-        return found or [producers[end]]
-
-    def _follow(self, value: Value, place: np.ndarray) -> tuple[Value, np.ndarray]:
-        """The last value of the chain of moves that begins at `value`, and where its elements come from."""
-        held = {value: place}
-        while True:
-            users = list(dict.fromkeys(self.readers.get(value, [])))
-            if value in self.program.outputs or not users or any(op.kind not in MOVES for op in users):
-                break
-            ends = _join(self.readers, users, held, self.program.outputs)
-            if ends is None:
-                break
-            value = ends
-        return value, held[value]
-
-    def _rows(self, place: np.ndarray, real: int, heads: int, d: int) -> np.ndarray | None:
-        """Rows of (groups * real) for each token of the end, if channels are whole and in order."""
-        images, width = sizes((self.images,))[0], heads * d
-        if place.ndim < 3 or place.shape[0] != images or place.shape[-1] != width:
-            return None
-        groups, head, token, feature = np.unravel_index(
-            place.reshape(images, -1, width), (images * self.found.groups, heads, real, d)
-        )
-        if (
-            (head * d + feature != np.arange(width)).any()
-            or np.ptp(groups, 2).any()
-            or np.ptp(token, 2).any()
-        ):
-            return None
-        rows = (groups * real + token)[..., 0]
-        per_image = self.found.groups * real
-        if (rows - per_image * np.arange(images)[:, None] != rows[0]).any():
-            return None
-        return rows[0]
-
-    def _as_before(self, o: Value, old: Value, real: int, order: list[int]) -> Value:
-        if o.shape[2] != real:
-            shape = (*o.shape[:2], real, o.shape[3])
-            bounds = {"start_indices": (0,) * 4, "limit_indices": shape, "strides": (1,) * 4}
-            o = self._op("slice", [o], shape, o.dtype, **bounds)
-        straight = tuple(old.shape[axis] for axis in np.argsort(order))
-        o = self._op("reshape", [o], straight, o.dtype)
-        return self._op("transpose", [o], old.shape, o.dtype, permutation=tuple(order))
-
-    def _with_value_bias(self, out: Value, end: Value, channels_last: bool) -> Value:
-        """Into the bias of the linear map that follows, or added here."""
-        bias = self.found.v.bias
-        if bias is None:
-            return out
-        name = self.found.v.linear.inputs[2].name
-        users = self.readers.get(end, [])
-        if channels_last:
-            after = users[0] if len(users) == 1 and end not in self.program.outputs else None
-            if after is not None and after.kind == "linear" and after.attrs["axis"] == end.rank - 1:
-                kernel = np.asarray(after.inputs[1].data)
-                wide = bias.reshape(-1).astype(np.float64) @ kernel.astype(np.float64)
-                if len(after.inputs) > 2:
-                    wide = wide + np.asarray(after.inputs[2].data, np.float64)
-                    name = after.inputs[2].name
-                after.inputs = [*after.inputs[:2], constant(wide.astype(kernel.dtype), name)]
-                return out
-            shaped = bias.reshape((1,) * (out.rank - 1) + (-1,))
-            return self._op("add", [out, constant(shaped, name)], out.shape, out.dtype)
-        shape = [1] * out.rank
-        shape[-3] = bias.shape[0]
-        feature = out.rank - (1 if self.scores.weights_left else 2)
-        shape[feature] = bias.shape[1]
-        return self._op("add", [out, constant(bias.reshape(shape), name)], out.shape, out.dtype)
-
-
-def _join(
-    readers: dict[Value, list[Op]], users: list[Op], held: dict[Value, np.ndarray], outputs: list[Value]
-) -> Value | None:
-    """The one value that all `users` (moves) end in: themselves, or the concatenation of slices."""
-    ends = []
-    for op in users:
-        if any(value not in held for value in op.inputs):
-            return None
-        held[op.output] = move(op, [held[value] for value in op.inputs])
-        ends.append(op.output)
-    if len(ends) == 1:
-        return ends[0]
-    after = [readers.get(value, []) for value in ends]
-    if any(len(found) != 1 or found[0] is not after[0][0] for found in after):
-        return None
-    last = after[0][0]
-    if last.kind != "concatenate" or set(last.inputs) != set(ends) or any(value in outputs for value in ends):
-        return None
-    held[last.output] = move(last, [held[value] for value in last.inputs])
-    return last.output
+        wide = self.op("reshape", [s], apart, dtype)
+        wide = self.op("add", [wide, constant(added[None], name)], apart, dtype)
+        return self.op("reshape", [wide], s.shape, dtype)

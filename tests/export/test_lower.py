@@ -110,7 +110,7 @@ def test_operation_of_two_arrays(name: str, same_as_jax: Check) -> None:
     same_as_jax(BINARY[name], x, _draw(3, 5, 4, seed=1), tolerance=TRANSCENDENTAL)
 
 
-MODEL_OPERATIONS = {"convolution", "linear", "average_pool", "reduce_window", "split", "layout"}
+MODEL_OPERATIONS = {"convolution", "linear", "average_pool", "reduce_window", "split", "layout", "head_sum"}
 
 
 def test_every_lowering_is_tested_above_or_below() -> None:

@@ -82,6 +82,19 @@ def test_half_precision_needs_no_padding(same_as_jax: Check) -> None:
     assert count["Gather"] == 0 and count["Cast"] == 2 and count["Softmax"] == 1
 
 
+def test_the_next_projection_sums_over_heads_where_nothing_is_cut_off(same_as_jax: Check) -> None:
+    def fn(w: dict, x: jax.Array) -> jax.Array:
+        return _plain(w, x)
+
+    summed = _kinds(same_as_jax(fn, _draw(2, 12, WIDTH), weights=_weights(), batches=(1, 2)))
+    assert summed["ReduceSum"] == 1 and summed["Transpose"] == 3  # of q, k and v
+    padded = _kinds(same_as_jax(fn, _draw(2, 9, WIDTH), weights=_weights()))
+    assert padded["ReduceSum"] == 0 and padded["Transpose"] == 4
+    half = _draw(2, 12, WIDTH).astype(np.float16)
+    fused = _kinds(same_as_jax(fn, half, weights=_weights(dtype=np.float16), tolerance=HALF_TOLERANCE))
+    assert fused["ReduceSum"] == 0  # TensorRT writes the result of its attention kernel in order
+
+
 @pytest.mark.parametrize("shape", [(1, HEADS, 9, 9), (HEADS, 1, 9), (9, 9)])
 def test_a_table_is_added_once_with_the_mask_of_the_padding(shape: tuple, same_as_jax: Check) -> None:
     weights = {**_weights(), "table": _draw(*shape)}
