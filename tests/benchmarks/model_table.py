@@ -88,7 +88,7 @@ def measure_all(names: list[str], again: bool) -> None:
     file = RESULTS / "models.jsonl"
     rows = read("models.jsonl")
     for name in names or list(MODELS):
-        if name in rows and "error" not in rows[name] and not again:
+        if name in rows and '"error"' not in json.dumps(rows[name]) and not again:
             continue
         start = time.perf_counter()
         command = [sys.executable, __file__, "--one", name]
