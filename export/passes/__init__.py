@@ -8,6 +8,7 @@ from export.passes.commute import widen_linear
 from export.passes.concat import sink_bias_behind_concat
 from export.passes.fold import fold_constants
 from export.passes.gelu import raise_gelu
+from export.passes.keep_axes import keep_reduced_axes
 from export.passes.layer_norm import raise_layer_norm
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
@@ -35,6 +36,7 @@ PASSES = (
     fold_bias,
     raise_average_pool,
     raise_mean,
+    keep_reduced_axes,
     raise_layer_norm,
     pool_token_runs,
     raise_softmax,
