@@ -32,6 +32,9 @@ CONFIDENCE = 10.0
 BRANCH_ENDS = frozenset({"norm3", "projection", "fc2", "proj", "lpu", "pos_embed", "position"})
 BRANCH = 0.1
 LAYER_SCALE = "layer_scale"
+LAYER_SCALES = 0.03
+#: Images have three channels, and depthwise convolutions read one.
+FEW_CHANNELS = 4
 #: Squeeze and excitation: its last layer goes through a sigmoid, and ends no branch.
 GATE = "se"
 #: Learned tables: positions, biases of attention, tokens.
@@ -112,7 +115,7 @@ def _draw(
             drawn[name] = _draw(entry, seed, here, scaled)
             continue
         rng = np.random.default_rng([seed, zlib.crc32("/".join(here).encode())])
-        small = name == "gamma" or (not scaled and _ends_branch(path))
+        small = not scaled and _ends_branch(path)
         drawn[name] = jnp.asarray(_values(rng, name, entry.shape) * (BRANCH if small else 1.0), entry.dtype)
     return drawn
 
@@ -136,12 +139,18 @@ def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.n
 
     The taps of a kernel resemble each other, so that maps are smooth, as images and trained features are.
     Maps without any smoothness lose their signal in each average pooling, and keep their rounding errors.
+    The weights of a channel's inputs sum to zero, as those inputs are mostly positive: their common mean
+    would stand far above what differs between positions, and a batch norm would enlarge its rounding errors.
     """
     if kind == "kernel":
         taps = rng.normal(0, 1, shape)
         if len(shape) == 4 and shape[0] * shape[1] > 1:
             taps = _common(rng, (1, 1, *shape[2:])) + TAP_VARIATION * taps
+        if shape[-2] > FEW_CHANNELS:
+            taps = taps - taps.mean(-2, keepdims=True)
         return taps / np.sqrt(np.prod(shape[:-1]))
-    if kind in ("scale", "gamma"):
+    if kind == "gamma":
+        return rng.uniform(0.8, 1.2, shape) * LAYER_SCALES
+    if kind == "scale":
         return rng.uniform(0.8, 1.2, shape)
     return rng.normal(0, 0.1 if kind == "bias" else TABLE_DEVIATION, shape)

@@ -1,6 +1,6 @@
 """What each choice of the bridge is worth: nodes and TensorRT kernels with one choice undone.
 
-    python tests/benchmarks/export_choices.py [next_vit_s] [float32 float16]
+    python tests/benchmarks/export_choices.py [next_vit_s] [float32 float16] [-- CHOICE ...]
 
 Needs TensorRT for RTX (hvjax[tensorrt-rtx]), no GPU. Prints the Markdown table of docs/export-decisions.md.
 """
@@ -8,6 +8,7 @@ Needs TensorRT for RTX (hvjax[tensorrt-rtx]), no GPU. Prints the Markdown table 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,11 +23,12 @@ import hvjax
 from export import bridge, passes
 from export.batch import BatchRange
 from export.lower.program import Program
-from export.passes import attention
+from export.passes import attention, token_attention, token_result
 from export.passes.mean import narrow_islands
 from export.runtimes import BuildOptions, make
 from export.runtimes.kernels import data_movements
 from hvjax.ops.conv import plain_convolutions
+from hvjax.registry import MODELS
 
 Choice = Callable[[], contextlib.AbstractContextManager]
 
@@ -64,6 +66,13 @@ CHOICES: dict[str, Choice] = {
     "linear maps as plain products": lambda: _without("raise_linear"),
     "bias as its own node": lambda: _without("fold_bias"),
     "softmax as written by JAX": lambda: _without("raise_softmax"),
+    "GELU as written": lambda: _without("raise_gelu"),
+    "layer norm as written": lambda: _without("raise_layer_norm"),
+    "attention of tokens as written": lambda: _without("shape_token_attention"),
+    "windows not padded": lambda: mock.patch.object(token_attention, "ALIGN", 1),
+    "projection behind attention not summed over heads": lambda: mock.patch.object(
+        token_result, "MOST_SUMMANDS", 0
+    ),
 }
 
 
@@ -76,14 +85,17 @@ def _row(fn: Callable, weights: Any, images: Any) -> str:
     return f"{len(model.graph.node)} | {count['Transpose']} | {len(built.kernels)} ({moves})"
 
 
-def main(name: str, dtypes: list[str]) -> None:
+def main(name: str, dtypes: list[str], chosen: list[str]) -> None:
     print("| choice |" + "".join(f" {d}: nodes | Transposes | kernels (movements) |" for d in dtypes))
     print("|---" * (1 + 3 * len(dtypes)) + "|")
     for choice, undo in CHOICES.items():
+        if chosen and choice not in chosen:
+            continue
         cells = []
         for dtype in dtypes:
             model: Any = hvjax.create_model(name, deploy=True, dtype=jnp.dtype(dtype))
-            images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+            size = MODELS[name].image_size
+            images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
             shapes = jax.eval_shape(model.init, jax.random.key(0), images)
             weights = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.01, leaf.dtype), shapes)
 
@@ -99,4 +111,6 @@ def main(name: str, dtypes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "next_vit_s", sys.argv[2:] or ["float32", "float16"])
+    given, _, names = " ".join(f"'{word}'" for word in sys.argv[1:]).partition("'--'")
+    words = shlex.split(given)
+    main(words[0] if words else "next_vit_s", words[1:] or ["float32", "float16"], shlex.split(names))
