@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
+from families import merged
 
 import hvjax
 from export.bridge import convert
@@ -79,6 +80,16 @@ def test_equal_graphs_of_the_full_models(name: str) -> None:
     ]
     # "stage2.block4.e_mhsa.k+v.kernel" holds two weights
     assert held and all(name in names or "+" in name for name in held)
+
+
+@pytest.mark.parametrize("name", ["fastvit_sa12", "swin_t"])
+def test_equal_graphs_of_small_models(name: str) -> None:
+    model: Any = hvjax.create_model(name, deploy=True, dtype=jnp.float16, **merged("small")[name])
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    weights = jax.tree.map(_random, jax.eval_shape(model.init, jax.random.key(0), images))
+    options: dict[str, Any] = {"weights": weights, "input_layout": "nchw", "dynamic_batch": True}
+    one, other = (convert(model.apply, images, via=via, **options) for via in ("stablehlo", "jax2tf"))
+    assert_equal_graphs(one, other)
 
 
 def _run(code: str, repository: Path) -> subprocess.CompletedProcess[str]:
