@@ -88,24 +88,22 @@ def _layer_norm(context: Context, op: Op) -> None:
 
 
 def _group_norm(context: Context, op: Op) -> None:
-    """One group: an instance norm of everything but the batch, then scale and bias per channel."""
-    x, graph, where = op.inputs[0], context.graph, op.where
-    perms = [perm for perm in context.layouts.perms(x) if perm[0] == 0]
-    perm = perms[0] if perms else identity(x.rank)
-    tensor = context.layouts.get(x, perm, where)
-    flat = reshape(graph, tensor, (x.shape[0], 1, int(np.prod([int(n) for n in x.shape[1:]]))), where)
-    neutral = [graph.constant(np.array([n], x.dtype)) for n in (1, 0)]
-    epsilon = op.attrs["epsilon"]
-    normal = graph.node(
-        "InstanceNormalization", [flat, *neutral], flat.shape, flat.dtype, where, epsilon=epsilon
+    """One group, scale and bias per channel. Statistics are float32 in every precision."""
+    x = op.inputs[0]
+    channels = x.rank - 1
+    perms = [perm for perm in context.layouts.perms(x) if perm[:2] == (0, channels)]
+    perm = perms[0] if perms else (0, channels, *range(1, channels))
+    tensor = context.layouts.get(x, perm, op.where)
+    weights = [context.graph.constant(np.asarray(value.data), value.name) for value in op.inputs[1:]]
+    context.emit(
+        "GroupNormalization",
+        op,
+        [tensor, *weights],
+        perm,
+        num_groups=1,
+        epsilon=op.attrs["epsilon"],
+        stash_type=1,
     )
-    result = reshape(graph, normal, tensor.shape, where)
-    shape = [-1 if axis == x.rank - 1 else 1 for axis in perm[1:]]
-    scale, bias = (
-        graph.constant(np.asarray(value.data).reshape(shape), value.name) for value in op.inputs[1:]
-    )
-    result = graph.node("Mul", [result, scale], tensor.shape, tensor.dtype, where)
-    context.emit("Add", op, [result, bias], perm)
 
 
 def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:

@@ -129,9 +129,11 @@ def _raise(match: Matcher, readers: dict[Value, list[Op]], op: Op, core: _Core) 
         else:
             break
         last = reader
-    if len(core.axes) == core.x.rank - 1 > 1:
-        _one_group(core, scale, bias, last)
-        return
+    one_group = len(core.axes) == core.x.rank - 1 > 1
+    if one_group:
+        shape = shape[-1:]
+        if not all(value is None or _fits(value, shape) for value in (scale, bias)):
+            return
     x, narrow = core.x, None
     widen = match.made_by(x, "convert")
     if widen is not None and match.once(last.output) and len(readers.get(last.output, ())) == 1:
@@ -142,21 +144,10 @@ def _raise(match: Matcher, readers: dict[Value, list[Op]], op: Op, core: _Core) 
         x, last = widen.inputs[0], narrow
     dtype = x.dtype
     inputs = [x, _parameter(scale, shape, 1, dtype)]
-    if bias is not None:
+    if bias is not None or one_group:
         inputs.append(_parameter(bias, shape, 0, dtype))
-    last.kind, last.inputs = "layer_norm", inputs
+    last.kind, last.inputs = ("group_norm" if one_group else "layer_norm"), inputs
     last.attrs = {"axes": core.axes, "epsilon": core.epsilon}
-
-
-def _one_group(core: _Core, scale: Value | None, bias: Value | None, last: Op) -> None:
-    """Over all axes but the batch: group norm with one group. Its casts stay: ONNX promises no float32."""
-    shape = core.x.shape[core.axes[0] :]
-    weights = [value for value in (scale, bias) if value is not None]
-    if any(not _fits(value, shape[-1:]) for value in weights):
-        return
-    dtype = core.x.dtype
-    inputs = [core.x, _parameter(scale, shape[-1:], 1, dtype), _parameter(bias, shape[-1:], 0, dtype)]
-    last.kind, last.inputs, last.attrs = "group_norm", inputs, {"epsilon": core.epsilon}
 
 
 def _fits(value: Value, shape: tuple[int, ...]) -> bool:
