@@ -35,18 +35,18 @@ from hvjax.spec import Spec
 MODELS: dict[str, Spec] = {
     **next_vit.ROWS,
     **fastvit.ROWS,
-    **mobileone.ROWS,
-    **metaformer.ROWS,
+    **trt_vit.ROWS,
     **resnet.ROWS,
     **swin.ROWS,
-    **cmt.ROWS,
-    **regnet.ROWS,
-    **convnext.ROWS,
-    **uniformer.ROWS,
     **pyramid_tnt.ROWS,
-    **trt_vit.ROWS,
-    **pvt.ROWS,
+    **uniformer.ROWS,
+    **mobileone.ROWS,
+    **metaformer.ROWS,
+    **convnext.ROWS,
+    **cmt.ROWS,
     **efficientformer.ROWS,
+    **regnet.ROWS,
+    **pvt.ROWS,
 }
 
 

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests compare numbers to 1e-5: they run on the CPU, where float32 products have full precision.
@@ -25,6 +27,14 @@ def repository() -> Path:
 def goldens() -> Path:
     """Folder of the numbers recorded from the reference implementations (see its README)."""
     return REPOSITORY / "tests" / "goldens"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs() -> Iterator[None]:
+    """Free what JAX compiled for a file of tests: all of them together would fill 10 GB a process."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 def has_nvidia_gpu() -> bool:
