@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from export.lower.context import Context
@@ -94,16 +96,16 @@ def _group_norm(context: Context, op: Op) -> None:
     perms = [perm for perm in context.layouts.perms(x) if perm[:2] == (0, channels)]
     perm = perms[0] if perms else (0, channels, *range(1, channels))
     tensor = context.layouts.get(x, perm, op.where)
-    weights = [context.graph.constant(np.asarray(value.data), value.name) for value in op.inputs[1:]]
-    context.emit(
-        "GroupNormalization",
-        op,
-        [tensor, *weights],
-        perm,
-        num_groups=1,
-        epsilon=op.attrs["epsilon"],
-        stash_type=1,
-    )
+    attrs = {"epsilon": op.attrs["epsilon"], "stash_type": 1}
+    arrays = [np.asarray(value.data) for value in op.inputs[1:]]
+    names = [value.name for value in op.inputs[1:]]
+    if math.prod(tensor.shape[2:]) == 1:  # TensorRT for RTX refuses a group norm of one pixel
+        arrays = [array.reshape(-1, *tensor.shape[2:]) for array in arrays]
+        kind, attrs = "LayerNormalization", {**attrs, "axis": 1}
+    else:
+        kind, attrs = "GroupNormalization", {**attrs, "num_groups": 1}
+    weights = [context.graph.constant(*pair) for pair in zip(arrays, names, strict=True)]
+    context.emit(kind, op, [tensor, *weights], perm, **attrs)
 
 
 def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:

@@ -79,6 +79,15 @@ def test_over_all_axes_it_is_a_group_norm_in_the_layout_at_hand(same_as_jax: Che
     assert found == ["GroupNormalization"]  # its own statistics are float32, the casts are not needed
 
 
+def test_a_group_norm_of_one_pixel_is_a_layer_norm_of_its_channels(
+    same_as_jax: Check, operators: Check
+) -> None:
+    options = {"weights": WEIGHTS, "input_layout": "nchw", "output_layout": "nchw", "batches": (1, 3)}
+    assert operators(same_as_jax(_one_group, 2 + _draw(2, 1, 1, CHANNELS), **options)) == [
+        "LayerNormalization"
+    ]
+
+
 def test_after_a_convolution_only_the_result_is_moved(same_as_jax: Check, operators: Check) -> None:
     def fn(w: dict, x: jax.Array) -> jax.Array:
         y = lax.conv_general_dilated(x, w["conv"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
