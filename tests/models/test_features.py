@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families import family_of, merged, pixels
+from families import CORE, family_of, merged, pixels
 
 import hvjax
 from hvjax.models.features import STAGES, drop_path_rates
@@ -43,12 +43,9 @@ def check_contract(name, size):
     assert {leaf.dtype for leaf in out.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
-@pytest.mark.parametrize("size", [(64, 64), (33, 71)], ids=str)
-def test_training_and_evaluation_give_the_same_keys(small, size, randomised, relative_to_max):
+def test_training_and_evaluation_give_the_same_keys(small, randomised, relative_to_max):
     model = small()
-    if size == (33, 71) and hasattr(model.config, "image_size"):
-        pytest.skip("the other case has tested the one image size of this model")
-    images = np.random.default_rng(0).normal(size=(2, *pixels(model, size), 3)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(2, *pixels(model, (33, 71)), 3)).astype(np.float32)
     variables = randomised(model.init(jax.random.key(0), images))
     options = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(1)}}
     trained, updated = jax.jit(lambda v, x: model.apply(v, x, method="features", **options))(
@@ -108,8 +105,16 @@ def test_wrong_images(small, images, message):
         small().apply({}, images)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_low_precision(small, dtype, randomised, relative_to_max):
+def test_low_precision(small, randomised, relative_to_max):
+    compare_precisions(small, jnp.bfloat16, randomised, relative_to_max)
+
+
+@pytest.mark.parametrize("small_name", CORE, indirect=True)
+def test_float16(small, randomised, relative_to_max):
+    compare_precisions(small, jnp.float16, randomised, relative_to_max)
+
+
+def compare_precisions(small, dtype, randomised, relative_to_max):
     """Parameters and running statistics stay float32; results are those of float32 up to the coarse type."""
     exact, coarse = small(drop_path_rate=0.0), small(dtype=dtype, drop_path_rate=0.0)
     images = np.random.default_rng(0).normal(size=(2, *pixels(exact, (48, 48)), 3)).astype(np.float32)

@@ -15,6 +15,12 @@ import hvjax
 FORWARD, TRAIN_LOGITS, GRADIENT, STATISTICS = 1e-5, 3e-5, 1e-4, 1e-5
 
 GOLDENS = merged("goldens")
+FLOAT64 = (
+    "nextvit_a",
+    "fastvit_sa_a",
+    "resnet_a",
+    "swin_a",
+)  # every kind of layer; tests/test_fuse.py has all
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4", "logits")
 ABOUT = {
     name: json.loads((Path(__file__).parents[1] / "goldens" / f"{name}.json").read_text()) for name in GOLDENS
@@ -162,6 +168,7 @@ def test_merged_checkpoint(golden, relative_to_max):
     assert relative_to_max(again, fixture.io["logits"]) <= FORWARD
 
 
+@pytest.mark.parametrize("fixture", FLOAT64, indirect=True)
 def test_float64_is_computed_in_float64(fixture, model, variables, relative_to_max):
     """With float64 variables nothing is rounded to float32 on the way: other batches agree to 1e-12."""
     images = fixture.io["input"]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from families import family_of, pixels
+from families import CORE, family_of, pixels
 
 # Float32 sums in another order: logits, and gradients, which pass norms over as few as four values (measured
 # 3e-6 and 3e-5 of the largest). Gradients below ROUNDING of the largest are sums that cancel.
@@ -84,6 +84,7 @@ def test_every_parameter_gets_a_gradient(small_name, small, randomised):
     assert all(re.fullmatch(family_of(small_name).without_gradient, path) for path in without), without
 
 
+@pytest.mark.parametrize("small_name", CORE, indirect=True)
 def test_rematerialisation_changes_nothing(small, data, randomised, relative_to_max):
     model = small(drop_path_rate=0.0)
     variables = randomised(model.init(jax.random.key(0), data[0]))
@@ -100,6 +101,7 @@ def compare_gradients(ours, reference):
         assert float(jnp.abs(a - b).max()) <= SAME_GRADIENT * largest
 
 
+@pytest.mark.parametrize("small_name", CORE, indirect=True)
 def test_vmap_over_models(small, data, randomised):
     """An ensemble: three sets of variables in one call give what three calls give."""
     model = small()

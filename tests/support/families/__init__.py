@@ -43,6 +43,10 @@ class Family:
     gradient_size: int = 64
 
 
+# Small models for what depends on JAX and on shared code more than on a family: between them they have every
+# kind of layer, training form and position table.
+CORE = ("next_vit_s", "fastvit_sa12", "resnet50", "swin_t")
+
 FAMILIES: dict[str, Family] = {
     module.name: importlib.import_module(f"families.{module.name}").FAMILY
     for module in pkgutil.iter_modules(__path__)
