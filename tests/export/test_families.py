@@ -26,9 +26,6 @@ SMALL = merged("small")
 # branches as large as the trunk; JAX and ONNX Runtime round at other places.
 FLOAT16_TOLERANCE = 5e-3
 
-# TensorRT for RTX 1.7 refuses a group norm of a map of one pixel, which stage 4 has at 32 pixels.
-IMAGE_SIZE = {"poolformer_s12": 64, "metaformer_s12_repmixer": 64}
-
 
 def _random(path: Any, struct: Any) -> np.ndarray:
     """Weights that keep the scale of activations; nothing is zero or one."""
@@ -43,7 +40,7 @@ def _random(path: Any, struct: Any) -> np.ndarray:
 
 def _model(name: str, dtype: str, **overrides: Any) -> tuple[Any, Callable, Any]:
     model: Any = hvjax.create_model(name, deploy=True, dtype=jnp.dtype(dtype), **overrides)
-    size = IMAGE_SIZE.get(name, family_of(name).image_size) if overrides else MODELS[name].image_size
+    size = family_of(name).image_size if overrides else MODELS[name].image_size
     size = size if isinstance(size, tuple) else (size, size)
     struct = jax.ShapeDtypeStruct((1, *pixels(model, size), model.config.in_channels), jnp.float32)
     weights = jax.tree_util.tree_map_with_path(_random, jax.eval_shape(model.init, jax.random.key(0), struct))
