@@ -35,11 +35,11 @@ demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build eng
 	@ls -1 $(DEMO)/training/learning_curve.png $(DEMO)/digits_engine/report.html $(DEMO)/full_size_engine/report.html
 
 test: $(VENV)/.ready  ## all tests but those at full size
-	@echo "==> Running the tests (ten to twenty minutes on 2 cores)"
+	@echo "==> Running the tests (about twenty minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not full_size"
 
 test-full: $(VENV)/.ready  ## the tests that build and export the published models at full size
-	@echo "==> Running the full-size tests (about half an hour on 2 cores)"
+	@echo "==> Running the full-size tests (about five minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and types

@@ -141,8 +141,8 @@ def table() -> str:
         f"in ONNX Runtime against JAX in float32. Kernels are those of the TensorRT for RTX engine of batch "
         f"{BATCH}, in brackets those that only move data. The torch twin is the timm model, reparameterised "
         "and exported both ways that torch knows, each figure the smallest of the files; or, where that is "
-        "smaller, what was measured on the reference code (torch 2.13, timm 1.0.31). A dash: no twin in "
-        "timm, or not measured.\n",
+        "smaller, what was measured on the reference code (torch 2.13, timm 1.0.31, batch 1). A dash: no "
+        "twin in timm, or not measured.\n",
         "| model | parameters train / deploy | parity timm | deploy form | ONNX fp32 | ONNX fp16 "
         "| nodes ours / torch | Transposes | kernels fp32 ours / torch | kernels fp16 ours / torch "
         "| engine fp32 / fp16 |",
