@@ -1,11 +1,11 @@
 """Measure what PyTorch's exports of the timm twins cost: `torch_twins.py [NAME ...]`.
 
 Each twin is reparameterised by timm's own method where it has one, its attention written out (torch's fused
-operator exports to more nodes and as many kernels), exported by both exporters of torch (the TorchScript one
+operator exports to more nodes and as many kernels), all its tensors random, exported by both exporters of torch (the TorchScript one
 at opset 17, the dynamo one at opset 20) and shortened by onnxslim. Kernels are counted for
 all four files by count_kernels.py, which needs TensorRT for RTX and so runs in the main environment. Of each
-figure the smallest over the four files is kept: the twin at its best. One line of JSON per model goes to
-docs/results/torch_twins.jsonl; models that are there already are skipped (--again measures them anew).
+figure the smallest over the four files is kept: the twin at its best. One line of JSON per model and batch
+goes to docs/results/torch_twins.jsonl; those that are there already are skipped (--again measures them anew).
 
     pip install onnx onnxscript onnxslim onnxconverter-common    # into the environment with torch and timm
 """
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import gc
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -29,16 +30,16 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 import live_timm  # noqa: E402
 
 OUT = ROOT / "docs" / "results" / "torch_twins.jsonl"
-BATCH = 8
+BATCHES = (1, 8)
 
 
-def export_all(model: torch.nn.Module, size: int, folder: Path) -> dict[str, Path]:
+def export_all(model: torch.nn.Module, size: int, batch: int, folder: Path) -> dict[str, Path]:
     """ONNX files of the four variants; those that cannot be made are left out."""
     import onnx
     import onnxslim
     from onnxconverter_common import float16
 
-    images = torch.zeros(BATCH, 3, size, size)
+    images = torch.zeros(batch, 3, size, size)
     files: dict[str, Path] = {}
     for variant, options in {
         "torchscript": {"dynamo": False, "opset_version": 17},
@@ -72,24 +73,35 @@ def export_all(model: torch.nn.Module, size: int, folder: Path) -> dict[str, Pat
     return files
 
 
-def measure(name: str, timm, main_python: str) -> dict:
-    """Row of one model."""
+def draw_weights(model: torch.nn.Module) -> torch.nn.Module:
+    """Every tensor random: a new model's biases are zero and its scales one, and an exporter that sees that
+    leaves out additions and products which trained weights need."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            noise = torch.rand(tensor.shape, generator=generator)
+            tensor.copy_(0.5 + noise if name.endswith("running_var") else 0.1 * noise - 0.05)
+    return model
+
+
+def measure(name: str, batch: int, timm, main_python: str) -> dict:
+    """Row of one model at one batch."""
     from timm.layers import set_fused_attn
     from timm.utils.model import reparameterize_model
 
     set_fused_attn(False)
     size = live_timm.MODELS[name].image_size
-    model = timm.create_model(live_timm.TWINS[name], pretrained=False).eval()
+    model = draw_weights(timm.create_model(live_timm.TWINS[name], pretrained=False).eval())
     model = reparameterize_model(model).eval()
     with tempfile.TemporaryDirectory() as name_of_folder:
-        files = export_all(model, size, Path(name_of_folder))
+        files = export_all(model, size, batch, Path(name_of_folder))
         del model
         gc.collect()
         command = [
             main_python,
             str(ROOT / "tests" / "benchmarks" / "count_kernels.py"),
             "--batch",
-            str(BATCH),
+            str(batch),
         ]
         done = subprocess.run(
             [*command, *map(str, files.values())], capture_output=True, text=True, check=True, cwd=ROOT
@@ -99,7 +111,7 @@ def measure(name: str, timm, main_python: str) -> dict:
         "model": name,
         "twin": live_timm.TWINS[name],
         "image_size": size,
-        "batch": BATCH,
+        "batch": batch,
         "fp32": best({v: c for v, c in counted.items() if not v.endswith("fp16")}),
         "fp16": best({v: c for v, c in counted.items() if v.endswith("fp16")}),
         "variants": {
@@ -133,24 +145,23 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     rows = {}
     if OUT.is_file():
-        rows = {row["model"]: row for row in map(json.loads, OUT.read_text().splitlines())}
+        lines = map(json.loads, OUT.read_text().splitlines())
+        rows = {(row["model"], row["batch"]): row for row in lines}
     timm = live_timm.import_timm()
     failed = []
-    for name in arguments.names or list(live_timm.TWINS):
-        if name in rows and not arguments.again:
+    for key in itertools.product(arguments.names or list(live_timm.TWINS), BATCHES):
+        if key in rows and not arguments.again:
             continue
         start = time.perf_counter()
         try:
-            rows[name] = measure(name, timm, arguments.main_python)
+            rows[key] = measure(*key, timm, arguments.main_python)
         except Exception as error:
-            failed.append(name)
-            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            failed.append(key)
+            print(f"{key}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             continue
-        row = rows[name]
-        print(
-            f"{name}: fp32 {row['fp32']}, fp16 {row['fp16']}, {time.perf_counter() - start:.0f} s", flush=True
-        )
-        ordered = [rows[n] for n in live_timm.MODELS if n in rows]
+        row, seconds = rows[key], time.perf_counter() - start
+        print(f"{key}: fp32 {row['fp32']}, fp16 {row['fp16']}, {seconds:.0f} s", flush=True)
+        ordered = [rows[k] for k in itertools.product(live_timm.MODELS, BATCHES) if k in rows]
         OUT.write_text("".join(json.dumps(row) + "\n" for row in ordered))
     return 1 if failed else 0
 
