@@ -11,6 +11,7 @@ from export.lower.context import Context
 from export.lower.graph import Graph, Tensor
 from export.lower.layout import Layouts, Perm, identity, permute
 from export.lower.program import Op, Program, UnsupportedError, Value, Where
+from export.lower.rows import run_on_rows
 
 NCHW: Perm = (0, 3, 1, 2)
 
@@ -54,6 +55,8 @@ def lower(
         LOWERINGS[op.kind](context, op)
     for value, name in zip(program.outputs, output_names, strict=True):
         graph.output(name, _result(context, value, _perm(value, output_layout or "nhwc")))
+    graph.remove_dead()
+    run_on_rows(graph)
     graph.remove_dead()
     return graph
 

@@ -1,11 +1,12 @@
 """Measure what PyTorch's exports of the timm twins cost: `torch_twins.py [NAME ...]`.
 
 Each twin is reparameterised by timm's own method where it has one, its attention written out (torch's fused
-operator exports to more nodes and as many kernels), all its tensors random, exported by both exporters of torch (the TorchScript one
-at opset 17, the dynamo one at opset 20) and shortened by onnxslim. Kernels are counted for
-all four files by count_kernels.py, which needs TensorRT for RTX and so runs in the main environment. Of each
-figure the smallest over the four files is kept: the twin at its best. One line of JSON per model and batch
-goes to docs/results/torch_twins.jsonl; those that are there already are skipped (--again measures them anew).
+operator exports to more nodes and as many kernels), all its tensors random, exported by both exporters of
+torch (the TorchScript one at opset 17, the dynamo one at opset 20) and shortened by onnxslim. Kernels are
+counted for all four files by count_kernels.py, which needs TensorRT for RTX and so runs in the main
+environment. Of each figure the smallest over the four files is kept: the twin at its best. One line of JSON
+per model and batch goes to docs/results/torch_twins.jsonl; those that are there already are skipped (--again
+measures them anew).
 
     pip install onnx onnxscript onnxslim onnxconverter-common    # into the environment with torch and timm
 """
