@@ -12,8 +12,9 @@ rolls, one reshape or many), what is built is
    it is needed. The bias of the queries is added where they are moved; that of the keys changes all scores of
    a query alike, which a softmax does not see; that of the values moves behind the attention, whose weights
    sum to one.
-3. In float32 windows are padded to a multiple of `ALIGN` tokens, whose scores a mask keeps out. Otherwise
-   both products copy their operands to aligned buffers.
+3. Windows are padded to whole 16 bytes of tokens, whose scores a mask keeps out. Otherwise both products
+   copy their operands to aligned buffers. Half precision needs it only where values are wider than keys:
+   with equal widths the whole attention is one kernel.
 
 Where the tokens come from an image with channels first (no layer norm before the projection) only the
 projection is taken apart, for `shape_attention` to go on with.
@@ -24,6 +25,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from export.lower.program import Batch, Matcher, Op, Program, Value, constant
@@ -33,6 +35,9 @@ from export.passes.moves import MOVES, sizes
 from export.passes.scores import Scores, read_scores
 from export.passes.token_result import Result
 from export.passes.tokens import Projection, project
+
+# Tokens in 16 bytes of half precision.
+ALIGN_HALF = 8
 
 
 def shape_token_attention(program: Program) -> None:
@@ -133,8 +138,14 @@ class _Builder(Draft):
         self.scores = found.scores
         self.dtype = found.q.kernel.dtype
         self.keys = found.k.rows.shape[1]
-        aligned = self.dtype != np.float32 or found.scores.softmax.output.dtype != np.float32
-        self.padding = 0 if aligned else -self.keys % ALIGN
+        self.padding = -self.keys % self._alignment()
+
+    def _alignment(self) -> int:
+        """Tokens that a padded window is a multiple of."""
+        if self.dtype == np.float32 and self.scores.softmax.output.dtype == np.float32:
+            return ALIGN
+        q, v = self.found.q.kernel, self.found.v.kernel
+        return 1 if q.shape == v.shape else ALIGN_HALF
 
     def build(self) -> None:
         found, scores = self.found, self.scores
@@ -257,7 +268,7 @@ class _Builder(Draft):
         added = self.scores.added
         if added is None and not self.padding:
             return s
-        dtype = self.scores.added_dtype or s.dtype
+        dtype = self.scores.added_dtype or (self.scores.softmax.output.dtype if self.padding else s.dtype)
         if added is None:
             added = np.zeros((1, 1, 1, 1), dtype)
         real = self.keys
@@ -265,7 +276,7 @@ class _Builder(Draft):
         if self.padding:
             padded = np.zeros((*added.shape[:2], queries if added.shape[2] > 1 else 1, keys), dtype)
             padded[:, :, : added.shape[2], :real] = added
-            padded[..., real:] = MASKED
+            padded[..., real:] = max(MASKED, float(jnp.finfo(dtype).min))
             added = padded
         if s.dtype != dtype:
             s = self.op("convert", [s], s.shape, dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 
 from hvjax.ops.normalize import layer_norm
@@ -80,6 +81,28 @@ def test_half_precision_needs_no_padding(same_as_jax: Check) -> None:
     x = _draw(2, 9, WIDTH).astype(np.float16)
     count = _kinds(same_as_jax(fn, x, weights=_weights(dtype=np.float16), tolerance=HALF_TOLERANCE))
     assert count["Gather"] == 0 and count["Cast"] == 2 and count["Softmax"] == 1
+
+
+@pytest.mark.parametrize("table", [None, np.float16])
+def test_half_precision_is_padded_where_values_are_wider(table: Any, same_as_jax: Check) -> None:
+    """To a multiple of 8; the mask of the padding stays within what the type can hold."""
+
+    def fn(w: dict, x: jax.Array) -> jax.Array:
+        qkv = _dense(w["wide"], _norm(w, x)).reshape(*x.shape[:2], HEADS, 16)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", qkv[..., :4], qkv[..., 4:8])
+        scores = scores if table is None else scores + w["table"]
+        weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, qkv[..., 8:]).reshape(x.shape)
+
+    wide = {"kernel": _draw(WIDTH, 2 * WIDTH) / 4, "bias": _draw(2 * WIDTH)}
+    weights = jax.tree.map(lambda leaf: leaf.astype(np.float16), {"wide": wide, "table": _draw(HEADS, 9, 9)})
+    weights["norm"] = _weights()["norm"]
+    x = _draw(2, 9, WIDTH).astype(np.float16)
+    model = same_as_jax(fn, x, weights=weights, tolerance=HALF_TOLERANCE)
+    assert _kinds(model)["Gather"] == 2
+    held = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+    assert any(data.ndim >= 1 and data.shape[-1] == 16 for data in held)  # 9 tokens and 7 of padding
+    assert all(np.isfinite(data).all() for data in held)
 
 
 def test_the_next_projection_sums_over_heads_where_nothing_is_cut_off(same_as_jax: Check) -> None:
