@@ -1,5 +1,6 @@
 """`hvjax.reparameterize` for every model: the same function, the declared tree, a pure function."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -60,8 +61,9 @@ def error(actual, expected) -> float:
     return float(np.abs(np.asarray(actual) - np.asarray(expected)).max() / np.abs(np.asarray(expected)).max())
 
 
-def features(model: Backbone, variables: Tree, x: np.ndarray) -> dict[str, jax.Array]:
-    return model.apply(variables, x, method="features")  # not jitted: compiling each whole model takes longer
+def features(model: Backbone, variables: Tree, x: np.ndarray, jit: bool = True) -> dict[str, jax.Array]:
+    function = partial(model.apply, method="features")
+    return (jax.jit(function) if jit else function)(variables, x)
 
 
 def narrow(**overrides) -> Backbone:
@@ -81,16 +83,17 @@ def test_both_forms_are_one_function(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_both_forms_are_one_function_at_full_size(name: str) -> None:
     """The published width and depth of one variant a family; docs/results/models.md has them all."""
-    compare_forms(name, "float32")
+    compare_forms(name, "float32", jit=False)  # compiling all of a deep model takes longer than its layers
 
 
-def compare_forms(name: str, dtype: str, **overrides) -> None:
+def compare_forms(name: str, dtype: str, jit: bool = True, **overrides) -> None:
     with jax.enable_x64(dtype == "float64"):
         model = hvjax.create_model(name, dtype=jnp.dtype(dtype), **overrides)
         variables, x = randomised(model, dtype), images(dtype, model=model)
         deploy_model, deploy_variables = hvjax.reparameterize(model, variables)
         assert {leaf.dtype for leaf in jax.tree.leaves(deploy_variables)} == {np.dtype(dtype)}
-        expected, actual = features(model, variables, x), features(deploy_model, deploy_variables, x)
+        expected = features(model, variables, x, jit)
+        actual = features(deploy_model, deploy_variables, x, jit)
         assert expected["logits"].dtype == actual["logits"].dtype == dtype
         for key in ("stem", "stage1", "stage2", "stage3", "stage4", "logits"):
             assert error(actual[key], expected[key]) <= LIMIT[dtype], key
@@ -136,7 +139,7 @@ def test_next_vit_of_other_shapes(overrides: dict) -> None:
     variables, x = randomised(model), images(channels=model.config.in_channels)
     deploy_model, deploy_variables = hvjax.reparameterize(model, variables)
     assert not differences(abstract_variables(deploy_model), deploy_variables)
-    expected, actual = model.apply(variables, x), deploy_model.apply(deploy_variables, x)
+    expected, actual = jax.jit(model.apply)(variables, x), jax.jit(deploy_model.apply)(deploy_variables, x)
     assert error(actual, expected) <= LIMIT["float32"]
 
 
@@ -152,7 +155,8 @@ def test_resnet_without_a_head() -> None:
     model = hvjax.create_model("resnet50", depths=(1, 2, 1, 1), widths=(8, 8, 8, 8), num_classes=0)
     variables = randomised(model)
     deploy_model, deploy_variables = hvjax.reparameterize(model, variables)
-    expected, actual = model.apply(variables, images()), deploy_model.apply(deploy_variables, images())
+    expected = jax.jit(model.apply)(variables, images())
+    actual = jax.jit(deploy_model.apply)(deploy_variables, images())
     assert error(actual, expected) <= LIMIT["float32"]
 
 
