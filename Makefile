@@ -56,7 +56,9 @@ bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training a
 	@$(BIN)/python tests/benchmarks/conv.py
 	@$(BIN)/python tests/benchmarks/train_step.py --torch-python $(TORCH_VENV)/bin/python
 
-parity: $(TORCH_VENV)/.ready  ## full-size models live against timm at random weights
+parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at random weights
+	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
+	@$(TORCH_VENV)/bin/python tests/parity/live_pvt.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_timm.py --out docs/results/parity.json
 
 # torchvision comes without its dependencies: its wheel is needed for imports only, and would pull a second torch.

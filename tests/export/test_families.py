@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from families import family_of, merged, pixels
+from next_vit_ablations import ABLATIONS
+from next_vit_ablations import SMALL as SMALL_ABLATION
 
 import hvjax
 from export._optional import available
@@ -38,9 +40,11 @@ def _random(path: Any, struct: Any) -> np.ndarray:
     return (0.3 * rng.standard_normal(struct.shape) if draw is None else draw).astype(struct.dtype)
 
 
-def _model(name: str, dtype: str, **overrides: Any) -> tuple[Any, Callable, Any]:
+def _model(
+    name: str, dtype: str, size: tuple[int, int] | None = None, **overrides: Any
+) -> tuple[Any, Callable, Any]:
     model: Any = hvjax.create_model(name, deploy=True, dtype=jnp.dtype(dtype), **overrides)
-    size = family_of(name).image_size if overrides else MODELS[name].image_size
+    size = size or (family_of(name).image_size if overrides else MODELS[name].image_size)
     size = size if isinstance(size, tuple) else (size, size)
     struct = jax.ShapeDtypeStruct((1, *pixels(model, size), model.config.in_channels), jnp.float32)
     weights = jax.tree_util.tree_map_with_path(_random, jax.eval_shape(model.init, jax.random.key(0), struct))
@@ -65,6 +69,16 @@ def test_a_small_model_is_equal_to_jax_and_builds(name: str, dtype: str, same_as
     # nothing of what has an operator of its own is left in pieces
     assert not {"BatchNormalization", "Erf", "Exp", "Sqrt", "Reciprocal", "Pow", "Expand"} & kinds.keys()
     assert _build(model, BatchRange(2, 2, 2) if half else BatchRange(1, 2, 2)).engine
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_of_next_vit_is_equal_to_jax(ablation: str, same_as_jax: Check) -> None:
+    overrides = {**SMALL_ABLATION, **ABLATIONS[ablation]}
+    weights, fn, struct = _model("next_vit_s", "float32", size=(33, 40), **overrides)
+    x = np.random.default_rng(1).standard_normal((2, *struct.shape[1:])).astype(np.float32)
+    model = same_as_jax(fn, x, weights=weights, input_layout="nchw")
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert not {"BatchNormalization", "Erf", "Exp", "Sqrt", "Pow"} & kinds.keys()
 
 
 # Most nodes, kernels and data movements of a full-size model at its native size, batch 1. Behind them those
