@@ -34,8 +34,15 @@ BRANCH_ENDS = frozenset({"norm3", "projection", "fc2", "proj", "lpu", "pos_embed
 BRANCH = 0.1
 LAYER_SCALE = "layer_scale"
 LAYER_SCALES = 0.03
-#: Images have three channels, and depthwise convolutions read one.
-FEW_CHANNELS = 4
+#: Branches that are summed after a norm each (`conv1`, `conv2`, ..., `scale`, `skip`): one is the trunk, and
+#: the others are as small as branches are. Sums of equal ones would cancel in some channels, and the next
+#: norm would enlarge what is left, and its rounding errors. The trunk is the norm of the input where the
+#: block has it, else the first convolution.
+SKIP, FIRST = "skip", "conv1"
+#: Bias of a norm that hands a rectified map on, in units of the map's deviation: the mean of a rectified
+#: Gaussian is 0.68 of them. Without it each block would rectify away more of the trunk, and enlarge the
+#: rounding errors of the rest.
+SKIP_BIAS = 0.7
 #: Squeeze and excitation: its last layer goes through a sigmoid, and ends no branch.
 GATE = "se"
 #: Learned tables: positions, biases of attention, tokens.
@@ -126,19 +133,29 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
 
 
 def _draw(
-    shapes: Mapping[str, Any], seed: int, path: tuple[str, ...] = (), scaled: bool = False
+    shapes: Mapping[str, Any],
+    seed: int,
+    path: tuple[str, ...] = (),
+    scaled: bool = False,
+    beside: bool = False,
 ) -> dict[str, Any]:
-    """`scaled`: the block has layer scales."""
+    """`scaled`: the block has layer scales; `beside`: this is a branch beside a trunk, see SKIP."""
     scaled = scaled or any(name.startswith(LAYER_SCALE) for name in shapes)
+    trunk = SKIP if SKIP in shapes else FIRST
     drawn: dict[str, Any] = {}
     for name, entry in shapes.items():
         here = (*path, name)
         if isinstance(entry, Mapping):
-            drawn[name] = _draw(entry, seed, here, scaled)
+            summed = "norm" in entry and "norm" in shapes.get(FIRST, {})
+            drawn[name] = _draw(entry, seed, here, scaled, beside or (summed and name != trunk))
             continue
         rng = np.random.default_rng([seed, zlib.crc32("/".join(here).encode())])
-        small = not scaled and _ends_branch(path)
-        drawn[name] = jnp.asarray(_values(rng, name, entry.shape) * (BRANCH if small else 1.0), entry.dtype)
+        values = _values(rng, name, entry.shape)
+        if not scaled and (_ends_branch(path) or (beside and path[-1:] == ("norm",))):
+            values = values * BRANCH
+        if not scaled and path[-1:] == (SKIP,) and name == "bias":
+            values = values + SKIP_BIAS
+        drawn[name] = jnp.asarray(values, entry.dtype)
     return drawn
 
 
@@ -161,14 +178,16 @@ def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.n
 
     The taps of a kernel resemble each other, so that maps are smooth, as images and trained features are.
     Maps without any smoothness lose their signal in each average pooling, and keep their rounding errors.
-    The weights of a channel's inputs sum to zero, as those inputs are mostly positive: their common mean
-    would stand far above what differs between positions, and a batch norm would enlarge its rounding errors.
+    The weights of a dense layer's inputs sum to zero: inputs that are mostly positive have a common mean far
+    above what differs between images, and every logit would follow it. Those of a convolution do not: a
+    batch norm takes the mean away, and without what the channels have in common less of the signal would be
+    left for it, beside rounding errors as large as before.
     """
     if kind == "kernel":
         taps = rng.normal(0, 1, shape)
         if len(shape) == 4 and shape[0] * shape[1] > 1:
             taps = _common(rng, (1, 1, *shape[2:])) + TAP_VARIATION * taps
-        if shape[-2] > FEW_CHANNELS:
+        if len(shape) == 2:
             taps = taps - taps.mean(-2, keepdims=True)
         return taps / np.sqrt(np.prod(shape[:-1]))
     if kind == "gamma":

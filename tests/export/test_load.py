@@ -13,7 +13,7 @@ import pytest
 import hvjax
 from export import gate_images
 from export.load import load_source
-from export.parity import FP32_LIMIT, difference, spread
+from export.parity import FP16_LIMIT, FP32_LIMIT, difference, spread
 from export.random_weights import random_variables
 
 
@@ -191,3 +191,24 @@ def test_random_weights_give_a_gate_something_to_see(small_model: Any) -> None:
     assert jax.tree.all(jax.tree.map(np.array_equal, again, variables))
     other = random_variables(model, images, seed=1)
     assert not np.array_equal(other["params"]["head"]["kernel"], variables["params"]["head"]["kernel"])
+
+
+def test_random_weights_of_a_plain_stack_round_as_trained_ones() -> None:
+    """MobileOne has no trunk but the norms of its inputs: float16 weights must not cost more than the gate
+    allows, and a late kernel that is off by a tenth must cost more than that."""
+    model = hvjax.create_model(
+        "mobileone_s0", num_classes=100, depths=(1, 6, 6, 1), widths=(16, 32, 32, 64), branches=2
+    )
+    images = gate_images.photographs((64, 64), 3, 8).normalised((0.5,) * 3, (0.25,) * 3)
+    deploy, fused = hvjax.reparameterize(model, random_variables(model, images))
+    run = jax.jit(deploy.apply)
+    logits = np.asarray(run(fused, images))
+    assert spread(logits) > 0.1
+    half = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), fused)
+    assert difference(np.asarray(run(half, images)), logits).relative < FP16_LIMIT
+    late = fused["params"]["stage3"]["block6"]
+    for name in ("depthwise", "pointwise"):
+        kernel = late[name]["conv"]["kernel"]
+        late[name]["conv"]["kernel"] = 1.1 * kernel
+        assert difference(np.asarray(run(fused, images)), logits).relative > 2 * FP16_LIMIT
+        late[name]["conv"]["kernel"] = kernel
