@@ -77,8 +77,29 @@ def operand(context: Context, value: Value, perm: Perm, op: Op) -> Tensor:
 
 
 def _simple(context: Context, op: Op) -> None:
+    perm = _of_convolution(context, op) if op.kind == "add" else None
+    if perm is not None:
+        context.emit("Add", op, [operand(context, value, perm, op) for value in op.inputs], perm)
+        return
     bits = op.kind in _BITWISE and op.output.dtype != np.bool_
     _lower(context, op, _BITWISE[op.kind] if bits else SIMPLE[op.kind], op.inputs)
+
+
+def _of_convolution(context: Context, op: Op) -> Perm | None:
+    """The layout in which a convolution left an operand of a sum of two images.
+
+    TensorRT adds in the kernel of the convolution if both are in that layout. The Transpose of the other
+    operand, if it needs one, is a part of the kernel that makes it.
+    """
+    if any(value.data is not None or value.shape != op.output.shape for value in op.inputs):
+        return None
+    for value in op.inputs:
+        perms = context.layouts.perms(value)
+        tensor = context.layouts.get(value, perms[0], op.where)
+        maker = context.graph.makers.get(tensor.name)
+        if len(perms) == 1 and maker is not None and maker.kind == "Conv":
+            return perms[0]
+    return None
 
 
 def _compare(context: Context, op: Op) -> None:

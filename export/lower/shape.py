@@ -183,8 +183,17 @@ def _split(context: Context, op: Op) -> None:
 
 
 def _layout(context: Context, op: Op) -> None:
-    """The same value, in one layout only, so that what follows is built on that one."""
+    """The same value, in one layout only, so that what follows is built on that one.
+
+    With `written` there is a Transpose even if it only moves dimensions of size 1.
+    """
     perm = op.attrs["perm"]
+    if op.attrs.get("written"):
+        tensor = context.layouts.logical(op.inputs[0], op.where)
+        shape, moved = permute(op.output.shape, perm), list(perm)
+        moved = context.graph.node("Transpose", [tensor], shape, tensor.dtype, op.where, perm=moved)
+        context.layouts.put(op.output, perm, moved)
+        return
     context.layouts.put(op.output, perm, context.layouts.get(op.inputs[0], perm, op.where))
 
 

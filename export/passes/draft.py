@@ -16,6 +16,7 @@ class Draft:
     def __init__(self, images: int, where: Where):
         self.images, self.where = images, where
         self.ops: list[Op] = []
+        self._flattened: dict[Value, Value] = {}
 
     def op(
         self,
@@ -37,9 +38,13 @@ class Draft:
         return images * count
 
     def flat(self, x: Value) -> Value:
-        count = math.prod(sizes(x.shape)[1:-1])
-        shape = (x.shape[0], count, x.shape[-1])
-        return x if x.rank == 3 else self.op("reshape", [x], shape, x.dtype)
+        """(b, tokens, c); the same value for the same `x`."""
+        if x.rank == 3:
+            return x
+        if x not in self._flattened:
+            shape = (x.shape[0], math.prod(sizes(x.shape)[1:-1]), x.shape[-1])
+            self._flattened[x] = self.op("reshape", [x], shape, x.dtype)
+        return self._flattened[x]
 
     def gather(self, x: Value, rows: np.ndarray) -> Value:
         """x[:, rows], no operation if that is all of it in order."""

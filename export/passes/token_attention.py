@@ -35,6 +35,7 @@ from export.passes.moves import MOVES, sizes
 from export.passes.scores import Scores, read_scores
 from export.passes.token_result import Result
 from export.passes.tokens import Projection, project
+from export.passes.windows import read_windows
 
 # Tokens in 16 bytes of half precision.
 ALIGN_HALF = 8
@@ -52,7 +53,7 @@ def shape_token_attention(program: Program) -> None:
         found = _operands(match, scores) if scores is not None else None
         if found is None:
             continue
-        if all(_normalised(match, part.x) for part in found.parts):
+        if all(_readable(match, part.x) for part in found.parts):
             _Builder(program, match, readers, found).build()
         elif found.q.linear is found.k.linear and _all_in_order(found):
             _Builder(program, match, readers, found).take_apart()
@@ -120,6 +121,12 @@ def _all_in_order(found: _Attention) -> bool:
     return whole and found.scores.product.output.rank == 4
 
 
+def _readable(match: Matcher, x: Value) -> bool:
+    """True for tokens from a layer norm, and for their weighted sums over windows."""
+    windows = read_windows(match, x)
+    return _normalised(match, windows.x if windows is not None else x)
+
+
 def _normalised(match: Matcher, x: Value) -> bool:
     """True if `x` comes from a layer norm, which leaves channels last."""
     while (op := match.made_by(x, "layer_norm", "pad", *MOVES)) is not None:
@@ -145,12 +152,19 @@ class _Builder(Draft):
         if self.dtype == np.float32 and self.scores.softmax.output.dtype == np.float32:
             return ALIGN
         q, v = self.found.q.kernel, self.found.v.kernel
-        return 1 if q.shape == v.shape else ALIGN_HALF
+        # TensorRT fuses half-precision attention of several heads only, with values as wide as keys
+        return 1 if q.shape == v.shape and self.found.heads > 1 else ALIGN_HALF
 
     def build(self) -> None:
         found, scores = self.found, self.scores
+        self._fold_window_bias()
+        shape = (found.groups, found.q.rows.shape[1], found.heads)
+        result = Result(self.program, self.readers, self, scores, found.v, shape)
+        found.v = result.values()
         q, k, v = self._projections()
         queries = int(q.shape[1])
+        if found.heads == 1:
+            q, k, v = (self._one_head(value) for value in (q, k, v))
         q = self._with_bias(q)
         groups, heads = q.shape[0], found.heads
         keys = int(k.shape[1])
@@ -178,8 +192,15 @@ class _Builder(Draft):
         }
         shape = (groups, heads, queries, int(v.shape[3]))
         o = self.op("dot_general", [s, v], shape, v.dtype, dot_dimension_numbers=numbers_of, swap=False)
-        shape = (found.groups, found.q.rows.shape[1], found.heads)
-        Result(self.program, self.readers, self, scores, found.v, shape).hand_over(o, queries)
+        result.hand_over(o, queries)
+
+    def _fold_window_bias(self) -> None:
+        """The bias of a convolution before a projection goes into the bias of that."""
+        for role in ("q", "k", "v"):
+            part = getattr(self.found, role)
+            windows = read_windows(self.match, part.x)
+            if windows is not None and windows.bias is not None:
+                setattr(self.found, role, part.with_input_bias(windows.bias))
 
     def take_apart(self) -> None:
         """Give queries, keys and values each a linear map of their own."""
@@ -223,7 +244,11 @@ class _Builder(Draft):
         rows = first.rows
         if padding:  # what stands in the additional rows does not matter
             rows = np.concatenate([rows, np.zeros((len(rows), padding), rows.dtype)], 1)
-        x = self.gather(self.flat(first.x), rows.reshape(-1))
+        windows = read_windows(self.match, first.x)
+        if windows is not None:
+            x = windows.build(self, rows.reshape(-1))
+        else:
+            x = self.gather(self.flat(first.x), rows.reshape(-1))
         made = []
         for columns, part in zip(self._columns(x, parts), parts, strict=True):
             shape = (self.times(len(rows)), rows.shape[1], *part.kernel.shape[1:])
@@ -246,14 +271,26 @@ class _Builder(Draft):
         for data, name, part in zip(kernels, names, parts, strict=True):
             shape = (*x.shape[:2], data.shape[1])
             inputs = [x, constant(data, name)]
+            if part is self.found.q and part.bias is not None and self._in_product():
+                inputs.append(constant(part.bias.reshape(-1), part.bias_name))
             found.append(self.op("linear", inputs, shape, data.dtype, part.linear.where, axis=2, tokens=True))
         return found
+
+    def _in_product(self) -> bool:
+        """True if the bias of the queries is added behind their product: one head, so nothing is moved."""
+        q, k = self.found.q, self.found.k
+        together = q.x is k.x and np.array_equal(q.rows, k.rows)
+        return self.found.heads == 1 and not together
+
+    def _one_head(self, value: Value) -> Value:
+        """Moving one head costs nothing, but with a Reshape instead of the Transpose TensorRT copies."""
+        return self.op("layout", [value], value.shape, value.dtype, perm=(0, 2, 1, 3), written=True)
 
     def _with_bias(self, q: Value) -> Value:
         """The bias and the scale of the queries; the keys' bias is not needed at all."""
         scale = self.scores.scale
-        if self.found.q.bias is not None:
-            name = self.found.q.linear.inputs[2].name
+        if self.found.q.bias is not None and not self._in_product():
+            name = self.found.q.bias_name
             bias = constant(self.found.q.bias[None, None], name)
             # in the order of the product: TensorRT adds where it moves
             q = self.op("layout", [q], q.shape, q.dtype, perm=(0, 2, 1, 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from export.lower.program import Op, Program, Value, constant
@@ -33,22 +35,40 @@ class Result:
     ):
         self.program, self.readers, self.draft, self.scores, self.v = program, readers, draft, scores, v
         self.groups, self.real, self.heads = shape
+        self.after: Op | None = None
+        old = self.scores.values.output
+        rank, d = old.rank, int(v.kernel.shape[2])
+        start = numbers((draft.times(self.groups), self.heads, self.real, d))
+        assert start is not None
+        self.order = list(range(rank)) if scores.weights_left else [*range(rank - 2), rank - 1, rank - 2]
+        place = start.reshape([sizes(old.shape)[axis] for axis in np.argsort(self.order)])
+        self.end, place = self._follow(old, place.transpose(self.order))
+        self.rows = self._rows(place, self.real, self.heads, d)
+        if self.rows is None:
+            self.end = old
+
+    def values(self) -> Projection:
+        """The values to use: with one head, already times the linear map that follows the attention.
+
+        (w v) p = w (v p), so that map needs no product of its own.
+        """
+        after = self._projected(self.end) if self.heads == 1 and self.rows is not None else None
+        if after is None or after.attrs.get("tokens") or after.inputs[1].data is None:
+            return self.v
+        kernel = np.asarray(after.inputs[1].data)
+        if kernel.shape[1] > kernel.shape[0]:
+            return self.v
+        self.after = after
+        wide = self.v.kernel[:, 0].astype(np.float64) @ kernel.astype(np.float64)
+        return replace(self.v, kernel=wide.astype(kernel.dtype)[:, None], bias=None)
 
     def hand_over(self, o: Value, queries: int) -> None:
         """Bring (groups, heads, queries, d) to where the model goes on, and add the bias of the values."""
-        old = self.scores.values.output
-        rank = old.rank
-        real = self.real
+        old, end, rows = self.scores.values.output, self.end, self.rows
         heads, d = self.heads, int(o.shape[3])
-        start = numbers((self.draft.times(self.groups), heads, real, d))
-        assert start is not None
-        order = list(range(rank)) if self.scores.weights_left else [*range(rank - 2), rank - 1, rank - 2]
-        place = start.reshape([sizes(old.shape)[axis] for axis in np.argsort(order)]).transpose(order)
-        end, place = self._follow(old, place)
-        rows = self._rows(place, real, heads, d)
-        if rows is None:
-            end, place = old, None
-        if rows is not None and self._sum_heads(o, end, rows):
+        if self.after is not None:
+            end = self._on_image(self.after.output)
+        elif rows is not None and self._sum_heads(o, end, rows):
             return
         swapped = self.draft.op(
             "transpose", [o], (o.shape[0], queries, heads, d), o.dtype, permutation=(0, 2, 1, 3)
@@ -56,15 +76,32 @@ class Result:
         tokens = self.groups * queries
         flat = self.draft.op("reshape", [swapped], (self.draft.images, tokens, heads * d), o.dtype)
         if rows is not None:
-            group, token = np.divmod(rows, real)
+            group, token = np.divmod(rows, self.real)
             out = self.draft.gather(flat, group * queries + token)
             out = self.draft.op("reshape", [out], end.shape, o.dtype)
         else:
-            out = self._as_before(o, old, real, order)
-        out = self._with_value_bias(out, end, rows is not None)
+            out = self._as_before(o, old, self.real, self.order)
+        if self.after is not None:
+            out = self._biased(out, self._bias_with(self.after))
+        else:
+            out = self._with_value_bias(out, end, rows is not None)
         self.program.replace({end: out})
         index = min(self.program.ops.index(op) for op in self._later(end))
         self.program.ops[index:index] = self.draft.ops
+
+    def _on_image(self, end: Value) -> Value:
+        """`end`, or the image that it is reshaped to: a bias added there can join the sum that follows."""
+        users = self.readers.get(end, [])
+        if len(users) != 1 or users[0].kind != "reshape" or end in self.program.outputs:
+            return end
+        image = users[0].output
+        return image if image.shape[-1] == end.shape[-1] else end
+
+    def _biased(self, out: Value, bias: Value | None) -> Value:
+        if bias is None:
+            return out
+        shaped = np.asarray(bias.data).reshape((1,) * (out.rank - 1) + (-1,))
+        return self.draft.op("add", [out, constant(shaped, bias.name)], out.shape, out.dtype)
 
     def _sum_heads(self, o: Value, end: Value, rows: np.ndarray) -> bool:
         """The projection that follows as a sum over heads, which moves nothing; True if that was done."""
@@ -107,7 +144,7 @@ class Result:
             return old
         kernel = np.asarray(after.inputs[1].data)
         wide = self.v.bias.reshape(-1).astype(np.float64) @ kernel.astype(np.float64)
-        name = self.v.linear.inputs[2].name
+        name = self.v.bias_name
         if old is not None:
             wide, name = wide + np.asarray(old.data, np.float64), old.name
         return constant(wide.astype(kernel.dtype), name)
@@ -166,7 +203,7 @@ class Result:
         bias = self.v.bias
         if bias is None:
             return out
-        name = self.v.linear.inputs[2].name
+        name = self.v.bias_name
         if channels_last:
             after, together = self._projected(end), None
             if after is not None and (together := self._bias_with(after)) is not None:

@@ -7,7 +7,7 @@ However a model wrote it (one projection for all three, windows, rolls, heads be
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Projection:
     rows: np.ndarray
     kernel: np.ndarray
     bias: np.ndarray | None
+    bias_name: str = ""
+
+    def with_input_bias(self, bias: np.ndarray) -> Projection:
+        """The projection of `x + bias` as one of `x`."""
+        wide = bias.astype(np.float64) @ self.kernel.reshape(len(self.kernel), -1).astype(np.float64)
+        wide = wide.reshape(self.kernel.shape[1:])
+        if self.bias is not None:
+            wide = wide + self.bias
+        return replace(self, bias=wide.astype(self.kernel.dtype), bias_name=self.bias_name or "bias")
 
 
 def project(
@@ -83,7 +92,8 @@ def _read(match: Matcher, linear: Op, found: np.ndarray, scale: float) -> Projec
     weights = [np.asarray(weight.data) for weight in linear.inputs[1:]]
     columns = columns.reshape(-1, columns.shape[-1])
     parts = [_scaled(weights[0][:, columns], scale), *(_scaled(w[columns], scale) for w in weights[1:])]
-    return Projection(linear, x, first, parts[0], parts[1] if len(parts) > 1 else None)
+    bias, name = (parts[1], linear.inputs[2].name) if len(parts) > 1 else (None, "")
+    return Projection(linear, x, first, parts[0], bias, name)
 
 
 def _unmoved(match: Matcher, x: Value) -> tuple[Value, np.ndarray]:
