@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.lower.program import Op, Program, Value, constant
+from export.lower.program import Batch, Op, Program, Value, constant
 from export.passes.draft import Draft
 from export.passes.moves import MOVES, move, numbers, sizes
 from export.passes.scores import Scores
@@ -115,7 +115,10 @@ class Result:
             return False
         kernel = np.asarray(after.inputs[1].data)
         fused = o.dtype != np.float32 and d >= FUSED
-        if fused or heads == 1 or heads * len(rows) * kernel.shape[1] > MOST_SUMMANDS:
+        # in float32, of more images than one, TensorRT copies the weights for each
+        batches = [x.shape[0] for x in self.program.inputs if x.rank and o.dtype == np.float32]
+        several = any(isinstance(batch, Batch) or batch > 1 for batch in batches)
+        if fused or several or heads == 1 or heads * len(rows) * kernel.shape[1] > MOST_SUMMANDS:
             return False
         draft, where, name = self.draft, after.where, after.inputs[1].name
         apart = constant(kernel.reshape(heads, d, kernel.shape[1]), name)

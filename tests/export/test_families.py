@@ -92,6 +92,8 @@ ECONOMY = {
     ("uniformer_s", "float16"): (436, 163, 2),  # (481, 233 (13))
     ("pyramid_tnt_s", "float32"): (689, 283, 1),  # (780, 324 (23))
     ("pyramid_tnt_s", "float16"): (751, 238, 2),  # (780, 360 (11))
+    ("cmt_s", "float32"): (992, 359, 4),  # timm has none
+    ("cmt_s", "float16"): (1137, 328, 1),
 }
 
 

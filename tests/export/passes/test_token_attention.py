@@ -109,11 +109,14 @@ def test_the_next_projection_sums_over_heads_where_nothing_is_cut_off(same_as_ja
     def fn(w: dict, x: jax.Array) -> jax.Array:
         return _plain(w, x)
 
-    summed = _kinds(same_as_jax(fn, _draw(2, 12, WIDTH), weights=_weights(), batches=(1, 2)))
+    summed = _kinds(same_as_jax(fn, _draw(1, 12, WIDTH), weights=_weights()))
     assert summed["ReduceSum"] == 1 and summed["Transpose"] == 3  # of q, k and v
-    padded = _kinds(same_as_jax(fn, _draw(2, 9, WIDTH), weights=_weights()))
+    for batches in ((2,), (1, 2)):  # TensorRT would copy the weights for each image
+        moved = _kinds(same_as_jax(fn, _draw(2, 12, WIDTH), weights=_weights(), batches=batches))
+        assert moved["ReduceSum"] == 0 and moved["Transpose"] == 4
+    padded = _kinds(same_as_jax(fn, _draw(1, 9, WIDTH), weights=_weights()))
     assert padded["ReduceSum"] == 0 and padded["Transpose"] == 4
-    half = _draw(2, 12, WIDTH).astype(np.float16)
+    half = _draw(1, 12, WIDTH).astype(np.float16)
     fused = _kinds(same_as_jax(fn, half, weights=_weights(dtype=np.float16), tolerance=HALF_TOLERANCE))
     assert fused["ReduceSum"] == 0  # TensorRT writes the result of its attention kernel in order
 
