@@ -31,7 +31,13 @@ class _Linear:
 
 
 def run_on_rows(graph: Graph) -> None:
-    """Rewrite every chain linear, unary..., linear whose values are used nowhere else."""
+    """Rewrite every chain linear, unary..., linear whose values are used nowhere else.
+
+    Not for one image, where TensorRT merges without it and the reshapes cost others their layout.
+    """
+    batches = [tensor.shape[0] for tensor in graph.inputs if tensor.shape]
+    if batches and all(not isinstance(batch, Batch) and batch == 1 for batch in batches):
+        return
     uses = Counter(name for node in graph.nodes for name in node.inputs)
     uses.update(tensor.name for tensor in graph.outputs)
     readers = {name: node for node in graph.nodes for name in node.inputs}

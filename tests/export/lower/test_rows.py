@@ -39,6 +39,11 @@ def test_with_an_open_batch(same_as_jax: Check, operators: Check) -> None:
     assert operators(model) == ["Reshape", "Gemm", "Relu", "Gemm", "Reshape"]
 
 
+def test_one_image_is_left_as_it_is(same_as_jax: Check, operators: Check) -> None:
+    model = same_as_jax(_mlp, X.reshape(1, -1, 4), weights=W)
+    assert operators(model) == ["MatMul", "Add", "Relu", "MatMul", "Add"]
+
+
 def test_what_follows_sees_the_shape_it_expects(same_as_jax: Check, operators: Check) -> None:
     model = same_as_jax(lambda w, x: x + _mlp(w, x).mean((1, 2), keepdims=True), X, weights=W)
     assert operators(model).count("Gemm") == 2
