@@ -6,7 +6,9 @@ profiling verbosity is DETAILED and the logger takes verbose messages::
     Name: stem.conv_myl0_1, LayerType: correlation, Inputs: [ { Name: ..., Datatype: Half, ... } ], ...
 
 Every such layer that is not pure synchronisation is one kernel. A kernel *moves data* when its name holds
-only transposes, reshapes, slices, copies, casts and the like, and no arithmetic.
+only transposes, reshapes, slices, copies, casts and the like, and no arithmetic. At the end of a line the
+builder names the nodes of the ONNX file that the kernel computes: ``Metadata: [ONNX Layer: a][ONNX Layer:
+b]``.
 """
 
 from __future__ import annotations
@@ -17,8 +19,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs:(?P<rest>.*)$", re.MULTILINE)
-_OUTPUTS = re.compile(r"Outputs: \[(?P<outputs>.*?)\](?:, TacticName|, StreamId|, Tactic|$)")
-_DATATYPE = re.compile(r"(?:Format/)?Datatype: (\w+)")
+#: The lists of tensors on a line, each up to the next; a list may hold brackets of its own.
+_LISTS = re.compile(
+    r"(?P<list>Inputs|Constants|Outputs): ?\[(?P<held>.*?)\]"
+    r"(?=, (?:Constants|Outputs|TacticName|StreamId|Tactic|Metadata)\b|$)"
+)
+_TENSOR = re.compile(
+    r"\{ (?:Name: (?P<name>[^,]*), )?[^{}]*?(?:Format/)?Datatype: (?P<dtype>\w+)"
+    r"(?:, Format: (?P<layout>[^{}]*?))? ?\}"
+)
+_NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 #: Layers that only order streams or compute shapes on the host: no kernel.
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
@@ -35,12 +45,29 @@ _DECORATION = re.compile(r"^node_|_myl0.*$")
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """What a kernel reads or writes: name, data type and memory format in the builder's words."""
+
+    name: str
+    dtype: str
+    layout: str = ""
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """One layer of the engine: its name, the builder's kind, the data types it writes."""
+    """One layer of the engine: its name, the builder's kind, the data types it writes.
+
+    `inputs`, `constants` (weights) and `outputs` are the tensors in full; `nodes` are the nodes of the ONNX
+    file that the builder says it computes, empty where it says nothing.
+    """
 
     name: str
     kind: str
     writes: tuple[str, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    constants: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    nodes: tuple[str, ...] = ()
 
     @property
     def moves_data(self) -> bool:
@@ -53,7 +80,7 @@ def read_kernels(messages: Iterable[str]) -> tuple[Kernel, ...]:
     """The kernels of an engine, in order, from the builder's log messages (or the engine inspector's
     one-line-per-layer text). Empty if no layer list was printed."""
     found = (match for text in messages for match in _LAYER.finditer(text))
-    layers = (Kernel(m["name"], m["kind"], _written_types(m["rest"])) for m in found)
+    layers = (_kernel(m["name"], m["kind"], m["rest"]) for m in found)
     return tuple(layer for layer in layers if layer.kind not in SYNCHRONISATION)
 
 
@@ -74,6 +101,20 @@ def summary(kernels: Iterable[Kernel]) -> dict[str, object]:
     }
 
 
-def _written_types(rest: str) -> tuple[str, ...]:
-    outputs = _OUTPUTS.search(rest)
-    return tuple(_DATATYPE.findall(outputs["outputs"])) if outputs else ()
+def _kernel(name: str, kind: str, rest: str) -> Kernel:
+    lists = {m["list"]: _tensors(m["held"]) for m in _LISTS.finditer("Inputs:" + rest)}
+    outputs = lists.get("Outputs", ())
+    return Kernel(
+        name,
+        kind,
+        tuple(tensor.dtype for tensor in outputs),
+        inputs=lists.get("Inputs", ()),
+        constants=lists.get("Constants", ()),
+        outputs=outputs,
+        nodes=tuple(dict.fromkeys(_NODE.findall(rest))),
+    )
+
+
+def _tensors(held: str) -> tuple[Tensor, ...]:
+    found = _TENSOR.finditer(held)
+    return tuple(Tensor(m["name"] or "", m["dtype"], (m["layout"] or "").strip()) for m in found)
