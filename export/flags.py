@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
 
 from export import runtimes
+from export.arguments import OneLineParser, UsageError, checked, choice
 from export.batch import BatchRange, parse_batch
 
 PRECISIONS = ("fp32", "fp16")
@@ -19,13 +17,6 @@ VIAS = ("jax2tf", "stablehlo")
 LAYOUTS = ("nchw", "nhwc")
 #: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
 GATE_IMAGES = 16
-
-
-T = TypeVar("T")
-
-
-class UsageError(ValueError):
-    """A mistake of the user: one line, exit status 2."""
 
 
 @dataclass(frozen=True)
@@ -61,54 +52,32 @@ class Request:
         return Path("exports") / f"{model}-{size[0]}x{size[1]}-{self.precision}-b{batch}"
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with messages of one line that name what is near to a misspelt flag."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        found, unknown = self.parse_known_args(argv)
-        if unknown:
-            raise UsageError(self._unknown(unknown[0]))
-        if not found.ckpt:
-            raise UsageError("--ckpt is needed: a training folder, a .safetensors file or a model name")
-        return found
-
-    def _unknown(self, argument: str) -> str:
-        if not argument.startswith("-"):
-            return f"unexpected argument {argument!r}; the model is given with --ckpt"
-        flags = [name for action in self._actions for name in action.option_strings if name != "-h"]
-        flag = argument.split("=")[0]
-        close = difflib.get_close_matches(flag, flags, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known flags: {', '.join(flags)}"
-        return f"unknown flag {flag}; {hint}"
-
-
 def parse(command: str, argv: Sequence[str]) -> Request:
     """Arguments (without the program's name) -> request. `command` is `to_onnx` or `to_trt`.
 
     Raises:
       UsageError: a mistake, in one line. SystemExit(0): --help was asked for and printed.
     """
-    found = _parser(command).parse(argv)
+    found = _parser(command).parse_known(argv)
+    if not found.ckpt:
+        raise UsageError("--ckpt is needed: a training folder, a .safetensors file or a model name")
     engine = command == "to_trt"
     request = Request(
         command=command,
         ckpt=found.ckpt,
         which=found.which,
-        precision=_choice("--precision", found.precision, PRECISIONS, LATER_PRECISIONS),
-        batch=_checked(parse_batch, found.batch, "--batch"),
-        image_size=_checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
-        via=_choice("--via", found.via, VIAS),
-        runtime=_choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)) if engine else "onnxruntime",
-        input_layout=_choice("--input-layout", found.input_layout, LAYOUTS),
+        precision=choice("--precision", found.precision, PRECISIONS, LATER_PRECISIONS),
+        batch=checked(parse_batch, found.batch, "--batch"),
+        image_size=checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
+        via=choice("--via", found.via, VIAS),
+        runtime=choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)) if engine else "onnxruntime",
+        input_layout=choice("--input-layout", found.input_layout, LAYOUTS),
         images=Path(found.images).expanduser() if found.images else None,
-        gate_images=_checked(_positive, found.gate_images, "--gate-images"),
+        gate_images=checked(_positive, found.gate_images, "--gate-images"),
         out=Path(found.out).expanduser() if found.out else None,
         overwrite=found.overwrite,
         random_weights=found.random_weights,
-        seed=_checked(_natural, found.seed, "--seed"),
+        seed=checked(_natural, found.seed, "--seed"),
         require_engine_run=engine and found.require_engine_run,
         tf32=engine and found.tf32,
         cuda_graph=engine and found.cuda_graph,
@@ -133,9 +102,9 @@ def _check_together(request: Request) -> None:
             raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
 
 
-def _parser(command: str) -> _Parser:
+def _parser(command: str) -> OneLineParser:
     what = "an ONNX file and a TensorRT engine" if command == "to_trt" else "an ONNX file"
-    parser = _Parser(
+    parser = OneLineParser(
         prog=f"python -m export.{command}",
         description=f"Turn a model into {what}, proved equal to JAX on real images, with a report.",
         allow_abbrev=False,
@@ -163,23 +132,6 @@ def _parser(command: str) -> _Parser:
         add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
         add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
     return parser
-
-
-def _choice(flag: str, value: str, known: Sequence[str], later: Sequence[str] = ()) -> str:
-    if value in known:
-        return value
-    if value in later:
-        raise UsageError(f"{flag} {value} comes in a later version; this one takes {' or '.join(known)}")
-    close = difflib.get_close_matches(value, known, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise UsageError(f"{flag} {value}: {hint}accepted are {', '.join(known)}")
-
-
-def _checked(parse: Callable[[str], T], text: str, flag: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"{flag}: {error}") from error
 
 
 def _image_size(text: str) -> tuple[int, int]:

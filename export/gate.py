@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export import parity
+from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.batch import BatchRange
 from export.parity import Comparison
-from export.reference import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.runtimes import Session
 from export.stages import StageError, first_wrong, stage_errors
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: float32 files. Two correct float32 evaluations of these networks differ by 3e-7 to 3e-6 of the largest
 #: logit (order of summation). In a small ResNet an epsilon of 2e-5 for 1e-5 costs 1e-4, and so does a single

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 
+from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.parity import difference
 from hvjax.models.features import STAGES, Backbone
 from hvjax.ops.conv import plain_convolutions
 
-TRAINING_FORM = "JAX, training form, float32"
-DEPLOY_FORM = "JAX, deploy form, float32"
 #: Images in one call: a bound on memory, not a choice of numerics.
 CHUNK = 8
-
-
-@dataclass(frozen=True)
-class Reference:
-    """JAX's answers.
-
-    outputs: name of the form -> its output on all images, training form first (absent if the checkpoint
-      is already fused).
-    features: of the deploy form, in order, on the first `staged` images.
-    noise: by stage, the relative difference of the two forms: how far two correct float32 evaluations of
-      this very network are apart. Empty if there is only one form.
-    """
-
-    outputs: dict[str, np.ndarray]
-    features: dict[str, np.ndarray]
-    noise: dict[str, float]
 
 
 def compute(

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from jaxtyping import Float
 
 from export._optional import EXTRA_OF, available
 from export.batch import BatchRange
 from export.latency import Latency
 from export.runtimes.kernels import Kernel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Names accepted by --runtime, in the order `auto` tries them.
 NAMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")

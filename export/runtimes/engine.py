@@ -6,10 +6,9 @@ that TensorRT 10.x, 11.x and TensorRT for RTX share.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from export.latency import MIN_GPU_RUNS, Latency, summarise
 from export.runtimes import BuildError
@@ -17,6 +16,9 @@ from export.runtimes.capabilities import capabilities
 from export.runtimes.cuda import CudaError, Device
 from export.runtimes.kernels import Kernel, read_kernels
 from export.runtimes.tensorrt import recording_logger
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: Launches before the first that counts: the first calls of a portable engine compile its kernels.
 GPU_WARM_UP_RUNS = 20

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from export._optional import require
 from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError, BuildOptions, Built
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 #: ONNX Runtime's log level "error": its warnings speak of optimisations it did not do.
 _ERRORS_ONLY = 3

@@ -83,7 +83,7 @@ def request(name: str, precision: str, batch: int) -> Any:
 def compare_forms(subject: Any, row: dict[str, Any]) -> None:
     """Deploy against training form."""
     from export import parity
-    from export.reference import DEPLOY_FORM, TRAINING_FORM
+    from export.answers import DEPLOY_FORM, TRAINING_FORM
 
     answers = subject.reference.outputs
     row["fusion"] = parity.difference(answers[DEPLOY_FORM], answers[TRAINING_FORM]).relative
@@ -116,7 +116,7 @@ def gate(subject: Any, model: bytes) -> float:
     import numpy as np
 
     from export import parity
-    from export.reference import DEPLOY_FORM
+    from export.answers import DEPLOY_FORM
     from export.runtimes import Built
     from export.runtimes.onnxruntime import OnnxRuntime
 
