@@ -46,7 +46,7 @@ def try_engine(request: Request, choice: Choice, built: Built | None, subject: A
     Raises nothing for an engine that fails: the failure is in the result.
     """
     why_not = _why_not(choice, built)
-    errors = [] if built is None else _wrong_precision(built.kernels, request.precision)
+    errors = [] if built is None else wrong_precision(built.kernels, request.precision)
     if why_not is not None:
         if request.require_engine_run:
             errors.append(f"--require-engine-run: {why_not}")
@@ -68,7 +68,7 @@ def try_engine(request: Request, choice: Choice, built: Built | None, subject: A
             tf32=request.tf32,
             batch=request.batch,
         )
-        latencies = _latencies(session, request.batch, subject.inputs)
+        latencies = latencies_of(session, request.batch, subject.inputs)
         kernels = session.kernels() if built.kernels is None else None
     except (BuildError, RuntimeError, ValueError) as error:
         return Trial(False, "it did not run", errors=(*errors, f"the engine does not run here: {error}"))
@@ -85,7 +85,7 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
     return choice.runtime.why_not_run()
 
 
-def _wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
+def wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
     """Reads back in which types the engine computes: builders have ignored the asked one in silence."""
     if kernels is None or precision != "fp16":
         return []
@@ -100,11 +100,11 @@ def _cpu_latencies(batch: BatchRange, inputs: np.ndarray, model: bytes) -> tuple
     runtime = OnnxRuntime()
     session = runtime.open(Built(runtime.name, model, None, 0.0))
     try:
-        return _latencies(session, batch, inputs)
+        return latencies_of(session, batch, inputs)
     finally:
         session.close()
 
 
-def _latencies(session: Session, batch: BatchRange, inputs: np.ndarray) -> tuple[Latency, ...]:
+def latencies_of(session: Session, batch: BatchRange, inputs: np.ndarray) -> tuple[Latency, ...]:
     """At the typical batch, and at the smallest if that differs."""
     return tuple(session.latency(inputs[:size]) for size in sorted({batch.minimum, batch.typical}))
