@@ -19,6 +19,7 @@ import numpy as np
 import hvjax
 from export import economy, gate_images, graph, reference, runtimes
 from export._optional import MissingExtra
+from export.agreement import Agreement, validation_agreement
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
@@ -73,6 +74,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             model = _convert(request, source, subject, size)
         with progress.stage("gate", f"gate on {len(subject.images)} images"):
             gate = _gate(request, subject, model)
+            agreement = _agreement(request, source, subject, model, size) if gate.passed else None
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
         with progress.stage("run", "run and measure"):
@@ -89,6 +91,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             built=built,
             build_error=trouble,
             trial=trial,
+            agreement=agreement,
         )
         folder.write("model.onnx", model)
         if built is not None and built.engine is not None:
@@ -226,6 +229,28 @@ def _gate(request: Request, subject: Subject, model: bytes) -> Gate:
         )
     finally:
         session.close()
+
+
+def _agreement(
+    request: Request, source: Source, subject: Subject, model: bytes, size: tuple[int, int]
+) -> Agreement | None:
+    """Top-1 classes on all validation images of a training run; None where there are none."""
+    if source.gate_file is None or subject.output != "logits":
+        return None
+    try:
+        return validation_agreement(
+            source.gate_file,
+            model,
+            (subject.deploy, subject.variables),
+            size=size,
+            mean=source.mean,
+            std=source.std,
+            input_layout=request.input_layout,
+            batch=request.batch.typical,
+        )
+    except (ValueError, BuildError) as error:  # the gate has passed already: this is a figure, no verdict
+        print(f"notice: no top-1 agreement on the validation images: {error}", file=sys.stderr)
+        return None
 
 
 def _build(request: Request, choice: Choice, model: bytes) -> tuple[Built | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.economy import Economy
 from export.flags import Request
@@ -15,6 +16,9 @@ from export.load import Source
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import Kernel, data_movements
 from export.trial import Trial
+
+if TYPE_CHECKING:
+    from export.agreement import Agreement
 
 NOT_RUN = "built, not run"
 
@@ -34,6 +38,7 @@ class Outcome:
     built: Built | None
     build_error: str | None
     trial: Trial
+    agreement: Agreement | None = None
 
     @property
     def accepted(self) -> bool:

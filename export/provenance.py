@@ -55,6 +55,34 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def checkpoint(given: str, step: int | None = None) -> dict[str, str | int] | None:
+    """Path, files, bytes and SHA-256 of what was exported; None for a bare model name.
+
+    Of a file it is the file's own. Of a folder (a training run's: its checkpoint of `step`) it is that of
+    its list of files and hashes, as this prints it::
+
+        cd FOLDER && find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
+    """
+    path = Path(given).expanduser()
+    if path.is_file():
+        return {"path": str(path), "files": 1, "bytes": path.stat().st_size, "sha256": _file_sha256(path)}
+    if not path.is_dir():
+        return None
+    if step is not None:
+        inside = (path / "checkpoints" / str(step), path / str(step))
+        path = next((folder for folder in inside if folder.is_dir()), path)
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    names = sorted(files, key=os.fsencode)  # as `LC_ALL=C sort`: by bytes
+    lines = "".join(f"{_file_sha256(files[name])}  {name}\n" for name in names)
+    size = sum(file.stat().st_size for file in files.values())
+    return {"path": str(path), "files": len(files), "bytes": size, "sha256": sha256(os.fsencode(lines))}
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _processor() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()

@@ -12,6 +12,7 @@ from typing import Any
 from export import provenance
 from export.files import OutputFolder
 from export.outcome import Outcome
+from export.proof import proof_data
 from export.runtimes.kernels import summary
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
@@ -49,6 +50,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
         "latency": [found.as_dict() for found in outcome.trial.latencies],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": _files(outcome),
+        "proof": proof_data(outcome),
         "versions": {**provenance.versions(), **outcome.choice.runtime.versions()},
         "machine": provenance.machine(),
         "gpu": provenance.gpu(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from export import report_charts as charts
+from export import report_proof as proof
 from export.economy import MOVING
+from export.report_parts import bullets, card, in_bytes, table
 from export.report_style import CSS
 
 Data = Mapping[str, Any]
@@ -17,8 +19,9 @@ def page(data: Data) -> str:
     """The whole page. `data` is what `report.report_data` returns."""
     name = f"{data['model']['name']}, {data['model']['precision']}"
     sections = (
-        _head(data), _tiles(data), _stages(data), _comparisons(data), _graph(data), _engine(data),
-        _latency(data), _files(data), _model(data), _origin(data),
+        _head(data), _tiles(data), _stages(data), _comparisons(data), proof.validation(data), _graph(data),
+        _engine(data), proof.layers(data), _latency(data), proof.files(data), _seconds(data), _model(data),
+        _origin(data),
     )  # fmt: skip
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -47,7 +50,7 @@ def _head(data: Data) -> str:
             words += " So does the engine, run on this machine's GPU."
         body = f"<p>{escape(words)}</p>"
     else:
-        body = "<p>Do not deploy these files.</p>" + _list(data["reasons"])
+        body = "<p>Do not deploy these files.</p>" + bullets(data["reasons"])
     banner = ""
     if model["random_weights"]:
         banner = (
@@ -72,7 +75,7 @@ def _tiles(data: Data) -> str:
     tiles = [
         (_error(worst), f"largest error of the ONNX file, relative (limit {gate['limit']:.0e})"),
         (f"{graph['nodes']}", f"ONNX nodes, {graph['transposes']} of them Transposes"),
-        (_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
+        (in_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
     ]
     if tops:
         tiles.insert(
@@ -81,7 +84,7 @@ def _tiles(data: Data) -> str:
     if "kernels" in engine:
         tiles.append((str(engine["kernels"]), f"GPU kernels, {engine['data_movements']} only move data"))
     if "bytes" in engine:
-        tiles.append((_bytes(engine["bytes"]), f"model.engine, built in {engine['build_seconds']:.1f} s"))
+        tiles.append((in_bytes(engine["bytes"]), f"model.engine, built in {engine['build_seconds']:.1f} s"))
     if data["latency"]:
         first = data["latency"][-1]
         tiles.append(
@@ -111,7 +114,7 @@ def _stages(data: Data) -> str:
         "Largest difference between the file and JAX inside the network, divided by the largest value of "
         f"that stage. Measured on {escape(gate['images']['source'])}."
     )
-    return _card("Error by stage", what, f"{begins}{chart}{key}</p>")
+    return card("Error by stage", what, f"{begins}{chart}{key}</p>")
 
 
 def _comparisons(data: Data) -> str:
@@ -131,7 +134,7 @@ def _comparisons(data: Data) -> str:
         "The training form is the model as it was trained; the deploy form is the same with every batch norm "
         "folded into its neighbour. Relative means divided by the largest logit."
     )
-    return _card("Parity gate", what, _table(head, rows, numbers=range(2, 9)))
+    return card("Parity gate", what, table(head, rows, numbers=range(2, 9)))
 
 
 def _graph(data: Data) -> str:
@@ -147,7 +150,7 @@ def _graph(data: Data) -> str:
         f"{graph['nodes']} nodes, opset {graph['opset']}, IR version {graph['ir_version']}. Orange operators "
         f"only move or reshape data ({graph['moving_nodes']})."
     )
-    return _card("ONNX graph", what, charts.bars(rows, "Nodes by operator"))
+    return card("ONNX graph", what, charts.bars(rows, "Nodes by operator"))
 
 
 def _engine(data: Data) -> str:
@@ -155,9 +158,9 @@ def _engine(data: Data) -> str:
     if engine["status"] == "none":
         return ""
     if engine["error"]:
-        return _card("Engine", "The engine was not built.", f'<p class="fail">{escape(engine["error"])}</p>')
+        return card("Engine", "The engine was not built.", f'<p class="fail">{escape(engine["error"])}</p>')
     if "kernels" not in engine:
-        return _card("Engine", f"{engine['runtime']}: {engine['status']}. It does not list its kernels.", "")
+        return card("Engine", f"{engine['runtime']}: {engine['status']}. It does not list its kernels.", "")
     moving = engine["data_movements"]
     body = charts.split(
         [("compute", engine["kernels"] - moving, "bar"), ("only move data", moving, "move")], "Kernels"
@@ -176,7 +179,7 @@ def _engine(data: Data) -> str:
         f"{engine['kernels']} kernels, as the builder itself lists them. Fewer kernels mean fewer launches "
         "and less traffic to memory."
     )
-    return _card("Engine", what, body)
+    return card("Engine", what, body)
 
 
 def _latency(data: Data) -> str:
@@ -201,20 +204,13 @@ def _latency(data: Data) -> str:
         )
         for row in data["latency"]
     ]
-    body = charts.ranges(data["latency"], "Latency") + _table(head, rows, numbers=range(7))
-    return _card("Latency", what, body)
+    body = charts.ranges(data["latency"], "Latency") + table(head, rows, numbers=range(7))
+    return card("Latency", what, body)
 
 
-def _files(data: Data) -> str:
-    rows = [
-        (escape(name), _bytes(file["bytes"]), f"<code>{file['sha256']}</code>")
-        for name, file in data["files"].items()
-    ]
-    table = _table(("file", "size", "SHA-256"), rows, numbers=[1])
+def _seconds(data: Data) -> str:
     seconds = [(name, value, f"{value:.1f} s", "bar") for name, value in data["seconds"].items()]
-    return _card("Files", "", table) + _card(
-        "Time of this export", "Seconds by stage.", charts.bars(seconds, "Seconds by stage")
-    )
+    return card("Time of this export", "Seconds by stage.", charts.bars(seconds, "Seconds by stage"))
 
 
 def _model(data: Data) -> str:
@@ -235,7 +231,7 @@ def _model(data: Data) -> str:
     if model["class_names"]:
         listed = ", ".join(str(name) for name in model["class_names"])
         names = f"<details><summary>Names of the classes</summary>{escape(listed)}</details>"
-    return _card("How to feed it", "", _table(("", ""), rows) + names)
+    return card("How to feed it", "", table(("", ""), rows) + names)
 
 
 def _origin(data: Data) -> str:
@@ -243,29 +239,8 @@ def _origin(data: Data) -> str:
     gpu = "".join(f", {key} {value}" for key, value in (data["gpu"] or {}).items())
     where = f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}{gpu or ', no GPU'}"
     body = f"<p><code>{escape(data['command'])}</code></p><p class='what'>{escape(where)}</p>"
-    body += f"<details><summary>Versions</summary>{_table(('package', 'version'), rows)}</details>"
-    return _card("Made by", "", body) + f"<footer>Written by hvjax on {escape(data['created'])}.</footer>"
-
-
-def _card(title: str, what: str, body: str) -> str:
-    text = f'<p class="what">{what}</p>' if what else ""
-    return f'<section class="card"><h2>{title}</h2>{text}{body}</section>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    right = set(numbers)
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        marks = (' class="n"' if index in right else "" for index in range(len(cells)))
-        inside = "".join(f"<{tag}{m}>{c}</{tag}>" for m, c in zip(marks, cells, strict=True))
-        return f"<tr>{inside}</tr>"
-
-    top = row(head, "th") if any(head) else ""
-    return f'<div class="wide"><table>{top}{"".join(row(cells, "td") for cells in rows)}</table></div>'
-
-
-def _list(items: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+    body += f"<details><summary>Versions</summary>{table(('package', 'version'), rows)}</details>"
+    return card("Made by", "", body) + f"<footer>Written by hvjax on {escape(data['created'])}.</footer>"
 
 
 def _batch(batch: Data) -> str:
@@ -284,7 +259,3 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _error(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.1e}"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -47,6 +47,10 @@ svg .good { fill:var(--good); } svg .bad { fill:var(--bad); } svg .move { fill:v
 .key i { display:inline-block; width:18px; height:0; margin:0 6px 4px 0;
   border-top:2px dashed var(--bad); vertical-align:middle; } .key i.noise { width:0; height:12px; border:0;
   border-left:2px solid var(--fg); margin-left:14px; }
+.long { max-height:70vh; overflow:auto; margin-top:10px; } .long table { font-size:12.5px; }
+.long code { font-size:12px; } .long th { position:sticky; top:0; background:var(--card); }
+.long tr:last-child td { padding-bottom:14px; }
+.muted { color:var(--muted); } .moves { color:var(--move); font-weight:600; white-space:nowrap; }
 details { margin-top:10px; } summary { cursor:pointer; color:var(--muted); }
 footer { color:var(--muted); font-size:13px; margin-top:26px; }
 """

@@ -45,6 +45,30 @@ LATENCY = {
     "threads": 2,
     "cuda_graph": False,
 }
+MOVE = {
+    "kernel": "__myl_Move_0",
+    "kind": "kgen",
+    "moves_data": True,
+    "nodes": [],
+    "modules": [],
+    "attributed_by": None,
+    "precision": "Float + Half",
+    "reads": [{"tensor": "images", "type": "Float", "format": "(Linear) Row major linear format"}],
+    "weights": [],
+    "writes": [{"tensor": "a", "type": "Half", "format": "(NHWC) Channel major format"}],
+}
+CONVOLUTION = {
+    **MOVE,
+    "kernel": "stem/conv/Conv_U0_myl0_1",
+    "kind": "correlation",
+    "moves_data": False,
+    "nodes": ["stem/conv/Conv", "stem/<Relu>"],
+    "modules": ["stem/conv", "stem"],
+    "attributed_by": "metadata",
+    "precision": "Half",
+    "reads": [{"tensor": t, "type": "Half", "format": "(NHWC) Channel major format"} for t in "ab"],
+    "weights": ["Half", "Int8"],
+}
 
 
 @pytest.fixture
@@ -116,6 +140,24 @@ def data() -> dict[str, Any]:
             "latency": [LATENCY],
             "seconds": {"load": 1.0, "gate": 2.0},
             "files": {"model.onnx": {"bytes": 127_000_000, "sha256": "ab" * 32}},
+            "proof": {
+                "checkpoint": {"path": "runs/a&b", "files": 12, "bytes": 99_000_000, "sha256": "cd" * 32},
+                "validation": {
+                    "images": 64,
+                    "source": "held-out images (gate.npz)",
+                    "top1": 1.0,
+                    "accuracy_jax": 0.984375,
+                    "accuracy_file": 0.984375,
+                },
+                "attribution": {
+                    "share": 0.5,
+                    "by": {"metadata": 1, "none": 1},
+                    "unattributed": ["__myl_Move_0"],
+                    "fused": 1,
+                },
+                "precisions": {"Half": 1, "Float + Half": 1},
+                "layers": [MOVE, CONVOLUTION],
+            },
             "versions": {"python": "3.11", "tensorrt_rtx": "1.7"},
             "machine": {"system": "Linux x86_64", "processor": "CPU", "cpus": 2},
             "gpu": None,
@@ -136,7 +178,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
-        if tag != "meta":
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -173,6 +215,26 @@ def test_the_page_says_what_the_numbers_say(data: dict[str, Any]) -> None:
     ):  # fmt: skip
         assert expected in text, expected
     assert "Random weights" not in text
+
+
+def test_the_proof_sheet(data: dict[str, Any]) -> None:
+    reader = read(page(data))
+    for expected in (
+        "cd" * 32, "runs/a&b", "folder of 12 files", "64 images", "98.4 %", "100.0 %",
+        "50 % of the 2 kernels", "1 by what the builder says", "0 by their name", "All 2 layers",
+        "stem/<Relu>", "unattributed",
+        "2 x Half NHWC", "weights Half, Int8", "Float Linear", "Float + Half", "moves data",
+    ):  # fmt: skip
+        assert expected in reader.text, expected
+    assert "details" in reader.tags and "<Relu>" not in page(data)
+
+
+def test_a_proof_sheet_of_random_weights_and_no_engine(data: dict[str, Any]) -> None:
+    data["proof"] |= {"checkpoint": None, "validation": None, "layers": [], "precisions": {}}
+    data["proof"]["attribution"] = {"share": None, "by": {}, "unattributed": [], "fused": 0}
+    text = read(page(data)).text
+    assert "Layers of the engine" not in text and "Validation images" not in text and "checkpoint" not in text
+    assert "ab" * 32 in text
 
 
 def test_what_users_wrote_is_escaped(data: dict[str, Any]) -> None:
@@ -225,7 +287,7 @@ def test_no_engine_no_latency(data: dict[str, Any]) -> None:
         "error": None,
         "why_not_run": None,
     }
-    data["latency"] = []
+    data["latency"], data["proof"]["layers"] = [], []
     text = read(page(data)).text
     assert "kernels" not in text and "Latency" not in text
     assert png(data).startswith(b"\x89PNG")

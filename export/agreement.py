@@ -1,0 +1,80 @@
+"""Top-1 agreement of the ONNX file with JAX on the validation images that a training run left beside its
+checkpoint, and the accuracy of both where the labels are there too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import gate_images, reference
+from export.feed import run_all
+from export.runtimes.onnxruntime import OnnxSession
+from hvjax.models.features import Backbone
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`top1`: share of the `images` on which file and JAX name the same class; `accuracy_jax` and
+    `accuracy_file`: shares that name the labelled class, None without labels."""
+
+    images: int
+    source: str
+    top1: float
+    accuracy_jax: float | None
+    accuracy_file: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def validation_agreement(
+    file: Path,
+    model: bytes,
+    deploy: tuple[Backbone, Mapping[str, Any]],
+    *,
+    size: tuple[int, int],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    input_layout: str,
+    batch: int,
+) -> Agreement:
+    """Runs every image of `file` (a run's gate.npz) through JAX and through the ONNX file.
+
+    Args:
+      deploy: the model with a head, and its variables, that `model` was exported from.
+      batch: images in one call of the file.
+
+    Raises:
+      ValueError: the file holds no images that fit.
+    """
+    labels = _labels(file)
+    channels = deploy[0].config.in_channels
+    images = gate_images.from_checkpoint(file, size, channels, np.iinfo(np.int32).max)
+    pixels = images.normalised(mean, std)
+    jax_says = reference.compute("logits", None, deploy, pixels, 1).outputs[reference.DEPLOY_FORM].argmax(-1)
+    session = OnnxSession(model)
+    try:
+        inputs = pixels.transpose(0, 3, 1, 2) if input_layout == "nchw" else pixels
+        file_says = run_all(session, np.ascontiguousarray(inputs), batch)["logits"].argmax(-1)
+    finally:
+        session.close()
+    known = labels is not None and labels.shape == jax_says.shape
+    return Agreement(
+        images=len(images),
+        source=images.source,
+        top1=float((jax_says == file_says).mean()),
+        accuracy_jax=float((jax_says == labels).mean()) if known else None,
+        accuracy_file=float((file_says == labels).mean()) if known else None,
+    )
+
+
+def _labels(file: Path) -> np.ndarray | None:
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            return held["labels"]
+    except (OSError, ValueError, KeyError):
+        return None  # the images are read by `from_checkpoint`, which says what is wrong with the file

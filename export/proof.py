@@ -1,0 +1,48 @@
+"""The proof sheet: what an export was made from, and what the builder made of every layer of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from export import attribution, provenance
+from export.attribution import Attribution
+from export.outcome import Outcome
+
+
+def proof_data(outcome: Outcome) -> dict[str, Any]:
+    """The part "proof" of report.json.
+
+    `layers` has one entry a kernel of the engine, in order; it is empty where the runtime lists none.
+    """
+    layers = attribution.attribute(outcome.kernels or (), attribution.node_names(outcome.model))
+    step = outcome.source.training.get("step")
+    agreement = outcome.agreement
+    return {
+        "checkpoint": None if outcome.source.random else provenance.checkpoint(outcome.request.ckpt, step),
+        "validation": agreement.as_dict() if agreement else None,
+        "attribution": _attribution(layers),
+        "precisions": dict(Counter(precision(layer) for layer in layers).most_common()),
+        "layers": [{**layer.as_dict(), "precision": precision(layer)} for layer in layers],
+    }
+
+
+def precision(layer: Attribution) -> str:
+    """The data types that a kernel reads and writes: "Half", or "Float + Half" where it converts.
+
+    Integers that only say where to read (gather, pad) are left out beside floating point ones."""
+    kernel = layer.kernel
+    types = {tensor.dtype for tensor in (*kernel.inputs, *kernel.outputs)} or set(kernel.writes)
+    computed = types - {"Int32", "Int64", "Bool"}
+    return " + ".join(sorted(computed or types)) or "not told"
+
+
+def _attribution(layers: Sequence[Attribution]) -> dict[str, Any]:
+    ways = Counter(layer.by or "none" for layer in layers)
+    return {
+        "share": attribution.share(layers),
+        "by": dict(ways.most_common()),
+        "unattributed": [layer.kernel.name for layer in layers if layer.by is None],
+        "fused": sum(len(layer.nodes) > 1 for layer in layers),
+    }
