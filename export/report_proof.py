@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from export.report_parts import bullets, card, in_bytes, table
+from export.report_parts import card, in_bytes, table
 
 Data = Mapping[str, Any]
 
@@ -59,8 +59,9 @@ def layers(data: Data) -> str:
     body = ""
     left = found["unattributed"]
     if left:
-        more = [f"and {len(left) - _SHOWN_UNATTRIBUTED} more"] if len(left) > _SHOWN_UNATTRIBUTED else []
-        body += "<p>Unattributed:</p>" + bullets([*left[:_SHOWN_UNATTRIBUTED], *more])
+        shown = ", ".join(f"<code>{escape(name)}</code>" for name in left[:_SHOWN_UNATTRIBUTED])
+        more = f" and {len(left) - _SHOWN_UNATTRIBUTED} more" if len(left) > _SHOWN_UNATTRIBUTED else ""
+        body += f"<p>Unattributed: {shown}{more}.</p>"
     rows = [(escape(name), str(count)) for name, count in proof["precisions"].items()]
     body += table(("types read and written", "kernels"), rows, numbers=[1])
     body += (
@@ -82,7 +83,9 @@ def _all(entries: Sequence[Data]) -> str:
         kernel = f"<code>{escape(entry['kernel'])}</code> {escape(entry['kind'])}{mark}"
         if nodes:
             kernel += f'<br><span class="muted">{nodes}</span>'
-        weights = f"<br>weights {escape(', '.join(entry['weights']))}" if entry["weights"] else ""
+        weights = ""
+        if entry["weights"]:
+            weights = f'<br><span class="line">weights {escape(", ".join(entry["weights"]))}</span>'
         rows.append(
             (str(index), modules, kernel, _tensors(entry["reads"]) + weights, _tensors(entry["writes"]))
         )
@@ -95,7 +98,8 @@ def _tensors(tensors: Sequence[Data]) -> str:
     for tensor in tensors:
         text = " ".join(part for part in (tensor["type"], _short(tensor["format"])) if part)
         counts[text] = counts.get(text, 0) + 1
-    return "<br>".join(escape(text if n == 1 else f"{n} x {text}") for text, n in counts.items())
+    lines = (escape(text if n == 1 else f"{n} x {text}") for text, n in counts.items())
+    return "<br>".join(f'<span class="line">{line}</span>' for line in lines)
 
 
 def _short(layout: str) -> str:
