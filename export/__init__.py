@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.bridge import convert
+    from export.bridge import convert, convert_stablehlo
 
-__all__ = ["convert"]
+__all__ = ["convert", "convert_stablehlo"]
 
 
 def __getattr__(name: str) -> Any:
-    # onnx and JAX are imported when `convert` is first used, not by every command of the package
-    if name == "convert":
-        from export.bridge import convert
+    # onnx and JAX are imported when one of them is first used, not by every command of the package
+    if name in __all__:
+        from export import bridge
 
-        return convert
+        return getattr(bridge, name)
     raise AttributeError(f"module 'export' has no attribute {name!r}")

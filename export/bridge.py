@@ -72,9 +72,86 @@ def convert(
     # hvjax's own models write some convolutions in another form on a CPU; a graph wants one Conv for each
     with plain_convolutions():
         traced, program = _program(fn, example_args, weights, input_names, output_names, via, dynamic_batch)
+    return _finish(traced, program, input_layout, output_layout, metadata)
+
+
+def convert_stablehlo(
+    module: Any,
+    *,
+    weights: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    input_layout: str = "nhwc",
+    output_layout: str | None = None,
+    input_shapes: Sequence[Sequence[int | None]] | None = None,
+    dynamic_batch: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> onnx.ModelProto:
+    """Convert a StableHLO module to ONNX, like `convert`, without the Python code that it was made from.
+
+    Args:
+      module: StableHLO text (str or bytes), MLIR bytecode, a portable artifact, the bytes of a serialized
+        `jax.export.Exported`, or the path (`os.PathLike`) of a file with one of them; a
+        `jax.export.Exported`, a `jax.stages.Lowered` or an `ir.Module`. Its function is `main`, or the only
+        one.
+      weights: list or pytree of arrays that become the first arguments, in flattening order; initializers
+        named by path, for a list by what the module says. None: every argument is a graph input. Weights that
+        are constants of the module need nothing.
+      input_names: one per argument that is no weight; by default "input", "input_0", ...
+      output_names: one per result; by default the keys of the dict that the function returned, else
+        "output", "output_0", ...
+      input_layout, output_layout: as in `convert`.
+      input_shapes: shapes of the inputs, for a module that leaves more open than the batch; None inside
+        stands for the batch.
+      dynamic_batch: None leaves the batch open exactly if the module does; False closes it at 1; True demands
+        an open one.
+      metadata: written to the model's metadata_props.
+
+    Raises:
+      UnsupportedError: (a ValueError) the module does what ONNX cannot express here.
+      ValueError: bytes that are no module, arguments that do not fit it, an option that is not accepted.
+      OSError: the file cannot be read.
+      TypeError: `module` is none of the above.
+    """
+    from export.frontends import module as artifacts
+
+    _check("input_layout", input_layout, ("nhwc", "nchw"))
+    _check("output_layout", output_layout, (None, "nhwc", "nchw"))
+    artifact = artifacts.Artifact(module)
+    is_open = artifacts.open_batch(artifact, weights, input_shapes)
+    if dynamic_batch and not is_open:
+        raise artifacts.no_open_batch()
+
+    def trace(batch: int | None) -> tuple[Traced, Program]:
+        traced = artifacts.trace(artifact, batch, weights, input_names, output_names, input_shapes)
+        return traced, _walk(traced, weights)
+
+    if is_open and dynamic_batch is not False:
+        traced, program = trace(SIZES[0])
+        mark_batch(program, trace(SIZES[1])[1])
+    else:
+        traced, program = trace(1)
+    return _finish(traced, program, input_layout, output_layout, metadata)
+
+
+def _finish(
+    traced: Traced,
+    program: Program,
+    input_layout: str,
+    output_layout: str | None,
+    metadata: Mapping[str, str] | None,
+) -> onnx.ModelProto:
     run_passes(program)
     graph = lower(program, traced.output_names, input_layout, output_layout)
     return _model(graph, dict(metadata or {}))
+
+
+def _walk(traced: Traced, weights: Any) -> Program:
+    program = walk(traced.module, traced.arguments)
+    program.inputs = traced.inputs
+    if weights is not None:
+        shorten_paths(program, {name.split(".")[0] for name in weight_names(weights)})
+    return program
 
 
 def _program(
@@ -88,11 +165,7 @@ def _program(
 ) -> tuple[Traced, Program]:
     def trace(batch: int | None) -> tuple[Traced, Program]:
         traced = _front_end(via)(fn, _with_batch(args, batch), weights, input_names, output_names)
-        program = walk(traced.module, traced.arguments)
-        program.inputs = traced.inputs
-        if weights is not None:
-            shorten_paths(program, {name.split(".")[0] for name in weight_names(weights)})
-        return traced, program
+        return traced, _walk(traced, weights)
 
     if not dynamic_batch:
         return trace(None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from export.lower.program import Value
@@ -34,8 +35,15 @@ def weight_names(weights: Any) -> list[str]:
 
 def weight_values(weights: Any) -> list[Value]:
     """Every leaf as a constant value named by its path."""
-    arrays = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(weights)]
+    arrays = [_array(leaf) for leaf in jax.tree_util.tree_leaves(weights)]
     return [Value(a.shape, a.dtype, a, n) for a, n in zip(arrays, weight_names(weights), strict=True)]
+
+
+def _array(leaf: Any) -> np.ndarray:
+    """Random keys (nnx keeps those of dropout among the state) as the integers that a module takes for
+    them."""
+    typed = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if typed else leaf)
 
 
 def named(kind: str, given: Sequence[str] | None, count: int, default: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 from jaxlib.mlir import ir
 
+from export.lower import regions
 from export.lower.program import Op, Program, UnsupportedError, Value, Where, constant
 
 DTYPES = {
@@ -34,9 +35,19 @@ DTYPES = {
 }
 
 # Library frames: a location inside them is not where the user wrote the operation.
-_LIBRARY = re.compile(r"-packages[/\\](jax|jaxlib|flax|tensorflow|tf2onnx)[/\\]|[/\\]hvjax[/\\]ops[/\\]")
-_PASS_THROUGH = {"optimization_barrier"}
+_LIBRARY = re.compile(
+    r"-packages[/\\](jax|jaxlib|flax|tensorflow|tf2onnx)[/\\]"
+    r"|[/\\]hvjax[/\\]ops[/\\]|[/\\]export[/\\](frontends[/\\]|bridge)"
+)
+_PASS_THROUGH = {"optimization_barrier", "sharding_constraint"}
 _MARKERS = {"Sharding", "annotate_device_placement", "LayoutConstraint"}
+_CONTROL = {
+    "stablehlo.while": regions.loop,
+    "stablehlo.case": regions.branch,
+    "stablehlo.if": regions.branch,
+}
+_RANDOM = re.compile(r"threefry|_?random_bits|_rng_bit")  # functions of jax.random
+_ASSERTIONS = {"shape_assertion"}  # jax.export checks the sizes of a call; here they are fixed
 
 
 def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
@@ -63,18 +74,38 @@ class _Walker:
     def __init__(self, functions: dict[str, Any]):
         self.functions = functions
         self.ops: list[Op] = []
+        self.folding = 0  # inside a loop that is written out its counters are computed here and now
 
-    def block(self, block: Any, arguments: Sequence[Value], outer: Where) -> list[Value]:
-        """Append the operations of one block; returns what its terminator returns."""
-        values: dict[Any, Value] = dict(zip(block.arguments, arguments, strict=True))
+    def apart(self) -> _Walker:
+        """A walker for a body that is run on constants: its operations go nowhere."""
+        other = _Walker(self.functions)
+        other.folding = 1
+        return other
+
+    def block(
+        self, block: Any, arguments: Sequence[Value], outer: Where, around: dict[Any, Value] | None = None
+    ) -> list[Value]:
+        """Append the operations of one block; returns what its terminator returns. `around`: what a block
+        inside another one may read too."""
+        values = {**(around or {}), **dict(zip(block.arguments, arguments, strict=True))}
         for view in block.operations:
             op = view.operation
             inputs = [values[operand] for operand in op.operands]
             if op.name in ("func.return", "stablehlo.return"):
                 return inputs
             where = locate(op, outer)
-            for result, value in zip(op.results, self.operation(op, inputs, where), strict=True):
-                values[result] = value
+            if op.name == "stablehlo.case" and inputs[0].data is not None:
+                # a branch chosen beforehand: by the platform, in a module for several
+                last = len(op.regions) - 1
+                chosen = int(inputs[0].data) if 0 <= inputs[0].data <= last else last
+                results = self.block(op.regions[chosen].blocks[0], (), where, values)
+                values.update(zip(op.results, results, strict=True))
+                continue
+            if op.name in _CONTROL:
+                results = _CONTROL[op.name](self, op, inputs, where, values)
+            else:
+                results = self.operation(op, inputs, where)
+            values.update(zip(op.results, results, strict=True))
         raise ValueError("a block without a terminator")
 
     def operation(self, op: Any, inputs: list[Value], where: Where) -> list[Value]:
@@ -100,25 +131,42 @@ class _Walker:
             target = _text(op.attributes["call_target_name"])
             if target in _MARKERS:
                 return inputs
+            if target in _ASSERTIONS and not len(op.results):
+                return []
+            if "callback" in target:
+                if not len(op.results):  # jax.debug.print and its like change nothing
+                    return []
+                raise UnsupportedError(where, f"it calls back into Python (custom call '{target}')")
             raise UnsupportedError(where, f"it is a custom call to '{target}'")
         attrs = _attributes(op.attributes)
-        if kind in ("reduce", "reduce_window"):
-            attrs["reducer"] = _reducer(op)
+        if kind in ("reduce", "reduce_window", "scatter"):
+            attrs["reducer"] = regions.reducer(self, op, where)
+        elif kind == "sort":
+            attrs["order"] = regions.comparator(self, op, where)
         elif len(op.regions):
-            raise UnsupportedError(
-                where, "operations with a body (loops, branches, sorts) have no ONNX form here"
-            )
+            raise UnsupportedError(where, "this operation with a body has no ONNX form here")
         return self.append(kind, op, inputs, attrs, where)
 
     def call(self, name: str, inputs: list[Value], where: Where) -> list[Value]:
+        if _RANDOM.match(name):
+            raise UnsupportedError(
+                where,
+                "it draws random numbers (dropout of a model in training?); "
+                "draw them outside and pass them as an argument",
+            )
         return self.block(self.functions[name].regions[0].blocks[0], inputs, where)
 
     def append(self, kind: str, op: Any, inputs: list[Value], attrs: dict, where: Where) -> list[Value]:
         if kind == "square":  # newer JAX has a name for it; one spelling is enough for the passes
             kind, inputs = "multiply", [*inputs, *inputs]
-        outputs = [Value(*_tensor_type(result.type, where)) for result in op.results]
-        self.ops.append(Op(kind, inputs, outputs, attrs, where))
-        return outputs
+        if kind.startswith("rng"):
+            raise UnsupportedError(where, "it draws random numbers; pass them as an argument")
+        made = Op(kind, inputs, [Value(*tensor_type(result.type, where)) for result in op.results], attrs, where)
+        known = regions.constant_result(made) if self.folding else None
+        if known is not None:
+            return [known]
+        self.ops.append(made)
+        return made.outputs
 
 
 def locate(op: Any, outer: Where) -> Where:
@@ -145,7 +193,8 @@ def shorten_paths(program: Program, roots: set[str]) -> None:
         op.where = replace(op.where, path="/".join(parts[start:]))
 
 
-def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
+def tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of an MLIR tensor type."""
     shaped = ir.RankedTensorType(kind)
     element = str(shaped.element_type)
     if element not in DTYPES:
@@ -159,7 +208,7 @@ def _tensor_type(kind: Any, where: Where) -> tuple[tuple[int, ...], np.dtype]:
 
 def _elements(attr: Any, where: Where) -> np.ndarray:
     """A dense constant as an array. MLIR hands bfloat16 out as text only: NumPy itself does not know it."""
-    shape, dtype = _tensor_type(attr.type, where)
+    shape, dtype = tensor_type(attr.type, where)
     if dtype != DTYPES["bf16"]:
         return np.array(attr).astype(dtype, copy=False).reshape(shape)
     if attr.is_splat:
@@ -174,16 +223,6 @@ def _elements(attr: Any, where: Where) -> np.ndarray:
         for word, bit in zip(words, bits, strict=True)
     ]
     return np.stack(parts).reshape(shape)
-
-
-def _reducer(op: Any) -> str:
-    """The single operation in the body of a reduction, or '' if the body is anything else."""
-    body = op.regions[0].blocks[0]
-    operations = [inner.operation for inner in body.operations]
-    arguments = set(body.arguments)
-    if len(operations) != 2 or set(operations[0].operands) != arguments or len(arguments) != 2:
-        return ""
-    return operations[0].name.split(".", 1)[1]
 
 
 def _attributes(attributes: Any) -> dict[str, Any]:
@@ -225,9 +264,12 @@ def _structs() -> dict[str, tuple[Any, tuple[str, ...]]]:
     convolution += ("output_batch_dimension", "output_feature_dimension", "output_spatial_dimensions")
     gather = ("offset_dims", "collapsed_slice_dims", "operand_batching_dims", "start_indices_batching_dims")
     gather += ("start_index_map", "index_vector_dim")
+    scatter = ("update_window_dims", "inserted_window_dims", "input_batching_dims")
+    scatter += ("scatter_indices_batching_dims", "scattered_dims_to_operand_dims", "index_vector_dim")
     sides = ("lhs", "rhs")
     dot = tuple(f"{side}_{role}_dimensions" for side in sides for role in ("batching", "contracting"))
     return {
+        "#stablehlo.scatter": (stablehlo.ScatterDimensionNumbers, scatter),
         "#stablehlo.conv": (stablehlo.ConvDimensionNumbers, convolution),
         "#stablehlo.gather": (stablehlo.GatherDimensionNumbers, gather),
         "#stablehlo.dot": (stablehlo.DotDimensionNumbers, dot),
