@@ -27,6 +27,7 @@ from export.gate_images import GateImages
 from export.interrupt import Interrupted, listening
 from export.load import Source, load_source
 from export.outcome import Outcome
+from export.pack import write_bundle
 from export.progress import Progress
 from export.random_weights import random_variables
 from export.report import write_report
@@ -97,7 +98,16 @@ def run(request: Request, check: Callable[[], None]) -> int:
         if built is not None and built.engine is not None:
             folder.write("model.engine", built.engine)
         with progress.stage("report", "write the report"):
-            write_report(outcome, folder, progress.seconds)
+            report = write_report(outcome, folder, progress.seconds)
+            if outcome.accepted:  # nobody shall carry a rejected model elsewhere
+                write_bundle(
+                    folder,
+                    outcome,
+                    report,
+                    inputs=subject.inputs,
+                    answers=subject.reference,
+                    output=subject.output,
+                )
         paths = folder.publish(accepted=outcome.accepted)
     print(outcome.summary(paths))
     return 0 if outcome.accepted else 1

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from export.bundle import FILES, MANIFEST
+from export.bundle.read import is_bundle
+
+#: What an export may write beside the bundle.
+_BESIDE = ("model.engine", "report.json", "report.html", "report.png")
 #: Everything an export may write.
-PRODUCTS = ("model.onnx", "model.engine", "report.json", "report.html", "report.png")
+PRODUCTS = (*FILES, MANIFEST, *_BESIDE)
+#: What building from a bundle may write.
+ENGINE_PRODUCTS = ("model.engine", "config.pbtxt", "report.json", "report.html")
+#: Names that others use too: a training run has a gate.npz of its own, a Triton repository a config.pbtxt.
+_SHARED_NAMES = ("gate.npz", "labels.json", "preprocess.json", "config.pbtxt", MANIFEST)
 #: Where the results of an export that failed its gate or build are left for inspection.
 REJECTED = "rejected"
 
@@ -18,14 +27,21 @@ REJECTED = "rejected"
 class OutputFolder:
     """The folder an export writes to. Use with `with`: what was not published is gone at its end.
 
+    Args:
+      products: names of what may be written; those of an earlier run are replaced or removed.
+
     Raises:
-      ValueError: on creation, if the folder holds products already and `overwrite` is not set, or the
-        path is not a folder that can be written.
+      ValueError: on creation, if the folder holds products already and `overwrite` is not set, files of
+        another program under their names, or the path is not a folder that can be written.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+    def __init__(self, folder: Path, *, overwrite: bool, products: Sequence[str] = PRODUCTS) -> None:
         self.folder = folder
-        there = [name for name in PRODUCTS if (folder / name).exists()]
+        self.products = tuple(products)
+        there = [name for name in self.products if (folder / name).exists()]
+        foreign = [name for name in there if name in _SHARED_NAMES]
+        if foreign and MANIFEST in self.products and not is_bundle(folder):
+            raise ValueError(f"{folder} holds a {foreign[0]} that is of no bundle: choose another --out")
         if there and not overwrite:
             raise ValueError(
                 f"{folder} already holds {', '.join(there)}: "
@@ -68,7 +84,7 @@ class OutputFolder:
         staged = sorted(path.name for path in self._staging.iterdir())
         for name in staged:
             os.replace(self._staging / name, target / name)
-        _remove(target / name for name in PRODUCTS if name not in staged)
+        _remove(target / name for name in self.products if name not in staged)
         if accepted:
             shutil.rmtree(self.folder / REJECTED, ignore_errors=True)
         return [target / name for name in staged]

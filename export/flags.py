@@ -126,6 +126,7 @@ def _parser(command: str) -> OneLineParser:
     add("--random-weights", action="store_true", help="allow a bare model name: weights are drawn at random")
     add("--seed", default="0", help="of the random weights (0)")
     if command == "to_trt":
+        add("--onnx", metavar="BUNDLE", help="build from a bundle, without JAX; see --onnx BUNDLE --help")
         add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
         add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
         add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")

@@ -19,8 +19,8 @@ from export.runtimes.kernels import summary
 FORMAT = 1
 
 
-def write_report(outcome: Outcome, folder: OutputFolder, seconds: Mapping[str, float]) -> None:
-    """Stages report.json, report.html and report.png of an export in `folder`."""
+def write_report(outcome: Outcome, folder: OutputFolder, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Stages report.json, report.html and report.png of an export in `folder`; returns the first."""
     from export.report_html import page
     from export.report_picture import png
 
@@ -29,6 +29,7 @@ def write_report(outcome: Outcome, folder: OutputFolder, seconds: Mapping[str, f
     picture = png(data)
     folder.write("report.png", picture)
     folder.write("report.html", page(data))
+    return data
 
 
 def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""The command line of `python -m export.to_trt --onnx BUNDLE`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export import runtimes
+from export.arguments import OneLineParser, UsageError, checked, choice
+from export.batch import BatchRange, parse_batch
+
+#: What the road from a checkpoint takes and a bundle has decided already.
+DECIDED = (
+    "--ckpt", "--which", "--precision", "--image-size", "--via", "--input-layout", "--images",
+    "--gate-images", "--random-weights", "--seed",
+)  # fmt: skip
+#: Flags about an engine, for runtimes that build one.
+_ENGINE_ONLY = ("require_engine_run", "tf32", "cuda_graph", "targets")
+
+
+@dataclass(frozen=True)
+class BundleRequest:
+    """What the user asked for; `batch` is None for all that the bundle allows."""
+
+    bundle: Path
+    runtime: str
+    batch: BatchRange | None
+    out: Path | None
+    overwrite: bool
+    require_engine_run: bool
+    tf32: bool
+    cuda_graph: bool
+    targets: tuple[str, ...]
+    argv: tuple[str, ...]
+
+    def range(self, known: BatchRange) -> BatchRange:
+        """The batches to build for: those of the bundle, or the part of them that was asked for.
+
+        Raises:
+          UsageError: more than the bundle was gated for.
+        """
+        if self.batch is None:
+            return known
+        if self.batch.minimum < known.minimum or self.batch.maximum > known.maximum:
+            raise UsageError(f"--batch {self.batch}: this bundle was made for {known}; export it again")
+        return self.batch
+
+    def folder(self, runtime: str) -> Path:
+        """--out, or a folder inside the bundle named like the runtime."""
+        return self.out if self.out is not None else self.bundle / runtime
+
+
+class _Parser(OneLineParser):
+    subject = "--onnx"
+
+
+def parse(argv: Sequence[str]) -> BundleRequest:
+    """Arguments (without the program's name) -> request.
+
+    Raises:
+      UsageError: a mistake, in one line. SystemExit(0): --help was asked for and printed.
+    """
+    for argument in argv:
+        if argument.split("=")[0] in DECIDED:
+            flag = argument.split("=")[0]
+            raise UsageError(f"{flag} does not go with --onnx: a bundle is of one model, exported already")
+    found = _parser().parse_known(argv)
+    bundle = Path(found.onnx).expanduser()
+    request = BundleRequest(
+        bundle=bundle.parent if bundle.is_file() else bundle,
+        runtime=choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)),
+        batch=checked(parse_batch, found.batch, "--batch") if found.batch else None,
+        out=Path(found.out).expanduser() if found.out else None,
+        overwrite=found.overwrite,
+        require_engine_run=found.require_engine_run,
+        tf32=found.tf32,
+        cuda_graph=found.cuda_graph,
+        targets=tuple(found.targets.split(",")) if found.targets else (),
+        argv=tuple(argv),
+    )
+    if request.runtime == "onnxruntime":
+        for name in _ENGINE_ONLY:
+            if getattr(request, name):
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
+    return request
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m export.to_trt",
+        description="Build, gate and time the engine of a bundle; needs NumPy and TensorRT, not JAX.",
+        allow_abbrev=False,
+        epilog="Exit status: 0 built, and every gate that can run here passed; 1 gate or build failed "
+        "(results are in OUT/rejected); 2 a mistake in the command or a damaged bundle; "
+        "130 or 143 interrupted.",
+    )
+    add = parser.add_argument
+    add("--onnx", metavar="BUNDLE", required=True, help="folder that export.to_onnx or export.to_trt wrote")
+    add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
+    add("--batch", help="build for part of the bundle's batches: 8 or 1:8:32 (default: all)")
+    add("--out", metavar="DIR", help="folder of the results (default: BUNDLE/RUNTIME)")
+    add("--overwrite", action="store_true", help="replace results that are there already")
+    add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
+    add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
+    add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
+    add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
+    return parser

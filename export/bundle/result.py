@@ -1,0 +1,191 @@
+"""What building from a bundle found out: its verdict, the lines the user reads, and report.json."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export import provenance
+from export.batch import BatchRange
+from export.bundle.flags import BundleRequest
+from export.bundle.read import Bundle
+from export.bundle.trial import NO_ONNX_RUNTIME
+from export.parity import Comparison
+from export.runtimes import Built, Choice
+from export.runtimes.kernels import Kernel, data_movements, summary
+from export.trial import Trial
+
+#: As of `export.report`: the fields of both reports are the same.
+REPORT_FORMAT = 1
+NOT_RUN = "built, not run"
+
+
+@dataclass(frozen=True)
+class Result:
+    """`compared`: model.onnx against the expected outputs, None if it was not run here."""
+
+    request: BundleRequest
+    bundle: Bundle
+    batch: BatchRange
+    choice: Choice
+    compared: list[Comparison] | None
+    built: Built | None
+    build_error: str | None
+    trial: Trial
+
+    @property
+    def onnx_passed(self) -> bool:
+        return all(line.passed for line in self.compared or ())
+
+    @property
+    def accepted(self) -> bool:
+        return self.onnx_passed and self.build_error is None and self.trial.passed
+
+    @property
+    def status(self) -> str:
+        if not self.choice.runtime.builds_engine:
+            return "none"
+        if self.built is None:
+            return "not built"
+        if not self.trial.ran:
+            return NOT_RUN
+        return "ran, and passed the gate" if self.trial.passed else "ran, and failed"
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...] | None:
+        return self.trial.kernels or (self.built.kernels if self.built else None)
+
+    def reasons(self) -> list[str]:
+        """Why it was not accepted; empty if it was."""
+        lines = [*(self.compared or ()), *self.trial.comparisons]
+        found = [line.sentence() for line in lines if not line.passed]
+        return found + ([self.build_error] if self.build_error else []) + list(self.trial.errors)
+
+    def notices(self) -> list[str]:
+        """What a reader should know although it is no failure."""
+        found = [self.choice.notice] if self.choice.notice else []
+        return found + ([NO_ONNX_RUNTIME] if self.compared is None else [])
+
+    def lines(self, paths: Sequence[Path]) -> str:
+        """The verdict in a few lines."""
+        bundle = self.bundle
+        lines = [
+            f"{'accepted' if self.accepted else 'REJECTED'}: {bundle.name}, {bundle.precision}, "
+            f"batch {self.batch}, from {bundle.folder}"
+        ]
+        lines += [f"  reason   {reason}" for reason in self.reasons()]
+        lines += [f"  notice   {notice}" for notice in self.notices()]
+        for candidate, compared in (("ONNX Runtime", self.compared), ("the engine", self.trial.comparisons)):
+            if compared:
+                worst = max(compared, key=lambda line: line.difference.relative)
+                verdict = "passed" if all(line.passed for line in compared) else "FAILED"
+                lines.append(
+                    f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "
+                    f"of the largest value (limit {worst.limit:.0e}) on {worst.images} images"
+                )
+        lines.append(f"  engine   {self._engine_line()}")
+        lines += [
+            f"  latency  {one.where}, batch {one.batch}: median {one.median_ms:.2f} ms, "
+            f"p99 {one.p99_ms:.2f} ms ({one.runs} runs, {one.images_per_second:,.0f} images/s)"
+            for one in self.trial.latencies
+        ]
+        lines += [f"  wrote    {path}  ({path.stat().st_size:,} bytes)" for path in paths]
+        return "\n".join(lines)
+
+    def _engine_line(self) -> str:
+        text = self.status
+        if self.status == NOT_RUN and self.trial.why_not:
+            text += f": {self.trial.why_not}"
+        if self.built is not None and self.built.engine is not None:
+            text += f"; {self.built.runtime}, {self.built.seconds:.1f} s, {len(self.built.engine):,} bytes"
+        if self.kernels:
+            text += f"; {len(self.kernels)} kernels, {len(data_movements(self.kernels))} only move data"
+        return text
+
+    def report(self, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """report.json, with the fields of an export's report; `bundle` says where it was built from.
+
+        What only JAX can tell (the training form, errors by stage) is taken from the bundle's manifest.
+        """
+        manifest = self.bundle.manifest
+        now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 - datetime.UTC is of Python 3.11
+        sizes = {"minimum": self.batch.minimum, "typical": self.batch.typical, "maximum": self.batch.maximum}
+        contents = {"model.onnx": self.bundle.model}
+        if self.built is not None and self.built.engine is not None:
+            contents["model.engine"] = self.built.engine
+        files = {name: {"bytes": len(c), "sha256": provenance.sha256(c)} for name, c in contents.items()}
+        return _finite(
+            {
+                "format": REPORT_FORMAT,
+                "created": now.isoformat(timespec="seconds"),
+                "command": shlex.join(["python", "-m", "export.to_trt", *self.request.argv]),
+                "accepted": self.accepted,
+                "reasons": self.reasons(),
+                "notices": self.notices(),
+                "model": {**manifest["model"], "batch": sizes},
+                "bundle": {
+                    "folder": str(self.bundle.folder),
+                    "checkpoint": manifest["checkpoint"],
+                    "created": manifest.get("created"),
+                    "command": manifest.get("command"),
+                    "versions": manifest["versions"],
+                    "onnx_run_here": self.compared is not None,
+                },
+                "gate": self._gate(),
+                "graph": manifest["graph"],
+                "engine": self._engine(),
+                "latency": [one.as_dict() for one in self.trial.latencies],
+                "seconds": {name: round(value, 3) for name, value in seconds.items()},
+                "files": files,
+                "versions": {**provenance.versions(), **self.choice.runtime.versions()},
+                "machine": provenance.machine(),
+                "gpu": provenance.gpu(),
+            }
+        )
+
+    def _gate(self) -> dict[str, Any]:
+        recorded = self.bundle.manifest["gate"]
+        ours = [*(self.compared or ()), *self.trial.comparisons]
+        theirs = [
+            line
+            for line in recorded.get("comparisons", [])
+            if line.get("candidate") != "model.engine"
+            and (self.compared is None or line.get("candidate") != "model.onnx")
+        ]
+        return {
+            **recorded,
+            "passed": self.onnx_passed and all(line.passed for line in self.trial.comparisons),
+            "comparisons": theirs + [line.as_dict() for line in ours],
+        }
+
+    def _engine(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "runtime": self.choice.runtime.name,
+            "status": self.status,
+            "why_not_run": self.trial.why_not,
+            "error": self.build_error,
+            "tf32": self.request.tf32,
+            "targets": list(self.request.targets),
+        }
+        if self.built is not None and self.built.engine is not None:
+            data |= {
+                "build_seconds": round(self.built.seconds, 3),
+                "bytes": len(self.built.engine),
+                "layers_parsed": self.built.layers_parsed,
+                "warnings": list(self.built.warnings),
+            }
+        return data | (summary(self.kernels) if self.kernels else {})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,108 @@
+"""Gating and timing what a bundle holds and what was built from it, against the bundle's own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from export import parity
+from export._optional import available
+from export.answers import DEPLOY_FORM
+from export.batch import BatchRange
+from export.bundle.flags import BundleRequest
+from export.bundle.read import Bundle
+from export.parity import Comparison
+from export.runtimes import BuildError, Built, Choice
+from export.trial import Trial, latencies_of, wrong_precision
+
+NO_ONNX_RUNTIME = (
+    "onnxruntime is not installed: model.onnx was not run here; its figures in the report are those of the "
+    "machine that wrote the bundle"
+)
+
+
+def gate_onnx(bundle: Bundle, batch: BatchRange) -> list[Comparison] | None:
+    """model.onnx in ONNX Runtime against the expected outputs; None where ONNX Runtime is not installed.
+
+    Raises:
+      BuildError: ONNX Runtime does not load or run the file.
+    """
+    if not available("onnxruntime"):
+        return None
+    from export.runtimes.onnxruntime import OnnxSession
+
+    session = OnnxSession(bundle.model)
+    try:
+        return _compare(session.run, bundle, "model.onnx", batch, bundle.gate.tolerances["onnx"], False)
+    finally:
+        session.close()
+
+
+def try_engine(
+    request: BundleRequest, choice: Choice, built: Built | None, bundle: Bundle, batch: BatchRange
+) -> Trial:
+    """Runs, gates and times the engine if there is one and this machine can; else times the ONNX file.
+
+    Raises nothing for an engine that fails: the failure is in the result.
+    """
+    if built is None:
+        return Trial(False, "there is no engine")
+    errors = wrong_precision(built.kernels, bundle.precision)
+    reason = None if choice.runtime.builds_engine else f"{choice.runtime.name} builds no engine"
+    reason = reason or choice.runtime.why_not_run()
+    if reason is not None:
+        if request.require_engine_run:
+            errors.append(f"--require-engine-run: {reason}")
+        return _without_engine(bundle, batch, reason, errors)
+    try:
+        session = choice.runtime.open(built, cuda_graph=request.cuda_graph)
+    except (BuildError, RuntimeError) as error:
+        return Trial(False, "it did not load", errors=(*errors, f"the engine does not load here: {error}"))
+    try:
+        limit = bundle.gate.engine_tolerance(request.tf32)
+        compared = _compare(session.run, bundle, "model.engine", batch, limit, request.tf32)
+        latencies = latencies_of(session, batch, bundle.gate.inputs)
+        kernels = session.kernels() if built.kernels is None else None
+    except (BuildError, RuntimeError, ValueError) as error:
+        return Trial(False, "it did not run", errors=(*errors, f"the engine does not run here: {error}"))
+    finally:
+        session.close()
+    return Trial(True, None, tuple(compared), latencies, kernels, tuple(errors))
+
+
+def _without_engine(bundle: Bundle, batch: BatchRange, reason: str, errors: list[str]) -> Trial:
+    latencies = ()
+    if available("onnxruntime"):
+        from export.runtimes.onnxruntime import OnnxSession
+
+        session = OnnxSession(bundle.model)
+        try:
+            latencies = latencies_of(session, batch, bundle.gate.inputs)
+        finally:
+            session.close()
+    return Trial(False, reason, (), latencies, None, tuple(errors))
+
+
+def _compare(
+    run: Callable[[np.ndarray], dict[str, np.ndarray]],
+    bundle: Bundle,
+    candidate: str,
+    batch: BatchRange,
+    limit: float,
+    coarse: bool,
+) -> list[Comparison]:
+    """`coarse`: products are rounded (TF32), so that two classes that are nearly equal may change places."""
+    gate = bundle.gate
+    try:
+        return parity.compare_batches(
+            run,
+            gate.inputs,
+            {DEPLOY_FORM: {gate.output: gate.expected}},
+            candidate=candidate,
+            batches=batch.gate_sizes,
+            limit=limit,
+            exact_top1=gate.exact_top1 and not coarse,
+        )
+    except ValueError as error:
+        raise BuildError(f"{candidate} does not answer as the bundle says: {error}") from error

@@ -1,0 +1,90 @@
+"""The files of a bundle, from the report of an accepted export and the arrays of its gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from export.batch import BatchRange
+from export.bundle import FORMAT, KIND, MANIFEST, triton
+from export.bundle import preprocess as preprocessing
+from export.bundle.gatefile import GateFile
+from export.bundle.trtexec import command_lines
+from export.provenance import sha256
+
+#: Images kept in gate.npz unless a batch needs more.
+KEPT_IMAGES = 16
+
+
+def bundle_files(
+    report: Mapping[str, Any],
+    model: bytes,
+    gate: GateFile,
+    *,
+    crop_pct: float,
+    interpolation: str,
+    channels: int,
+    platform: str = "onnxruntime_onnx",
+) -> dict[str, bytes]:
+    """Name -> content of every file of the bundle but model.onnx, which is listed in the manifest too.
+
+    Args:
+      report: the content of report.json.
+      gate: more images than `KEPT_IMAGES` and the largest batch are left out.
+      crop_pct, interpolation, channels: of the model's images, as the registry has them.
+      platform: what Triton is to serve, a key of `triton.PLATFORMS`.
+    """
+    described = report["model"]
+    batch = BatchRange(**described["batch"])
+    gate = _first(gate, max(KEPT_IMAGES, batch.maximum))
+    shape, classes = gate.inputs.shape[1:], gate.expected.shape[1:]
+    dtype = str(gate.inputs.dtype)
+    prepared = preprocessing.describe(
+        described,
+        crop_pct=crop_pct,
+        interpolation=interpolation,
+        name=gate.input,
+        dtype=dtype,
+        channels=channels,
+    )
+    served = triton.config(
+        described["name"],
+        platform,
+        batch,
+        (gate.input, shape, gate.inputs.dtype),
+        (gate.output, classes, gate.expected.dtype),
+    )
+    files = {
+        "gate.npz": gate.pack(),
+        "preprocess.json": _json(prepared),
+        "labels.json": _json(list(described["class_names"]) or None),
+        "trtexec.txt": command_lines(gate.input, shape, batch).encode(),
+        "config.pbtxt": served.encode(),
+    }
+    listed = {"model.onnx": model, **files}
+    manifest = {
+        "bundle": KIND,
+        "format": FORMAT,
+        "created": report["created"],
+        "command": report["command"],
+        "checkpoint": described["source"],
+        "model": dict(described),
+        "input": {"name": gate.input, "dtype": dtype, "shape": list(shape)},
+        "output": {"name": gate.output, "dtype": str(gate.expected.dtype), "shape": list(classes)},
+        "gate": dict(report["gate"]),
+        "graph": dict(report["graph"]),
+        "versions": dict(report["versions"]),
+        "files": {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in listed.items()},
+    }
+    return {**files, MANIFEST: _json(manifest)}
+
+
+def _first(gate: GateFile, count: int) -> GateFile:
+    return GateFile(
+        gate.input, gate.output, gate.inputs[:count], gate.expected[:count], gate.tolerances, gate.exact_top1
+    )
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,53 @@
+"""The bundle of an accepted export: what `export.bundle` writes, taken from the parts of the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from export.answers import DEPLOY_FORM, Reference
+from export.bundle.gatefile import GateFile, tolerances
+from export.bundle.write import bundle_files
+from export.files import OutputFolder
+from export.graph import INPUT
+from export.outcome import Outcome
+
+
+def write_bundle(
+    folder: OutputFolder,
+    outcome: Outcome,
+    report: Mapping[str, Any],
+    *,
+    inputs: np.ndarray,
+    answers: Reference,
+    output: str,
+) -> None:
+    """Stages every file of the bundle but model.onnx in `folder`.
+
+    Args:
+      report: the content of report.json.
+      inputs: the gate's images in the layout of the file's input. answers: JAX's on them.
+    """
+    gate = GateFile(
+        input=INPUT,
+        output=output,
+        inputs=inputs,
+        expected=answers.outputs[DEPLOY_FORM],
+        tolerances=tolerances(outcome.request.precision, outcome.gate.limit),
+        exact_top1=outcome.request.precision == "fp32",
+    )
+    source, built = outcome.source, outcome.built
+    served = built is not None and built.engine is not None and built.runtime == "tensorrt"
+    files = bundle_files(
+        report,
+        outcome.model,
+        gate,
+        crop_pct=source.crop_pct,
+        interpolation=source.interpolation,
+        channels=source.model.config.in_channels,
+        platform="tensorrt_plan" if served else "onnxruntime_onnx",
+    )
+    for name, content in files.items():
+        folder.write(name, content)
