@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from export import attribution
 from export.answers import DEPLOY_FORM, Reference
 from export.bundle.gatefile import GateFile, tolerances
 from export.bundle.write import bundle_files
@@ -46,6 +47,7 @@ def write_bundle(
         gate,
         crop_pct=source.crop_pct,
         interpolation=source.interpolation,
+        nodes=attribution.node_names(outcome.model),
         channels=source.model.config.in_channels,
         platform="tensorrt_plan" if served else "onnxruntime_onnx",
     )

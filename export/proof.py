@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from export import attribution, provenance
 from export.attribution import Attribution
-from export.outcome import Outcome
+from export.runtimes.kernels import Kernel
+
+if TYPE_CHECKING:
+    from export.outcome import Outcome  # which needs JAX: a bundle's engine gets a proof sheet without
 
 
 def proof_data(outcome: Outcome) -> dict[str, Any]:
-    """The part "proof" of report.json.
-
-    `layers` has one entry a kernel of the engine, in order; it is empty where the runtime lists none.
-    """
-    layers = attribution.attribute(outcome.kernels or (), attribution.node_names(outcome.model))
+    """The part "proof" of report.json."""
     step = outcome.source.training.get("step")
     agreement = outcome.agreement
     return {
         "checkpoint": None if outcome.source.random else provenance.checkpoint(outcome.request.ckpt, step),
         "validation": agreement.as_dict() if agreement else None,
+        **engine_proof(outcome.kernels or (), attribution.node_names(outcome.model)),
+    }
+
+
+def engine_proof(kernels: Iterable[Kernel], nodes: Iterable[str]) -> dict[str, Any]:
+    """What is known of the layers of an engine. `nodes` are the names of the ONNX file's nodes.
+
+    `layers` has one entry a kernel of the engine, in order; it is empty where the runtime lists none.
+    """
+    layers = attribution.attribute(kernels, nodes)
+    return {
         "attribution": _attribution(layers),
         "precisions": dict(Counter(precision(layer) for layer in layers).most_common()),
         "layers": [{**layer.as_dict(), "precision": precision(layer)} for layer in layers],

@@ -61,7 +61,13 @@ def read_bundle(given: Path) -> Bundle:
         batch = BatchRange(**{k: int(v) for k, v in manifest["model"]["batch"].items()})
         wanted = tuple(manifest["input"]["shape"]), tuple(manifest["output"]["shape"])
         names = manifest["input"]["name"], manifest["output"]["name"]
-        for key, kind in (("gate", dict), ("graph", dict), ("versions", dict), ("checkpoint", str)):
+        for key, kind in (
+            ("gate", dict),
+            ("graph", dict),
+            ("proof", dict),
+            ("nodes", list),
+            ("versions", dict),
+        ):
             if not isinstance(manifest[key], kind):
                 raise TypeError(key)
         texts = [manifest["model"][key] for key in ("name", "precision")]

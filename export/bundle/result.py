@@ -16,6 +16,7 @@ from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
 from export.bundle.trial import NO_ONNX_RUNTIME
 from export.parity import Comparison
+from export.proof import engine_proof
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import Kernel, data_movements, summary
 from export.trial import Trial
@@ -77,6 +78,7 @@ class Result:
         lines = [
             f"{'accepted' if self.accepted else 'REJECTED'}: {bundle.name}, {bundle.precision}, "
             f"batch {self.batch}, from {bundle.folder}"
+            + (", RANDOM WEIGHTS" if bundle.manifest["model"].get("random_weights") else "")
         ]
         lines += [f"  reason   {reason}" for reason in self.reasons()]
         lines += [f"  notice   {notice}" for notice in self.notices()]
@@ -130,7 +132,7 @@ class Result:
                 "model": {**manifest["model"], "batch": sizes},
                 "bundle": {
                     "folder": str(self.bundle.folder),
-                    "checkpoint": manifest["checkpoint"],
+                    "checkpoint": manifest.get("checkpoint"),
                     "created": manifest.get("created"),
                     "command": manifest.get("command"),
                     "versions": manifest["versions"],
@@ -142,6 +144,7 @@ class Result:
                 "latency": [one.as_dict() for one in self.trial.latencies],
                 "seconds": {name: round(value, 3) for name, value in seconds.items()},
                 "files": files,
+                "proof": {**manifest["proof"], **engine_proof(self.kernels or (), manifest["nodes"])},
                 "versions": {**provenance.versions(), **self.choice.runtime.versions()},
                 "machine": provenance.machine(),
                 "gpu": provenance.gpu(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.batch import BatchRange
@@ -25,6 +25,7 @@ def bundle_files(
     crop_pct: float,
     interpolation: str,
     channels: int,
+    nodes: Sequence[str],
     platform: str = "onnxruntime_onnx",
 ) -> dict[str, bytes]:
     """Name -> content of every file of the bundle but model.onnx, which is listed in the manifest too.
@@ -33,6 +34,7 @@ def bundle_files(
       report: the content of report.json.
       gate: more images than `KEPT_IMAGES` and the largest batch are left out.
       crop_pct, interpolation, channels: of the model's images, as the registry has them.
+      nodes: names of the graph's nodes, to tell the layers of an engine from.
       platform: what Triton is to serve, a key of `triton.PLATFORMS`.
     """
     described = report["model"]
@@ -74,6 +76,8 @@ def bundle_files(
         "output": {"name": gate.output, "dtype": str(gate.expected.dtype), "shape": list(classes)},
         "gate": dict(report["gate"]),
         "graph": dict(report["graph"]),
+        "nodes": list(nodes),
+        "proof": {key: report["proof"][key] for key in ("checkpoint", "validation")},
         "versions": dict(report["versions"]),
         "files": {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in listed.items()},
     }
