@@ -15,19 +15,29 @@ from export.runtimes import Session
 from export.stages import StageError, first_wrong, stage_errors
 
 
+#: A float32 copy of model.onnx that rounds every tensor as the file does.
+EMULATED = "model.onnx (emulated)"
+
+
 @dataclass(frozen=True)
 class Gate:
-    """All comparisons of one export, and the errors by stage inside the file."""
+    """All comparisons of one export, and the errors by stage inside the file.
+
+    emulated: `EMULATED` lines and the stages are of a float32 copy of the file that rounds where it does.
+    overflows: tensors that the file's precision cannot hold, one sentence each.
+    """
 
     comparisons: tuple[Comparison, ...]
     stages: tuple[StageError, ...]
     caution: str | None
     limit: float
     noise: Mapping[str, float] = field(default_factory=dict)
+    emulated: bool = False
+    overflows: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return all(line.passed for line in self.comparisons)
+        return not self.overflows and all(line.passed for line in self.comparisons)
 
     @property
     def begins_at(self) -> StageError | None:
@@ -41,9 +51,9 @@ class Gate:
         failed = [line for line in self.comparisons if not line.passed]
         failed.sort(key=lambda line: -line.difference.relative)
         found = [line.sentence() for line in failed]
-        if any(line.candidate == "model.onnx" for line in failed):
+        if any(line.candidate.startswith("model.onnx") for line in failed):
             found.append(self._where())
-        return found
+        return [*self.overflows, *found]
 
     def _where(self) -> str:
         begins = self.begins_at
@@ -63,19 +73,21 @@ def gate_onnx(
     output: str,
     precision: str,
     batch: BatchRange,
+    trained: bool = False,
+    candidate: str = "model.onnx",
 ) -> Gate:
     """Compares the file, run by `session`, with both forms of the model, and finds its stages.
 
     Args:
       images: in the layout of the file's input, as many as `reference` was computed on.
     """
-    limit = parity.ONNX_LIMITS[precision]
+    limit = parity.onnx_limit(precision, trained=trained)
     lines = fusion(reference, output)
     lines += parity.compare_batches(
         session.run,
         images,
         {name: {output: value} for name, value in reference.outputs.items()},
-        candidate="model.onnx",
+        candidate=candidate,
         batches=batch.gate_sizes,
         limit=limit,
         exact_top1=precision == "fp32",
@@ -121,7 +133,7 @@ def fusion(reference: Reference, output: str) -> list[Comparison]:
 
 
 def worst(comparisons: Sequence[Comparison], candidate: str) -> Comparison | None:
-    lines = [line for line in comparisons if line.candidate == candidate]
+    lines = [line for line in comparisons if line.candidate.startswith(candidate)]
     return max(lines, key=lambda line: line.difference.relative, default=None)
 
 

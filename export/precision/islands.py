@@ -185,7 +185,9 @@ class _Rewrite:
             self._widen_attributes(copy)
             for name in narrow_out:
                 if name in self.borders:
-                    raise ValueError(f"output {name} of the graph is {NARROW[self.types[name]]}: no island there")
+                    raise ValueError(
+                        f"output {name} of the graph is {NARROW[self.types[name]]}: no island there"
+                    )
                 self.wide.add(name)
         self.nodes.append(copy)
 
@@ -242,7 +244,9 @@ class _Rewrite:
             if node.op_type == "Cast" and attribute.name == "to":
                 attribute.i = TensorProto.FLOAT
             elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in NARROW:
-                raise ValueError(f"{node.name} holds half-precision numbers in its attribute {attribute.name}")
+                raise ValueError(
+                    f"{node.name} holds half-precision numbers in its attribute {attribute.name}"
+                )
 
 
 def _retyped(info: onnx.ValueInfoProto, name: str, to: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
