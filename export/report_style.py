@@ -50,7 +50,8 @@ svg .good { fill:var(--good); } svg .bad { fill:var(--bad); } svg .move { fill:v
 .long { max-height:70vh; overflow:auto; margin-top:10px; } .long table { font-size:12.5px; }
 .long code { font-size:12px; } .long th { position:sticky; top:0; background:var(--card); }
 .long tr:last-child td { padding-bottom:14px; }
-.muted { color:var(--muted); } .line { white-space:nowrap; } .moves { color:var(--move); font-weight:600; white-space:nowrap; }
+.muted { color:var(--muted); } .line { white-space:nowrap; }
+.moves { color:var(--move); font-weight:600; white-space:nowrap; }
 details { margin-top:10px; } summary { cursor:pointer; color:var(--muted); }
 footer { color:var(--muted); font-size:13px; margin-top:26px; }
 """
