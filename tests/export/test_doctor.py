@@ -120,7 +120,7 @@ def test_onnx_only() -> None:
         ({"try_tensorrt_rtx_fp32": {**BUILT, "run": "off by 3"}}, "tensorrt_rtx fp32", "does not build"),
         (
             {"about_tensorrt_rtx": {"crash": "signal SIGSEGV"}},
-            "tensorrt_rtx",
+            "runtime tensorrt_rtx",
             "is installed and does not work",
         ),
     ],
