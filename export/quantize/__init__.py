@@ -1,0 +1,1 @@
+"""int8 by explicit QuantizeLinear and DequantizeLinear: ranges, weights, placement, verdict."""
