@@ -9,7 +9,7 @@
     manifest.json   what it is, where it comes from, and the SHA-256 of every file above
 
 The modules of this package, and all that `export.bundle.command` imports, run on Python 3.10 with NumPy
-and a TensorRT alone: `tests/export/test_bundle_imports.py` holds them to it.
+and a TensorRT alone: `tests/export/test_bundle_road.py` holds them to it.
 """
 
 from __future__ import annotations

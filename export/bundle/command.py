@@ -5,6 +5,8 @@ read and verify -> gate model.onnx -> build -> run or say why not -> report
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +38,11 @@ PIP_OF = {
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit status and never a traceback for a user's mistake."""
     prefix = "python -m export.to_trt: "
+    if not faulthandler.is_enabled():  # a library that crashes on a malformed file shall say where
+        with contextlib.suppress(
+            ValueError, AttributeError, RuntimeError, OSError
+        ):  # a stderr that is no file
+            faulthandler.enable()
     try:
         with listening() as wish:
             return run(parse(argv), wish.check)
@@ -97,7 +104,7 @@ def _build(choice: Choice, bundle: Bundle, options: BuildOptions) -> tuple[Built
     """A build that fails is a result to report, not an end without a report."""
     try:
         return choice.runtime.build(bundle.model, options), None
-    except BuildError as error:
+    except (BuildError, RuntimeError, ValueError) as error:  # bindings fail on names that are no UTF-8
         return None, str(error)
 
 
