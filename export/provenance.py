@@ -16,6 +16,8 @@ PACKAGES = (
 )  # fmt: skip
 #: Seconds to wait for nvidia-smi; a hanging driver must not hang an export.
 _PATIENCE = 20
+#: Bytes hashed at a time.
+_PIECE = 1 << 20
 
 
 def versions() -> dict[str, str]:
@@ -79,8 +81,12 @@ def checkpoint(given: str, step: int | None = None) -> dict[str, str | int] | No
 
 
 def _file_sha256(path: Path) -> str:
+    """In pieces: checkpoints are large. hashlib.file_digest is not in Python 3.10, as bundles need."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _processor() -> str:
