@@ -1,8 +1,8 @@
 """A StableHLO module as text, bytes, file or JAX object -> the bridge, without the Python code it came from.
 
 A `jax.export` artifact may leave dimensions open ("?"). MLIR's own passes give such a module the shapes of
-one call (`stablehlo-refine-shapes`); a dimension that stays open in the ONNX graph is found as for a callable,
-by comparing two sizes of the batch.
+one call (`stablehlo-refine-shapes`); a dimension that stays open in the ONNX graph is found as for a
+callable, by comparing two sizes of the batch.
 """
 
 from __future__ import annotations

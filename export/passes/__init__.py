@@ -1,6 +1,7 @@
 """Rewrites of the program before lowering: one pattern a file, applied in the order of `PASSES`."""
 
 from export.lower.program import Program
+from export.passes.affine import fold_affine
 from export.passes.attention import shape_attention
 from export.passes.bias import fold_bias
 from export.passes.broadcast import dissolve_broadcasts
@@ -12,10 +13,13 @@ from export.passes.keep_axes import keep_reduced_axes
 from export.passes.layer_norm import raise_layer_norm
 from export.passes.linear import raise_linear
 from export.passes.mean import raise_mean
+from export.passes.order import raise_orders
 from export.passes.pad import pad_constant_rows
 from export.passes.pool import pool_token_runs, raise_average_pool
+from export.passes.project import raise_projections
 from export.passes.relu import raise_relu
 from export.passes.scale import fold_scale
+from export.passes.scatter import spread_scatters
 from export.passes.share import share_repeated
 from export.passes.sigmoid import raise_sigmoid
 from export.passes.softmax import raise_softmax
@@ -24,6 +28,9 @@ from export.passes.token_attention import shape_token_attention
 # Order matters: the patterns are written for a program whose constants are folded and whose broadcasts are
 # dissolved.
 PASSES = (
+    raise_orders,
+    fold_constants,
+    spread_scatters,
     fold_constants,
     dissolve_broadcasts,
     fold_constants,
@@ -33,7 +40,9 @@ PASSES = (
     raise_sigmoid,
     raise_gelu,
     raise_linear,
+    raise_projections,
     fold_bias,
+    fold_affine,
     raise_average_pool,
     raise_mean,
     keep_reduced_axes,

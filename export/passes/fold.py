@@ -68,6 +68,11 @@ def _unchanged(op: Op) -> Value | None:
     return None
 
 
+def evaluate_operation(op: Op) -> np.ndarray | None:
+    """The result of an operation whose operands are all constant; None if it has no NumPy form here."""
+    return _evaluate(op, {})
+
+
 def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
     if len(op.outputs) != 1 or not static(op.output.shape):
         return None

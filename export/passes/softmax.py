@@ -32,8 +32,10 @@ def _softmax(match: Matcher, divide: Op) -> tuple[Value, int] | None:
     exp = match.made_by(top, "exponential")
     if exp is None or match.count[top] != 2:
         return None
-    total = match.made_by(_squeezed(match, bottom), "reduce")
-    if total is None or total.inputs[0] is not top or total.attrs["reducer"] != "add":
+    bottom_source = _squeezed(match, bottom)
+    narrow = match.made_by(bottom_source, "convert")  # half precision is summed in float32
+    total = match.made_by(_squeezed(match, narrow.inputs[0]) if narrow else bottom_source, "reduce")
+    if total is None or _widened(match, total.inputs[0]) is not top or total.attrs["reducer"] != "add":
         return None
     axes = total.attrs["dimensions"]
     if len(axes) != 1 or not is_neutral("add", total.inputs[1].data):
@@ -56,6 +58,18 @@ def _softmax(match: Matcher, divide: Op) -> tuple[Value, int] | None:
     if bottom.shape != kept or minus.inputs[1].shape != kept:
         return None
     return x, axes[0]
+
+
+def _widened(match: Matcher, value: Value) -> Value:
+    """The value before a conversion to a wider type."""
+    op = match.made_by(value, "convert")
+    if (
+        op is None
+        or op.inputs[0].dtype.kind not in "fV"
+        or op.inputs[0].dtype.itemsize >= value.dtype.itemsize
+    ):
+        return value
+    return op.inputs[0]
 
 
 def _squeezed(match: Matcher, value: Value) -> Value:

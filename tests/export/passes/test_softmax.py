@@ -36,6 +36,20 @@ def test_a_half_precision_softmax_stays_in_float32(same_as_jax: Check, operators
     assert operators(model) == ["Cast", "Softmax", "Cast"]
 
 
+def test_a_softmax_of_half_precision_numbers(same_as_jax: Check, operators: Check) -> None:
+    """JAX sums the exponentials in float32 and narrows the sum."""
+    x = 8 * _draw(2, 64).astype(np.float16)
+    assert operators(same_as_jax(jax.nn.softmax, x, tolerance=HALF_TOLERANCE)) == ["Softmax"]
+
+
+def test_not_softmax_with_a_sum_that_is_rounded(same_as_jax: Check, operators: Check) -> None:
+    def fn(x: jax.Array) -> jax.Array:
+        e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
+        return e / e.astype(jnp.int32).astype(jnp.float32).sum(-1, keepdims=True)
+
+    assert "Softmax" not in operators(same_as_jax(fn, _draw(2, 64)))
+
+
 def _other_axis(x: jax.Array) -> jax.Array:
     e = jnp.exp(x - jnp.max(x, -1, keepdims=True))
     return e / e.sum(1, keepdims=True)
