@@ -28,6 +28,10 @@ from export.interrupt import Interrupted, listening
 from export.load import Source, load_source
 from export.outcome import Outcome
 from export.pack import write_bundle
+from export.precision import CANNOT_RUN
+from export.precision.islands import NoSuchModule
+from export.precision.report import WORDS
+from export.precision.settle import Settled, Task, initializers, settle
 from export.progress import Progress
 from export.random_weights import random_variables
 from export.report import write_report
@@ -74,8 +78,9 @@ def run(request: Request, check: Callable[[], None]) -> int:
         with progress.stage("convert", f"convert to ONNX ({request.via}, {request.precision})"):
             model = _convert(request, source, subject, size)
         with progress.stage("gate", f"gate on {len(subject.images)} images"):
-            gate = _gate(request, subject, model)
-            agreement = _agreement(request, source, subject, model, size) if gate.passed else None
+            settled = _settle(request, source, subject, model, size, progress)
+            model, gate = settled.model, settled.gate
+            agreement = _agreement(request, source, subject, settled.runnable, size) if gate.passed else None
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
         with progress.stage("run", "run and measure"):
@@ -93,6 +98,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             build_error=trouble,
             trial=trial,
             agreement=agreement,
+            precision=settled.precision,
         )
         folder.write("model.onnx", model)
         if built is not None and built.engine is not None:
@@ -224,6 +230,39 @@ def _convert(request: Request, source: Source, subject: Subject, size: tuple[int
         raise ExportFailed(f"{source.name} could not be converted to ONNX: {error}") from error
 
 
+def _settle(
+    request: Request,
+    source: Source,
+    subject: Subject,
+    model: bytes,
+    size: tuple[int, int],
+    progress: Progress,
+) -> Settled:
+    """Gates the file; in half precision, finds the modules that must stay float32 if it fails."""
+    if request.precision not in WORDS:
+        return Settled(model, model, _gate(request, subject, model), None)
+    task = Task(
+        precision=request.precision,
+        trained=not source.random,
+        batch=request.batch,
+        images=subject.inputs,
+        reference=subject.reference,
+        output=subject.output,
+    )
+    float32 = dataclasses.replace(request, precision="fp32")
+    try:
+        return settle(
+            model,
+            task,
+            keep=request.keep_fp32,
+            may_search=request.search,
+            float32_weights=lambda: initializers(_convert(float32, source, subject, size)),
+            tell=progress.bar,
+        )
+    except NoSuchModule as error:
+        raise UsageError(f"--keep-fp32: {error}") from error
+
+
 def _gate(request: Request, subject: Subject, model: bytes) -> Gate:
     runtime = OnnxRuntime()
     session = runtime.open(Built(runtime.name, model, None, 0.0))
@@ -265,6 +304,8 @@ def _agreement(
 
 def _build(request: Request, choice: Choice, model: bytes) -> tuple[Built | None, str | None]:
     """A build that fails is a result to report, not an end without a report."""
+    if not choice.runtime.builds_engine and request.precision in CANNOT_RUN:
+        return Built(choice.runtime.name, model, None, 0.0), None
     try:
         options = BuildOptions(request.batch, tf32=request.tf32, targets=request.targets)
         return choice.runtime.build(model, options), None

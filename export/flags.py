@@ -10,9 +10,9 @@ from export import runtimes
 from export.arguments import OneLineParser, UsageError, checked, choice
 from export.batch import BatchRange, parse_batch
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "bf16")
 #: Asked for often enough to deserve an answer of their own.
-LATER_PRECISIONS = ("bf16", "int8", "fp8", "int4")
+LATER_PRECISIONS = ("int8", "fp8", "int4")
 VIAS = ("jax2tf", "stablehlo")
 LAYOUTS = ("nchw", "nhwc")
 #: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
@@ -43,6 +43,8 @@ class Request:
     cuda_graph: bool
     targets: tuple[str, ...]
     argv: tuple[str, ...]
+    keep_fp32: tuple[str, ...] = ()
+    search: bool = True
 
     def folder(self, model: str, size: tuple[int, int]) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
@@ -83,12 +85,16 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         cuda_graph=engine and found.cuda_graph,
         targets=tuple(found.targets.split(",")) if engine and found.targets else (),
         argv=tuple(argv),
+        keep_fp32=tuple(name.strip().strip("/") for name in found.keep_fp32.split(",") if name.strip()),
+        search=not found.no_search,
     )
     _check_together(request)
     return request
 
 
 def _check_together(request: Request) -> None:
+    if request.keep_fp32 and request.precision == "fp32":
+        raise UsageError("--keep-fp32 is about half precision, and --precision fp32 keeps everything float32")
     if request.runtime != "onnxruntime" or request.command != "to_trt":
         return
     needing = {
@@ -114,7 +120,14 @@ def _parser(command: str) -> OneLineParser:
     add = parser.add_argument
     add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of a training folder (best)")
-    add("--precision", default="fp32", help="fp32 (default) or fp16")
+    add("--precision", default="fp32", help="fp32 (default), fp16 or bf16")
+    add(
+        "--keep-fp32",
+        default="",
+        metavar="MODULE,...",
+        help="stay float32 in fp16 or bf16: stage3/block2/mlp",
+    )
+    add("--no-search", action="store_true", help="fail if fp16 or bf16 needs float32 modules; search none")
     add("--batch", default="8", help="fixed (8, default) or smallest:typical:largest (1:8:32)")
     add("--image-size", help="224 or HEIGHTxWIDTH (default: what the model was trained at)")
     add("--via", default="jax2tf", help="jax2tf (default) or stablehlo, which needs no TensorFlow")

@@ -15,7 +15,7 @@ from export.load import Source
 from hvjax.models.features import Backbone
 
 INPUT = "images"
-DTYPES = {"fp32": jnp.float32, "fp16": jnp.float16}
+DTYPES = {"fp32": jnp.float32, "fp16": jnp.float16, "bf16": jnp.bfloat16}
 
 
 def output_name(model: Backbone) -> str:

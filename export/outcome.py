@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export import parity
 from export.economy import Economy
 from export.flags import Request
 from export.gate import Gate, worst
@@ -19,6 +20,7 @@ from export.trial import Trial
 
 if TYPE_CHECKING:
     from export.agreement import Agreement
+    from export.precision.report import Precision
 
 NOT_RUN = "built, not run"
 
@@ -39,11 +41,20 @@ class Outcome:
     build_error: str | None
     trial: Trial
     agreement: Agreement | None = None
+    precision: Precision | None = None
 
     @property
     def accepted(self) -> bool:
         """Exit status 0: the gate passed, and so did everything that was asked for beside it."""
-        return self.gate.passed and self.build_error is None and self.trial.passed
+        return self.gate.passed and self.agrees and self.build_error is None and self.trial.passed
+
+    @property
+    def agrees(self) -> bool:
+        """Whether a half-precision file names the same classes on the validation images; where there are
+        none, it is not asked."""
+        if self.agreement is None or self.precision is None:
+            return True
+        return parity.enough_agreement(self.agreement.top1, self.agreement.images)
 
     @property
     def engine_status(self) -> str:
@@ -62,6 +73,11 @@ class Outcome:
     def reasons(self) -> list[str]:
         """Why it was not accepted; empty if it was."""
         found = self.gate.reasons()
+        if not self.agrees and self.agreement is not None:
+            found.append(
+                f"{self.request.precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "
+                f"{self.agreement.images} validation images (limit {100 * parity.MIN_TOP1:.1f} %)"
+            )
         if self.build_error is not None:
             found.append(self.build_error)
         found += [line.sentence() for line in self.trial.comparisons if not line.passed]
@@ -69,7 +85,8 @@ class Outcome:
 
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
-        return [text for text in (self.choice.notice, self.gate.caution) if text]
+        near = self.precision.caution() if self.precision else None
+        return [text for text in (self.choice.notice, self.gate.caution, near) if text]
 
     def summary(self, paths: Sequence[Path]) -> str:
         """The verdict in a few lines."""
@@ -85,10 +102,13 @@ class Outcome:
         found = worst(self.gate.comparisons, "model.onnx")
         if found is not None:
             verdict = "passed" if self.gate.passed else "FAILED"
+            runner = f"{self.request.precision} rounding, emulated," if self.gate.emulated else "ONNX Runtime"
             lines.append(
-                f"  gate     {verdict}: ONNX Runtime differs from JAX by {found.difference.relative:.1e} "
+                f"  gate     {verdict}: {runner} differs from JAX by {found.difference.relative:.1e} "
                 f"of the largest value (limit {found.limit:.0e}) on {found.images} images"
             )
+        if self.precision is not None:
+            lines.append(f"  floats   {self.precision.line()}")
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
         lines.append(f"  engine   {self._engine_line()}")
         lines += [f"  latency  {latency_line(latency)}" for latency in self.trial.latencies]

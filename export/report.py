@@ -52,6 +52,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": _files(outcome),
         "proof": proof_data(outcome),
+        "precision": outcome.precision.as_dict() if outcome.precision else None,
         "versions": {**provenance.versions(), **outcome.choice.runtime.versions()},
         "machine": provenance.machine(),
         "gpu": provenance.gpu(),
@@ -93,6 +94,7 @@ def _gate(outcome: Outcome) -> dict[str, Any]:
     return {
         "passed": gate.passed,
         "limit": gate.limit,
+        "emulated": gate.emulated,
         "images": {"count": len(outcome.images), "source": outcome.images.source},
         "skipped_images": list(outcome.images.skipped),
         "comparisons": [line.as_dict() for line in (*gate.comparisons, *outcome.trial.comparisons)],

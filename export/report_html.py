@@ -9,6 +9,7 @@ from typing import Any
 from export import report_charts as charts
 from export import report_proof as proof
 from export.economy import MOVING
+from export.precision.report import precision_card
 from export.report_parts import bullets, card, in_bytes, table
 from export.report_style import CSS
 
@@ -19,8 +20,9 @@ def page(data: Data) -> str:
     """The whole page. `data` is what `report.report_data` returns."""
     name = f"{data['model']['name']}, {data['model']['precision']}"
     sections = (
-        _head(data), _tiles(data), _stages(data), _comparisons(data), proof.validation(data), _graph(data),
-        _engine(data), proof.layers(data), _latency(data), proof.files(data), _seconds(data), _model(data),
+        _head(data), _tiles(data), _stages(data), _comparisons(data), precision_card(data),
+        proof.validation(data), _graph(data), _engine(data), proof.layers(data), _latency(data),
+        proof.files(data), _seconds(data), _model(data),
         _origin(data),
     )  # fmt: skip
     return (
@@ -38,9 +40,13 @@ def _head(data: Data) -> str:
     badge = (
         '<span class="badge good">accepted</span>' if accepted else '<span class="badge bad">rejected</span>'
     )
-    engine = data["engine"]
+    engine, gate = data["engine"], data["gate"]
     if accepted:
         words = "The ONNX file gives the answers of the JAX model on real images, within the limit."
+        if gate.get("emulated"):
+            words += (
+                " Its rounding was emulated: a float32 copy of the file rounds every tensor as the file does."
+            )
         if engine["status"] == "built, not run":
             words += (
                 f" The engine was built by {engine['runtime']} but not run here: {engine['why_not_run']}. "
@@ -68,7 +74,7 @@ def _head(data: Data) -> str:
 
 def _tiles(data: Data) -> str:
     gate, engine, graph = data["gate"], data["engine"], data["graph"]
-    lines = [line for line in gate["comparisons"] if line["candidate"] == "model.onnx"]
+    lines = [line for line in gate["comparisons"] if line["candidate"].startswith("model.onnx")]
     errors = [line["relative"] for line in lines]
     worst = None if any(error is None for error in errors) or not errors else max(errors)
     tops = [line["top1"] for line in lines if line["top1"] is not None]

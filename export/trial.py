@@ -13,11 +13,14 @@ from export.flags import Request
 from export.gate import gate_engine
 from export.latency import Latency
 from export.parity import Comparison
+from export.precision import CANNOT_RUN
 from export.runtimes import BuildError, Built, Choice, Session
 from export.runtimes.kernels import Kernel
 from export.runtimes.onnxruntime import OnnxRuntime
 
-#: An engine is in float16 if at least this share of its kernels write float16 and nothing wider. The rest
+#: Half precisions -> their names in messages and in the builder's list of layers.
+HALF = {"fp16": ("float16", "Half"), "bf16": ("bfloat16", "BFloat16")}
+#: An engine is in half precision if at least this share of its kernels write that and nothing wider. The rest
 #: are the border casts and statistics kept in float32; a weakly typed build would have none or few.
 MIN_HALF_SHARE = 0.5
 
@@ -50,9 +53,10 @@ def try_engine(request: Request, choice: Choice, built: Built | None, subject: A
     if why_not is not None:
         if request.require_engine_run:
             errors.append(f"--require-engine-run: {why_not}")
-        return Trial(
-            False, why_not, (), _cpu_latencies(request.batch, subject.inputs, model), None, tuple(errors)
+        measured = (
+            () if request.precision in CANNOT_RUN else _cpu_latencies(request.batch, subject.inputs, model)
         )
+        return Trial(False, why_not, (), measured, None, tuple(errors))
     assert built is not None
     try:
         session = choice.runtime.open(built, cuda_graph=request.cuda_graph)
@@ -87,13 +91,14 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
 
 def wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
     """Reads back in which types the engine computes: builders have ignored the asked one in silence."""
-    if kernels is None or precision != "fp16":
+    if kernels is None or precision not in HALF:
         return []
+    word, kind = HALF[precision]
     written = [kernel.writes for kernel in kernels if kernel.writes]
-    half = sum(set(types) == {"Half"} for types in written)
+    half = sum(set(types) == {kind} for types in written)
     if written and half / len(written) >= MIN_HALF_SHARE:
         return []
-    return [f"the engine is not in float16: {half} of its {len(written)} kernels write float16"]
+    return [f"the engine is not in {word}: {half} of its {len(written)} kernels write {word}"]
 
 
 def _cpu_latencies(batch: BatchRange, inputs: np.ndarray, model: bytes) -> tuple[Latency, ...]:

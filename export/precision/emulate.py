@@ -14,8 +14,10 @@ from export.precision.islands import NARROW, element_types, widened
 
 #: Results of these are copies of numbers that are rounded already.
 COPYING = frozenset(
-    "Reshape Transpose Squeeze Unsqueeze Flatten Slice Split Concat Gather Expand Identity Relu MaxPool Max Min "
-    "Tile DepthToSpace SpaceToDepth".split()
+    {
+        *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Gather"),
+        *("Expand", "Tile", "Identity", "DepthToSpace", "SpaceToDepth", "Relu", "MaxPool", "Max", "Min"),
+    }
 )
 #: The copy of a tensor before it is rounded is called so.
 EXACT = "/exact"

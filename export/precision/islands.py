@@ -21,6 +21,10 @@ OWN = "."
 SAME_WEIGHT = 0.01
 
 
+class NoSuchModule(ValueError):
+    """A name that the graph has no module of."""
+
+
 def module_of(node: str) -> str:
     """The Flax path in a node's name, which ends with its operator: `stage3/block2/mlp/fc1/Conv` ->
     `stage3/block2/mlp/fc1`. Scopes of methods (`block2._attend`) are no modules; "" is the model itself."""
@@ -56,14 +60,14 @@ def half_nodes(model: onnx.ModelProto) -> dict[str, str]:
 def select(model: onnx.ModelProto, names: Iterable[str]) -> set[str]:
     """The nodes of the named modules.
 
-    Raises ValueError for a name that matches no node of the graph; it says what is near.
+    Raises NoSuchModule for a name that matches no node of the graph; it says what is near.
     """
     owners = {node.name: module_of(node.name) for node in model.graph.node}
     found: set[str] = set()
     for name in names:
         nodes = {node for node, owner in owners.items() if covers(name, owner)}
         if not nodes:
-            raise ValueError(f"no module {name!r} in the graph{_near(name, owners.values())}")
+            raise NoSuchModule(f"no module {name!r} in the graph{_near(name, owners.values())}")
         found |= nodes
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -20,10 +21,11 @@ from export.runtimes.onnxruntime import OnnxSession
 #: The largest finite number of each type; beyond it (by half a step) rounding gives infinity.
 LARGEST = {
     TensorProto.FLOAT16: float(np.finfo(np.float16).max),
-    TensorProto.BFLOAT16: float(np.finfo(np.float32).max),  # bfloat16 has float32's exponents
+    TensorProto.BFLOAT16: float(ml_dtypes.finfo(ml_dtypes.bfloat16).max),
 }
+HOLDS = {"fp16": LARGEST[TensorProto.FLOAT16], "bf16": LARGEST[TensorProto.BFLOAT16]}
 #: Results of these hold the numbers of their first input, so they need not be looked at.
-SAME_NUMBERS = frozenset("Reshape Transpose Squeeze Unsqueeze Flatten Identity".split())
+SAME_NUMBERS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 _MAX, _MIN = "/largest", "/smallest"
 
 
@@ -36,6 +38,12 @@ class Overflow:
     module: str
     largest: float
     nodes: tuple[str, ...]
+
+    def sentence(self, precision: str) -> str:
+        return (
+            f"{self.tensor} reaches {self.largest:.3g}, and {precision} ends at {HOLDS[precision]:.5g}: "
+            f"{self.module or 'the model'} overflows"
+        )
 
 
 def magnitudes(
@@ -96,6 +104,15 @@ def overflows(
         for name, value in largest.items()
         if value > LARGEST[types[name]]
     ]
+
+
+def has_infinite_weights(model: onnx.ModelProto) -> bool:
+    """Whether a half-precision weight is not finite: then only the float32 export knows its value."""
+    return any(
+        not np.isfinite(np.asarray(numpy_helper.to_array(tensor), np.float32)).all()
+        for tensor in model.graph.initializer
+        if tensor.data_type in NARROW
+    )
 
 
 def _infinite_weights(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> dict[str, float]:

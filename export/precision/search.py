@@ -211,7 +211,7 @@ def _square(part: Part) -> float:
 
 
 def _needed(ranked: list[Part], target: float) -> int:
-    """How many of `ranked` must stay float32 for the squares of the rest to sum to the target's; at least 1."""
+    """How many of `ranked`, at least 1, must stay float32 for the rest's squares to sum to the target's."""
     left = 0.0
     for count in range(len(ranked), 0, -1):
         left += _square(ranked[count - 1])

@@ -1,0 +1,282 @@
+"""The precision of a file, settled: measured, gated, and cured by float32 islands where it must be.
+
+    typed graph --> ranges --> gate --passed, and nothing overflows--> ships as it is
+                                 |
+                                 +--> search --> islands --> gate again
+
+ONNX Runtime's CPU provider drops pairs of Casts, so that a float16 file computes in float32 there: neither
+rounding nor overflow of activations shows. So the gate runs a float32 copy that rounds every tensor as the
+file says (`emulate.py`), and the very file too where ONNX Runtime can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from export import parity
+from export.batch import BatchRange
+from export.feed import run_all
+from export.gate import EMULATED, Gate, gate_onnx
+from export.precision import CANNOT_RUN
+from export.precision.emulate import emulated
+from export.precision.islands import half_nodes, keep_float32, names_of, select
+from export.precision.ranges import Overflow, has_infinite_weights, magnitudes, overflows
+from export.precision.report import Island, Precision
+from export.precision.search import MAX_RUNS, Found, Measured, Tell, search
+from export.runtimes.onnxruntime import OnnxSession
+
+#: Images whose values are looked at for overflow.
+RANGE_IMAGES = 32
+#: Images of one run of the search; the gate has the last word, on all of its images.
+SEARCH_IMAGES = 8
+#: The search aims below the limit, as it sees fewer images than the gate.
+SEARCH_AIM = 0.9
+#: If the gate still fails, the search aims lower by this factor, this many times.
+LOWER_AIM, ATTEMPTS = 0.7, 3
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`model`: the file that ships; `runnable`: what ONNX Runtime can run in its place (the file itself, or
+    the float32 copy that rounds as it does); `precision`: None for float32."""
+
+    model: bytes
+    runnable: bytes
+    gate: Gate
+    precision: Precision | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the gate needs to know: `images` in the layout of the input, JAX's `reference` on all of them,
+    and the name of the `output`."""
+
+    precision: str
+    trained: bool
+    batch: BatchRange
+    images: np.ndarray
+    reference: Any
+    output: str
+
+    @property
+    def limit(self) -> float:
+        return parity.onnx_limit(self.precision, trained=self.trained)
+
+
+def settle(
+    model: bytes,
+    task: Task,
+    *,
+    keep: Collection[str],
+    may_search: bool,
+    float32_weights: Callable[[], Mapping[str, np.ndarray]],
+    tell: Tell = lambda done, most, what: None,
+) -> Settled:
+    """Gates a half-precision file, and finds float32 islands if it fails or overflows.
+
+    Args:
+      keep: modules that stay float32 because the user says so.
+      may_search: False fails instead of searching.
+      float32_weights: the initializers of the float32 export; called only if there are islands.
+
+    Raises:
+      NoSuchModule: (a ValueError) a name in `keep` that matches no module.
+    """
+    return _Settling(model, task, keep, float32_weights, tell).run(may_search)
+
+
+def initializers(model: bytes) -> dict[str, np.ndarray]:
+    """The numbers held in a file, by name."""
+    graph = onnx.load_model_from_string(model).graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+class _Settling:
+    """One file on its way; `typed` is the graph all in half precision."""
+
+    def __init__(
+        self,
+        model: bytes,
+        task: Task,
+        keep: Collection[str],
+        float32_weights: Callable[[], Mapping[str, np.ndarray]],
+        tell: Tell,
+    ) -> None:
+        self.task, self.tell = task, tell
+        self.typed = onnx.load_model_from_string(model)
+        self.owners = half_nodes(self.typed)
+        self.asked = frozenset(select(self.typed, keep) & self.owners.keys())
+        self._make_weights = float32_weights
+        self._weights: Mapping[str, np.ndarray] | None = None
+        self._errors: dict[frozenset[str], tuple[float, float]] = {}
+        self.runs = 0
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        if self._weights is None:
+            self._weights = self._make_weights()
+        return self._weights
+
+    def run(self, may_search: bool) -> Settled:
+        self.largest, over = self._ranges()
+        left = [found for found in over if not self.asked.issuperset(self._half(found.nodes))]
+        model = self._with(self.asked)
+        gate = self._gate(model, left)
+        before = _worst(gate)
+        if gate.passed or not may_search:
+            return self._settled(model, gate, self.asked, over, None, before)
+        held = self.asked.union(*(self._whole_modules(found.nodes) for found in left))
+        aim = SEARCH_AIM * self.task.limit
+        found = self._search(held, aim)
+        for _ in range(ATTEMPTS):
+            model = self._with(found.kept)
+            gate = self._gate(model, [])
+            if gate.passed or not found.passed:
+                break
+            aim *= LOWER_AIM
+            found = self._search(held, aim)
+        return self._settled(model, gate, found.kept, over, found, before)
+
+    def _ranges(self) -> tuple[dict[str, float], list[Overflow]]:
+        weights = self.weights if has_infinite_weights(self.typed) else {}
+        images = self.task.images[: max(RANGE_IMAGES, self.task.batch.typical)]
+        largest = magnitudes(self.typed, weights, images, self.task.batch.typical)
+        return largest, overflows(self.typed, weights, largest)
+
+    def _half(self, nodes: Collection[str]) -> frozenset[str]:
+        return frozenset(node for node in nodes if node in self.owners)
+
+    def _whole_modules(self, nodes: Collection[str]) -> frozenset[str]:
+        """All nodes that the modules of `nodes` own themselves."""
+        modules = {self.owners[node] for node in self._half(nodes)}
+        return frozenset(node for node, owner in self.owners.items() if owner in modules)
+
+    def _with(self, kept: Collection[str]) -> bytes:
+        graph = keep_float32(self.typed, kept, self.weights) if kept else self.typed
+        return graph.SerializeToString()
+
+    def _gate(self, model: bytes, left: Collection[Overflow]) -> Gate:
+        """Of the emulated copy, and of the very file too if ONNX Runtime runs it; `left`: overflows that no
+        island cures."""
+        task, copy = self.task, _emulated(model)
+        gate = _run_gate(task, copy, EMULATED)
+        if task.precision not in CANNOT_RUN:
+            session = OnnxSession(model)
+            try:
+                outputs = task.reference.outputs.items()
+                lines = parity.compare_batches(
+                    session.run,
+                    task.images,
+                    {name: {task.output: value} for name, value in outputs},
+                    candidate="model.onnx",
+                    batches=task.batch.gate_sizes,
+                    limit=task.limit,
+                    exact_top1=False,
+                )
+            finally:
+                session.close()
+            gate = replace(gate, comparisons=(*gate.comparisons, *lines))
+        sentences = tuple(found.sentence(task.precision) for found in left)
+        return replace(gate, emulated=True, overflows=sentences)
+
+    def _search(self, held: frozenset[str], aim: float) -> Found:
+        def measure(kept: frozenset[str]) -> Measured:
+            error, agreement = self._measured(kept)
+            agrees = not self.task.trained or parity.enough_agreement(agreement, self._searched())
+            return Measured(error, error <= aim and agrees)
+
+        return search(self.owners, held, measure, aim, self.tell)
+
+    def _searched(self) -> int:
+        batch = self.task.batch.typical
+        return min(max(SEARCH_IMAGES, batch), len(self.task.images))
+
+    def _measured(self, kept: frozenset[str]) -> tuple[float, float]:
+        """Error, and share of the same top-1 classes, on the images of the search."""
+        if kept not in self._errors:
+            self.runs += 1
+            count, task = self._searched(), self.task
+            session = OnnxSession(_emulated(self._with(kept)))
+            try:
+                got = run_all(session, task.images[:count], task.batch.typical)[task.output]
+            finally:
+                session.close()
+            found = [
+                parity.difference(got, want[:count], logits=task.output == "logits")
+                for want in task.reference.outputs.values()
+            ]
+            tops = [line.top1 for line in found if line.top1 is not None]
+            self._errors[kept] = max(line.relative for line in found), min(tops, default=1.0)
+        return self._errors[kept]
+
+    def _settled(
+        self,
+        model: bytes,
+        gate: Gate,
+        kept: frozenset[str],
+        over: list[Overflow],
+        found: Found | None,
+        before: float,
+    ) -> Settled:
+        precision = Precision(
+            name=self.task.precision,
+            nodes=len(self.owners),
+            largest=max(self.largest.values(), default=0.0),
+            largest_tensor=max(self.largest, key=lambda name: self.largest[name], default=""),
+            islands=tuple(self._island(name, kept, over, found) for name in names_of(kept, self.owners)),
+            overflows=tuple(over),
+            error_before=before,
+            error_after=_worst(gate),
+            searched=found is not None,
+            runs=self.runs,
+            most_runs=MAX_RUNS,
+        )
+        runnable = _emulated(model)
+        return Settled(model, runnable, gate, precision)
+
+    def _island(self, name: str, kept: frozenset[str], over: list[Overflow], found: Found | None) -> Island:
+        nodes = frozenset(select(self.typed, [name]) & kept)
+        makers = {tensor: node.name for node in self.typed.graph.node for tensor in node.output}
+        largest = max((v for tensor, v in self.largest.items() if makers[tensor] in nodes), default=0.0)
+        parts = [part for part in (found.parts if found else ()) if part.nodes & nodes]
+        overflowing = [each for each in over if nodes.intersection(each.nodes)]
+        why = "overflow" if overflowing else "error" if parts else "asked"
+        if nodes & self.asked:
+            why = "asked"
+        elif overflowing:
+            largest = max(largest, *(each.largest for each in overflowing))
+        share = max((part.error for part in parts), default=None)
+        return Island(name, why, len(nodes), largest, share)
+
+
+def _emulated(model: bytes) -> bytes:
+    return emulated(onnx.load_model_from_string(model)).SerializeToString()
+
+
+def _run_gate(task: Task, model: bytes, candidate: str) -> Gate:
+    session = OnnxSession(model)
+    try:
+        return gate_onnx(
+            session,
+            model,
+            task.images,
+            task.reference,
+            output=task.output,
+            precision=task.precision,
+            batch=task.batch,
+            trained=task.trained,
+            candidate=candidate,
+        )
+    finally:
+        session.close()
+
+
+def _worst(gate: Gate) -> float:
+    lines = [line for line in gate.comparisons if line.candidate.startswith("model.onnx")]
+    return max(line.difference.relative for line in lines)
