@@ -9,3 +9,5 @@ settle.py   what the commands call: the file as it ships, its gate, and what was
 
 #: Precisions that ONNX Runtime's CPU provider has no arithmetic for: only emulated files can be gated.
 CANNOT_RUN = frozenset({"bf16"})
+#: The largest finite number of each half precision.
+HOLDS = {"fp16": 65504.0, "bf16": float.fromhex("0x1.fep127")}

@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from export.precision.ranges import HOLDS, Overflow
+from export.precision import HOLDS
 from export.report_parts import card, table
+
+if TYPE_CHECKING:
+    from export.precision.ranges import Overflow  # which needs onnx: a bundle's report is drawn without
 
 #: Activations above this share of the largest number are worth a warning: other images may reach further.
 NEAR = 0.5
