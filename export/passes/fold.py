@@ -90,7 +90,8 @@ def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
         case "transpose":
             return x.transpose(op.attrs["permutation"])
         case "convert":
-            return x.astype(op.output.dtype)
+            with np.errstate(over="ignore"):  # float16 may overflow; export.precision finds it and says where
+                return x.astype(op.output.dtype)
         case "broadcast_in_dim":
             # vectors, indices and masks are small, and what they are for can then be computed too
             small = x.dtype.kind in "iub" or op.output.rank == 1 or x.size == np.prod(op.output.shape)
