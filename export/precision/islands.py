@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-NARROW = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
+NARROW: dict[int, str] = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
 #: Ends the name of a module's own operations.
 OWN = "."
 #: A float32 weight is the source of a half-precision one if they agree to this share of the largest value:
 #: rounding to 8 significant bits costs 4e-3 at most, another tensor of the same shape far more.
 SAME_WEIGHT = 0.01
+#: Below its smallest normal number float16 has few bits, or none.
+VANISHING = float(np.finfo(np.float16).smallest_normal)
 
 
 class NoSuchModule(ValueError):
@@ -209,7 +211,7 @@ class _Rewrite:
         return self.aliases.get(name, name)
 
     def _input(self, name: str, inside: bool, node: onnx.NodeProto) -> str:
-        kind = self.types.get(name)
+        kind = self.types.get(name, TensorProto.UNDEFINED)
         if kind not in NARROW:
             return self._source(name)
         if inside:
@@ -267,7 +269,8 @@ def _same(source: np.ndarray, values: np.ndarray) -> bool:
         return False
     finite = np.isfinite(values)
     largest = float(np.abs(source[finite]).max(initial=0.0))
-    return bool((np.abs(source[finite] - values[finite]) <= SAME_WEIGHT * largest).all())
+    allowed = SAME_WEIGHT * largest + VANISHING
+    return bool((np.abs(source[finite] - values[finite]) <= allowed).all())
 
 
 def _parents(path: str) -> list[str]:

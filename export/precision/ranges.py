@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -19,9 +18,9 @@ from export.precision.islands import NARROW, element_types, module_of, widened
 from export.runtimes.onnxruntime import OnnxSession
 
 #: The largest finite number of each type; beyond it (by half a step) rounding gives infinity.
-LARGEST = {
+LARGEST: dict[int, float] = {
     TensorProto.FLOAT16: float(np.finfo(np.float16).max),
-    TensorProto.BFLOAT16: float(ml_dtypes.finfo(ml_dtypes.bfloat16).max),
+    TensorProto.BFLOAT16: (2 - 2**-7) * 2.0**127,  # 8 significant bits, float32's exponents
 }
 HOLDS = {"fp16": LARGEST[TensorProto.FLOAT16], "bf16": LARGEST[TensorProto.BFLOAT16]}
 #: Results of these hold the numbers of their first input, so they need not be looked at.
