@@ -90,7 +90,8 @@ def _layer_norm(context: Context, op: Op) -> None:
 
 
 def _group_norm(context: Context, op: Op) -> None:
-    """One group, scale and bias per channel. Statistics are float32 in every precision."""
+    """Scale and bias per channel, one group unless `groups` says more. Statistics are float32 in every
+    precision."""
     x = op.inputs[0]
     channels = x.rank - 1
     perms = [perm for perm in context.layouts.perms(x) if perm[:2] == (0, channels)]
@@ -103,7 +104,7 @@ def _group_norm(context: Context, op: Op) -> None:
         arrays = [array.reshape(-1, *tensor.shape[2:]) for array in arrays]
         kind, attrs = "LayerNormalization", {**attrs, "axis": 1}
     else:
-        kind, attrs = "GroupNormalization", {**attrs, "num_groups": 1}
+        kind, attrs = "GroupNormalization", {**attrs, "num_groups": op.attrs.get("groups", 1)}
     weights = [context.graph.constant(*pair) for pair in zip(arrays, names, strict=True)]
     context.emit(kind, op, [tensor, *weights], perm, **attrs)
 

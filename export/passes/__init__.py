@@ -9,6 +9,7 @@ from export.passes.commute import widen_linear
 from export.passes.concat import sink_bias_behind_concat
 from export.passes.fold import fold_constants
 from export.passes.gelu import raise_gelu
+from export.passes.group_norm import raise_group_norm
 from export.passes.keep_axes import keep_reduced_axes
 from export.passes.layer_norm import raise_layer_norm
 from export.passes.linear import raise_linear
@@ -47,6 +48,7 @@ PASSES = (
     raise_mean,
     keep_reduced_axes,
     raise_layer_norm,
+    raise_group_norm,
     pool_token_runs,
     raise_softmax,
     fold_scale,
