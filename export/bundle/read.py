@@ -61,15 +61,12 @@ def read_bundle(given: Path) -> Bundle:
         batch = BatchRange(**{k: int(v) for k, v in manifest["model"]["batch"].items()})
         wanted = tuple(manifest["input"]["shape"]), tuple(manifest["output"]["shape"])
         names = manifest["input"]["name"], manifest["output"]["name"]
-        for key, kind in (
-            ("gate", dict),
-            ("graph", dict),
-            ("proof", dict),
-            ("nodes", list),
-            ("versions", dict),
-        ):
+        for key, kind in (("report", dict), ("nodes", list), ("versions", dict)):
             if not isinstance(manifest[key], kind):
                 raise TypeError(key)
+        for key in ("gate", "graph", "proof"):
+            if not isinstance(manifest["report"][key], dict):
+                raise TypeError(f"report.{key}")
         texts = [manifest["model"][key] for key in ("name", "precision")]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("model")

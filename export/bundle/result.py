@@ -14,7 +14,7 @@ from export import provenance
 from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
-from export.bundle.trial import NO_ONNX_RUNTIME
+from export.bundle.trial import why_not_gated
 from export.parity import Comparison
 from export.proof import engine_proof
 from export.runtimes import Built, Choice
@@ -70,7 +70,7 @@ class Result:
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
         found = [self.choice.notice] if self.choice.notice else []
-        return found + ([NO_ONNX_RUNTIME] if self.compared is None else [])
+        return found + ([why_not_gated(self.bundle) or ""] if self.compared is None else [])
 
     def lines(self, paths: Sequence[Path]) -> str:
         """The verdict in a few lines."""
@@ -114,7 +114,7 @@ class Result:
 
         What only JAX can tell (the training form, errors by stage) is taken from the bundle's manifest.
         """
-        manifest = self.bundle.manifest
+        manifest, recorded = self.bundle.manifest, self.bundle.manifest["report"]
         now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 - datetime.UTC is of Python 3.11
         sizes = {"minimum": self.batch.minimum, "typical": self.batch.typical, "maximum": self.batch.maximum}
         contents = {"model.onnx": self.bundle.model}
@@ -123,6 +123,7 @@ class Result:
         files = {name: {"bytes": len(c), "sha256": provenance.sha256(c)} for name, c in contents.items()}
         return _finite(
             {
+                **recorded,
                 "format": REPORT_FORMAT,
                 "created": now.isoformat(timespec="seconds"),
                 "command": shlex.join(["python", "-m", "export.to_trt", *self.request.argv]),
@@ -139,12 +140,11 @@ class Result:
                     "onnx_run_here": self.compared is not None,
                 },
                 "gate": self._gate(),
-                "graph": manifest["graph"],
                 "engine": self._engine(),
                 "latency": [one.as_dict() for one in self.trial.latencies],
                 "seconds": {name: round(value, 3) for name, value in seconds.items()},
                 "files": files,
-                "proof": {**manifest["proof"], **engine_proof(self.kernels or (), manifest["nodes"])},
+                "proof": {**recorded["proof"], **engine_proof(self.kernels or (), manifest["nodes"])},
                 "versions": {**provenance.versions(), **self.choice.runtime.versions()},
                 "machine": provenance.machine(),
                 "gpu": provenance.gpu(),
@@ -152,13 +152,13 @@ class Result:
         )
 
     def _gate(self) -> dict[str, Any]:
-        recorded = self.bundle.manifest["gate"]
+        recorded = self.bundle.manifest["report"]["gate"]
         ours = [*(self.compared or ()), *self.trial.comparisons]
         theirs = [
             line
             for line in recorded.get("comparisons", [])
             if line.get("candidate") != "model.engine"
-            and (self.compared is None or line.get("candidate") != "model.onnx")
+            and (self.compared is None or not str(line.get("candidate")).startswith("model.onnx"))
         ]
         return {
             **recorded,

@@ -13,22 +13,32 @@ from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
 from export.parity import Comparison
+from export.precision import CANNOT_RUN
 from export.runtimes import BuildError, Built, Choice
 from export.trial import Trial, latencies_of, wrong_precision
 
-NO_ONNX_RUNTIME = (
-    "onnxruntime is not installed: model.onnx was not run here; its figures in the report are those of the "
-    "machine that wrote the bundle"
-)
+
+def why_not_gated(bundle: Bundle) -> str | None:
+    """None if ONNX Runtime can run model.onnx here, else the reason, and what it means."""
+    if not available("onnxruntime"):
+        reason = "onnxruntime is not installed"
+    elif bundle.precision in CANNOT_RUN:
+        reason = f"ONNX Runtime has no {bundle.precision} arithmetic on the CPU"
+    else:
+        return None
+    return (
+        f"{reason}: model.onnx was not run here; its figures in the report are those of the machine that "
+        "wrote the bundle"
+    )
 
 
 def gate_onnx(bundle: Bundle, batch: BatchRange) -> list[Comparison] | None:
-    """model.onnx in ONNX Runtime against the expected outputs; None where ONNX Runtime is not installed.
+    """model.onnx in ONNX Runtime against the expected outputs; None where it cannot run it.
 
     Raises:
       BuildError: ONNX Runtime does not load or run the file.
     """
-    if not available("onnxruntime"):
+    if why_not_gated(bundle):
         return None
     from export.runtimes.onnxruntime import OnnxSession
 
@@ -73,7 +83,7 @@ def try_engine(
 
 def _without_engine(bundle: Bundle, batch: BatchRange, reason: str, errors: list[str]) -> Trial:
     latencies = ()
-    if available("onnxruntime"):
+    if why_not_gated(bundle) is None:
         from export.runtimes.onnxruntime import OnnxSession
 
         session = OnnxSession(bundle.model)

@@ -15,6 +15,13 @@ from export.provenance import sha256
 
 #: Images kept in gate.npz unless a batch needs more.
 KEPT_IMAGES = 16
+#: Sections of a report that say what one machine did; the others are of the file and travel with it.
+OF_THE_MACHINE = frozenset(
+    {
+        "format", "created", "command", "accepted", "reasons", "notices", "model", "engine", "latency",
+        "seconds", "files", "versions", "machine", "gpu",
+    }
+)  # fmt: skip
 
 
 def bundle_files(
@@ -74,11 +81,9 @@ def bundle_files(
         "model": dict(described),
         "input": {"name": gate.input, "dtype": dtype, "shape": list(shape)},
         "output": {"name": gate.output, "dtype": str(gate.expected.dtype), "shape": list(classes)},
-        "gate": dict(report["gate"]),
-        "graph": dict(report["graph"]),
-        "nodes": list(nodes),
-        "proof": {key: report["proof"][key] for key in ("checkpoint", "validation")},
         "versions": dict(report["versions"]),
+        "nodes": list(nodes),
+        "report": {key: value for key, value in report.items() if key not in OF_THE_MACHINE},
         "files": {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in listed.items()},
     }
     return {**files, MANIFEST: _json(manifest)}

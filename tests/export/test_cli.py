@@ -18,9 +18,12 @@ import pytest
 
 from export import flags, graph, to_onnx, to_trt
 from export._optional import available
+from export.bundle import FILES, MANIFEST
 from export.runtimes.onnxruntime import OnnxSession
 
 SMALL = ["--via", "stablehlo", "--image-size", "32", "--batch", "4", "--gate-images", "8"]
+#: What every accepted export holds: the bundle and the report.
+EXPORT = {*FILES, MANIFEST, "report.json", "report.html", "report.png"}
 needs_rtx = pytest.mark.skipif(
     not available("tensorrt_rtx_bindings"), reason="TensorRT for RTX is not installed: hvjax[tensorrt-rtx]"
 )
@@ -42,7 +45,7 @@ def exported(small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @needs_rtx
 def test_an_export_writes_everything(exported: Path) -> None:
-    assert names(exported) == {"model.onnx", "model.engine", "report.json", "report.html", "report.png"}
+    assert names(exported) == EXPORT | {"model.engine"}
     assert (exported / "model.engine").stat().st_size > 10_000
 
 
@@ -77,7 +80,7 @@ def test_to_onnx_in_float16_with_a_dynamic_batch(small_weights: Path, tmp_path: 
     arguments = ["--ckpt", str(small_weights), "--out", str(tmp_path / "out"), *SMALL]
     arguments += ["--precision", "fp16", "--batch", "1:3:8", "--input-layout", "nhwc"]
     assert to_onnx.main(arguments) == 0
-    assert names(tmp_path / "out") == {"model.onnx", "report.json", "report.html", "report.png"}
+    assert names(tmp_path / "out") == EXPORT
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     lines = [line for line in data["gate"]["comparisons"] if line["candidate"] == "model.onnx"]
     assert {line["batch"] for line in lines} == {1, 3, 8}

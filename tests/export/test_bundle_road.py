@@ -1,0 +1,165 @@
+"""The road from a bundle to an engine needs NumPy and TensorRT alone, and Python 3.10 can walk it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import bundles
+import pytest
+
+from export._optional import available
+
+#: Nothing of these is on a Jetson; onnx and onnxruntime are optional there.
+REFUSED = (
+    "jax", "jaxlib", "flax", "hvjax", "tensorflow", "tf2onnx", "optax", "orbax", "ml_collections",
+    "matplotlib", "jaxtyping", "safetensors", "PIL", "sklearn", "onnx", "onnxruntime",
+)  # fmt: skip
+#: First line of what the process prints about itself.
+MARK = "LOADED "
+DRIVER = """
+import json, sys
+refused = set(json.loads(sys.argv[1]))
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in refused:
+            raise ModuleNotFoundError("refused: " + name, name=name)
+sys.meta_path.insert(0, Refuse())
+from export import to_trt
+status = to_trt.main(sys.argv[2:])
+files = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "export" and m.__file__]
+print("LOADED " + json.dumps(sorted(files)))
+sys.exit(status)
+"""
+#: Names that Python 3.11 to 3.13 added to modules of the standard library that code here may use.
+NEWER = {
+    "datetime": {"UTC"},
+    "enum": {"StrEnum", "ReprEnum", "EnumCheck", "verify", "member", "nonmember", "property", "global_enum"},
+    "hashlib": {"file_digest"},
+    "typing": {
+        "Self", "LiteralString", "Never", "Required", "NotRequired", "Unpack", "TypeVarTuple",
+        "assert_never", "assert_type", "reveal_type", "dataclass_transform", "override", "TypeAliasType",
+        "ReadOnly", "TypeIs",
+    },
+    "contextlib": {"chdir"},
+    "math": {"cbrt", "exp2", "sumprod", "fma"},
+    "itertools": {"batched"},
+    "operator": {"call"},
+    "logging": {"getLevelNamesMapping", "getHandlerByName"},
+    "inspect": {"getmembers_static", "markcoroutinefunction"},
+    "asyncio": {"TaskGroup", "Runner", "timeout"},
+    "shutil": {"COPY_BUFSIZE"},
+    "copy": {"replace"},
+    "builtins": {"ExceptionGroup", "BaseExceptionGroup", "PythonFinalizationError"},
+}  # fmt: skip
+NEWER_MODULES = {"tomllib", "wsgiref.types"}
+
+
+def newer_names(source: str) -> list[str]:
+    """What in `source` Python 3.10 has not; raises SyntaxError for its syntax."""
+    tree = ast.parse(source, feature_version=(3, 10))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name in NEWER_MODULES]
+        elif isinstance(node, ast.ImportFrom):
+            found += [
+                f"{node.module}.{a.name}" for a in node.names if a.name in NEWER.get(node.module or "", ())
+            ]
+            found += [node.module] if node.module in NEWER_MODULES else []
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.attr in NEWER.get(node.value.id, ()):
+                found.append(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.Name) and node.id in NEWER["builtins"]:
+            found.append(node.id)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple):
+            if any(isinstance(entry, ast.Starred) for entry in node.slice.elts):  # not refused by ast.parse
+                found.append("an unpacked subscript")
+        elif isinstance(node, getattr(ast, "TryStar", ())):
+            found.append("except*")
+    return found
+
+
+@pytest.fixture(scope="module")
+def walked(tiny_net: Any, tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Any:
+    """The command in a process that has NumPy and TensorRT for RTX only: (bundle, answer, files loaded)."""
+    if not available("tensorrt_rtx_bindings"):
+        pytest.skip("TensorRT for RTX is not installed: hvjax[tensorrt-rtx]")
+    folder = bundles.write(tiny_net, tmp_path_factory.mktemp("road") / "b")
+    given = ["--onnx", str(folder), "--runtime", "tensorrt_rtx"]
+    answer = subprocess.run(
+        [sys.executable, "-c", DRIVER, json.dumps(REFUSED), *given],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
+        timeout=120,
+    )
+    last = answer.stdout.strip().splitlines()[-1] if answer.stdout.strip() else ""
+    files = json.loads(last.removeprefix(MARK)) if last.startswith(MARK) else []
+    return folder, answer, [Path(file) for file in files]
+
+
+def test_numpy_and_tensorrt_are_enough(walked: Any) -> None:
+    folder, answer, _ = walked
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "", "no notice that something is missing but what the summary says"
+    assert answer.stdout.startswith("accepted: tiny, fp32, batch 1:2:4")
+    assert "onnxruntime is not installed" in answer.stdout
+    made = {path.name for path in (folder / "tensorrt_rtx").iterdir()}
+    assert made == {"model.engine", "report.json", "report.html"}
+
+
+def test_the_refusal_refuses(repository: Path) -> None:
+    """The road from a checkpoint does need JAX: the same process, the other flag."""
+    answer = subprocess.run(
+        [sys.executable, "-c", DRIVER, json.dumps(REFUSED), "--ckpt", "resnet50"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
+        timeout=120,
+    )
+    assert answer.returncode != 0 and "refused: jax" in answer.stderr
+
+
+def test_python_310_can_read_every_module_of_the_road(walked: Any) -> None:
+    _, _, files = walked
+    names = {file.stem for file in files}
+    assert {"command", "read", "trial", "engine", "tensorrt", "files", "report_html", "parity"} - names <= {
+        "engine"  # loaded where there is a GPU
+    }
+    found = {str(file): newer_names(file.read_text()) for file in files}
+    assert {file: newer for file, newer in found.items() if newer} == {}
+
+
+def test_python_310_can_read_what_runs_an_engine(repository: Path) -> None:
+    for name in ("engine", "cuda", "onnxruntime", "kernels"):
+        assert newer_names((repository / "export" / "runtimes" / f"{name}.py").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import tomllib",
+        "from typing import Self",
+        "import datetime\nnow = datetime.datetime.now(datetime.UTC)",
+        "import enum\nclass A(enum.StrEnum): pass",
+        "import hashlib\nhashlib.file_digest(None, 'md5')",
+        "raise ExceptionGroup('a', [])",
+    ],
+)
+def test_newer_names_are_seen(source: str) -> None:
+    assert newer_names(source) != []
+
+
+@pytest.mark.parametrize("source", ["try:\n  pass\nexcept* ValueError:\n  pass", "def f[T](x: T) -> T: ..."])
+def test_newer_syntax_is_seen(source: str) -> None:
+    try:
+        found = newer_names(source)
+    except SyntaxError:
+        return
+    assert found == ["except*"]
