@@ -67,13 +67,24 @@ def operand(context: Context, value: Value, perm: Perm, op: Op) -> Tensor:
         # a scalar (the condition of a select) broadcasts in any layout
         return context.layouts.get(value, perm if value.rank == len(perm) else (), op.where)
     data = value.data.transpose(perm) if value.rank == len(perm) else value.data
-    others = [tuple(map(int, other.shape)) for other in op.inputs if other is not value]
+    # a number in the place of another constant gives no shape either
+    others = [
+        tuple(map(int, other.shape)) for other in op.inputs if other is not value and not _uniform(other.data)
+    ]
     spread = bool(others) and np.broadcast_shapes(*others) == tuple(map(int, op.output.shape))
-    if spread and data.size and (flat := data.reshape(-1))[0] == flat[-1] and (data == flat[0]).all():
-        data = flat[0].reshape(())
+    if spread and _uniform(data):
+        data = data.reshape(-1)[0].reshape(())
     while data.ndim and data.shape[0] == 1:
         data = data[0]
     return context.graph.constant(data, value.name)
+
+
+def _uniform(data: np.ndarray | None) -> bool:
+    """True if this is a constant that holds one number everywhere."""
+    if data is None or not data.size:
+        return False
+    flat = data.reshape(-1)
+    return bool(flat[0] == flat[-1] and (flat == flat[0]).all())
 
 
 def _simple(context: Context, op: Op) -> None:

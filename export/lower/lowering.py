@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from export.lower import convolution, elementwise, matmul, reduce, shape
+from export.lower import (
+    convolution,
+    elementwise,
+    formula,
+    index,
+    matmul,
+    order,
+    padding,
+    reduce,
+    shape,
+    window,
+)
 from export.lower.context import Context
 from export.lower.graph import Graph, Tensor
 from export.lower.layout import Layouts, Perm, identity, permute
@@ -18,9 +29,14 @@ NCHW: Perm = (0, 3, 1, 2)
 LOWERINGS: dict[str, Callable[[Context, Op], None]] = {
     **convolution.LOWERINGS,
     **elementwise.LOWERINGS,
+    **formula.LOWERINGS,
+    **index.LOWERINGS,
     **matmul.LOWERINGS,
+    **order.LOWERINGS,
+    **padding.LOWERINGS,
     **reduce.LOWERINGS,
     **shape.LOWERINGS,
+    **window.LOWERINGS,
 }
 
 

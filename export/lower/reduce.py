@@ -1,4 +1,4 @@
-"""Reductions and window reductions: ReduceX, softmax, average and max pools."""
+"""Reductions and what is made of them: ReduceX, softmax, norms, pools."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from export.lower.context import Context
+from export.lower.graph import onnx_type
 from export.lower.layout import Perm, identity, permute, reshape
-from export.lower.program import Op, UnsupportedError, Value
+from export.lower.program import Op, UnsupportedError
 
 REDUCERS = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
 # the value that leaves a reduction unchanged
@@ -27,6 +28,9 @@ def is_neutral(reducer: str, init: np.ndarray | None) -> bool:
 
 def _reduce(context: Context, op: Op) -> None:
     reducer = op.attrs["reducer"]
+    if reducer in ("and", "or") and op.inputs[0].dtype == np.bool_ and len(op.inputs) == 2:
+        _reduce_flags(context, op)
+        return
     if len(op.inputs) != 2 or reducer not in REDUCERS:
         raise UnsupportedError(
             op.where, f"a reduction by '{reducer or 'a custom function'}' has no ONNX form here"
@@ -34,6 +38,26 @@ def _reduce(context: Context, op: Op) -> None:
     if not is_neutral(reducer, op.inputs[1].data):
         raise UnsupportedError(op.where, "a reduction that starts from another value than the neutral one")
     _reduce_axes(context, op, REDUCERS[reducer])
+
+
+def _reduce_flags(context: Context, op: Op) -> None:
+    """any and all: the largest or smallest of the flags as numbers (runtimes reduce numbers only)."""
+    (x, start), reducer, graph = op.inputs, op.attrs["reducer"], context.graph
+    if start.data is None or bool(start.data.reshape(())) != (reducer == "and"):
+        raise UnsupportedError(op.where, "a reduction that starts from another value than the neutral one")
+    axes = set(op.attrs["dimensions"])
+    perm = context.choose([x], x.rank)
+    tensor, out = context.layouts.get(x, perm, op.where), without(perm, axes)
+    shape = permute(op.output.shape, out)
+    if all(x.shape[axis] == 1 for axis in axes):
+        context.layouts.put(op.output, out, reshape(graph, tensor, shape, op.where))
+        return
+    number = np.dtype(np.int32)
+    numbers = graph.node("Cast", [tensor], tensor.shape, number, op.where, to=onnx_type(number))
+    places = graph.ints(*sorted(perm.index(axis) for axis in axes))
+    kind = "ReduceMin" if reducer == "and" else "ReduceMax"
+    reduced = graph.node(kind, [numbers, places], shape, number, op.where, keepdims=0)
+    context.emit("Cast", op, [reduced], out, to=onnx_type(op.output.dtype))
 
 
 def _reduce_axes(context: Context, op: Op, kind: str) -> None:
@@ -109,7 +133,7 @@ def _group_norm(context: Context, op: Op) -> None:
     context.emit(kind, op, [tensor, *weights], perm, **attrs)
 
 
-def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
+def pool(context: Context, op: Op, kind: str, **extra: int) -> None:
     """Pools slide over the last dimensions of the tensor: batch and channels first."""
     x, attrs = op.inputs[0], op.attrs
     window = attrs["window_dimensions"]
@@ -147,35 +171,9 @@ def _pool(context: Context, op: Op, kind: str, **extra: int) -> None:
     context.layouts.put(op.output, perm, reshape(context.graph, pooled, out, op.where))
 
 
-def _reduce_window(context: Context, op: Op) -> None:
-    reducer, init = op.attrs["reducer"], op.inputs[1].data
-    if reducer == "add" and is_neutral(reducer, init):
-        _sum_pool(context, op)
-        return
-    if reducer != "maximum" or not is_neutral(reducer, init):
-        raise UnsupportedError(
-            op.where, f"a window reduction by '{reducer or 'a custom function'}' has no ONNX pool"
-        )
-    _pool(context, op, "MaxPool")
-
-
-def _sum_pool(context: Context, op: Op) -> None:
-    """A window sum is the average that counts the padding, times the size of the window."""
-    mean = Value(op.output.shape, op.output.dtype)
-    _pool(
-        context,
-        Op("average_pool", op.inputs[:1], [mean], op.attrs, op.where),
-        "AveragePool",
-        count_include_pad=1,
-    )
-    perm = context.layouts.perms(mean)[0]
-    size = np.array(np.prod(op.attrs["window_dimensions"]), op.output.dtype)
-    context.emit("Mul", op, [context.layouts.get(mean, perm, op.where), context.graph.constant(size)], perm)
-
-
 def _average_pool(context: Context, op: Op) -> None:
     """Made by the pooling pass from a window sum divided by the window's size or count."""
-    _pool(context, op, "AveragePool", count_include_pad=int(op.attrs["count_include_pad"]))
+    pool(context, op, "AveragePool", count_include_pad=int(op.attrs["count_include_pad"]))
 
 
 LOWERINGS = {
@@ -183,7 +181,6 @@ LOWERINGS = {
     "reduce_mean": _mean,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
-    "reduce_window": _reduce_window,
     "average_pool": _average_pool,
     "softmax": _softmax,
 }

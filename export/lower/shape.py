@@ -1,4 +1,4 @@
-"""Operations that move or pick elements: reshape, transpose, broadcast, concatenate, slice, pad, reverse,
+"""Operations that move or pick elements: reshape, transpose, broadcast, concatenate, slice, reverse,
 iota."""
 
 from __future__ import annotations
@@ -87,19 +87,6 @@ def _slice(context: Context, op: Op) -> None:
     context.emit("Slice", op, [tensor, ints(*starts), ints(*stops), ints(*axes), ints(*steps)], perm)
 
 
-def _pad(context: Context, op: Op) -> None:
-    x, fill = op.inputs
-    low, high = op.attrs["edge_padding_low"], op.attrs["edge_padding_high"]
-    if any(op.attrs["interior_padding"]) or fill.data is None:
-        raise UnsupportedError(op.where, "interior padding and computed fill values have no ONNX form here")
-    perm = context.choose([x], x.rank)
-    pads = context.graph.ints(*permute(low, perm), *permute(high, perm))
-    fill_tensor = context.graph.constant(fill.data)
-    context.emit(
-        "Pad", op, [context.layouts.get(x, perm, op.where), pads, fill_tensor], perm, mode="constant"
-    )
-
-
 def _reverse(context: Context, op: Op) -> None:
     x, axes = op.inputs[0], op.attrs["dimensions"]
     if any(isinstance(x.shape[axis], Batch) for axis in axes):
@@ -119,36 +106,6 @@ def _iota(context: Context, op: Op) -> None:
     shape = [-1 if i == axis else 1 for i in range(out.rank)]
     data = np.broadcast_to(np.arange(out.shape[axis]).reshape(shape), out.shape).astype(out.dtype)
     context.layouts.put(out, identity(out.rank), context.graph.constant(data))
-
-
-def _gather(context: Context, op: Op) -> None:
-    """Whole slices along one axis, picked by an array of indices: x[:, indices]."""
-    x, starts = op.inputs
-    numbers, sizes, out = op.attrs["dimension_numbers"], op.attrs["slice_sizes"], op.output
-    axes = tuple(numbers["start_index_map"])
-    whole = all(size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes)
-    simple = len(axes) == 1 and tuple(numbers["collapsed_slice_dims"]) == axes and sizes[axes[0]] == 1
-    if numbers["operand_batching_dims"] or not simple or not whole:
-        raise UnsupportedError(op.where, "only x[indices] along one axis has an ONNX form here")
-    axis, size = axes[0], x.shape[axes[0]]
-    if isinstance(size, Batch):
-        raise UnsupportedError(op.where, "it picks from the batch, which dynamic_batch cannot")
-    vector, offset = numbers["index_vector_dim"], set(numbers["offset_dims"])
-    shape = tuple(n for place, n in enumerate(starts.shape) if place != vector)
-    if starts.data is not None:  # StableHLO moves indices outside of the operand to its border
-        picked = np.clip(starts.data, 0, size - 1).reshape(shape).astype(np.int64)
-        indices = context.graph.constant(picked)
-    else:
-        index = context.layouts.logical(starts, op.where)
-        low, high = (context.graph.constant(np.array(n, starts.dtype)) for n in (0, size - 1))
-        index = context.graph.node("Clip", [index, low, high], index.shape, index.dtype, op.where)
-        indices = reshape(context.graph, index, shape, op.where)
-    # Gather puts the axes of the indices where the axis was
-    result = [a for a in range(out.rank) if a not in offset]
-    kept = iter(sorted(offset))
-    order = [place for a in range(x.rank) for place in (result if a == axis else [next(kept)])]
-    tensor = context.layouts.logical(x, op.where)
-    context.emit("Gather", op, [tensor, indices], tuple(order), axis=axis)
 
 
 def _dynamic_slice(context: Context, op: Op) -> None:
@@ -206,8 +163,6 @@ LOWERINGS = {
     "concatenate": _concatenate,
     "slice": _slice,
     "dynamic_slice": _dynamic_slice,
-    "gather": _gather,
-    "pad": _pad,
     "reverse": _reverse,
     "iota": _iota,
 }

@@ -133,10 +133,14 @@ class _Walker:
                 return inputs
             if target in _ASSERTIONS and not len(op.results):
                 return []
+            if target == "ApproxTopK":
+                attrs = _approximate_top_k(op)
+                if attrs is not None:  # the exact answer
+                    return self.append("top_k", op, inputs[:1], attrs, where)
             if "callback" in target:
                 if not len(op.results):  # jax.debug.print and its like change nothing
                     return []
-                raise UnsupportedError(where, f"it calls back into Python (custom call '{target}')")
+                raise UnsupportedError(where, f"it is a custom call to '{target}', back into Python")
             raise UnsupportedError(where, f"it is a custom call to '{target}'")
         attrs = _attributes(op.attributes)
         if kind in ("reduce", "reduce_window", "scatter"):
@@ -150,7 +154,7 @@ class _Walker:
     def call(self, name: str, inputs: list[Value], where: Where) -> list[Value]:
         if _RANDOM.match(name):
             raise UnsupportedError(
-                where,
+                replace(where, op=f"jax.random ('{name}')"),
                 "it draws random numbers (dropout of a model in training?); "
                 "draw them outside and pass them as an argument",
             )
@@ -161,7 +165,9 @@ class _Walker:
             kind, inputs = "multiply", [*inputs, *inputs]
         if kind.startswith("rng"):
             raise UnsupportedError(where, "it draws random numbers; pass them as an argument")
-        made = Op(kind, inputs, [Value(*tensor_type(result.type, where)) for result in op.results], attrs, where)
+        made = Op(
+            kind, inputs, [Value(*tensor_type(result.type, where)) for result in op.results], attrs, where
+        )
         known = regions.constant_result(made) if self.folding else None
         if known is not None:
             return [known]
@@ -223,6 +229,17 @@ def _elements(attr: Any, where: Where) -> np.ndarray:
         for word, bit in zip(words, bits, strict=True)
     ]
     return np.stack(parts).reshape(shape)
+
+
+def _approximate_top_k(op: Any) -> dict[str, Any] | None:
+    """Attributes of the exact top-k in the place of jax.lax.approx_max_k or approx_min_k."""
+    (comparator,) = _attribute(op.attributes["called_computations"])
+    options = str(op.attributes["mhlo.backend_config"])
+    axis, k = (re.search(rf"{key} = (\d+)", options) for key in ("reduction_dim", "top_k"))
+    order = re.match(r"@top_k_(gt|lt)_", comparator)
+    if axis is None or k is None or order is None:
+        return None
+    return {"axis": int(axis[1]), "k": int(k[1]), "largest": order[1] == "gt"}
 
 
 def _attributes(attributes: Any) -> dict[str, Any]:

@@ -22,6 +22,11 @@ def dissolve_broadcasts(program: Program) -> None:
     ops: list[Op] = []
     small: dict[Value, Value] = {}
     for op in program.ops:
+        inner = maker.get(op.inputs[0]) if op.kind == "broadcast_in_dim" else None
+        if inner is not None and inner.kind == "broadcast_in_dim":  # vmap broadcasts axis by axis
+            axes = op.attrs["broadcast_dimensions"]
+            op.inputs = inner.inputs[:1]
+            op.attrs["broadcast_dimensions"] = tuple(axes[a] for a in inner.attrs["broadcast_dimensions"])
         if op.kind in ELEMENTWISE:
             candidates = [_small(maker.get(value), ops, small) for value in op.inputs]
             inputs = [new if new is not None else old for old, new in zip(op.inputs, candidates, strict=True)]

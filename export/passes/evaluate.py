@@ -45,6 +45,16 @@ ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
     "floor": np.floor,
     "sign": np.sign,
     "select": np.where,
+    "xor": lambda x, y: x ^ y,
+    "remainder": np.fmod,
+    "ceil": np.ceil,
+    "round_nearest_even": np.round,
+    "sine": np.sin,
+    "cosine": np.cos,
+    "is_finite": np.isfinite,
+    "log_plus_one": np.log1p,
+    "exponential_minus_one": np.expm1,
+    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
 }
 
 

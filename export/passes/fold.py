@@ -12,7 +12,7 @@ import numpy as np
 
 from export.lower.program import Op, Program, Value, static
 from export.lower.reduce import is_neutral
-from export.passes import evaluate
+from export.passes import evaluate, scatter
 
 _REDUCERS: dict[str, Callable] = {
     "add": np.sum,
@@ -60,6 +60,10 @@ def _unchanged(op: Op) -> Value | None:
         return x
     if op.kind == "convert" and x.dtype == op.output.dtype:
         return x
+    if op.kind == "concatenate":  # jnp.pad also pads by nothing
+        dimension = op.attrs["dimension"]
+        op.inputs = [value for value in op.inputs if value.shape[dimension] != 0] or op.inputs[:1]
+        return op.inputs[0] if len(op.inputs) == 1 else None
     if op.kind == "transpose" and tuple(op.attrs["permutation"]) == tuple(range(op.output.rank)):
         return x
     if op.kind == "select" and x.data is not None and x.data.size:
@@ -110,6 +114,8 @@ def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
             return evaluate.pad(op, *arrays)
         case "dynamic_slice":
             return evaluate.dynamic_slice(op, *arrays)
+        case "scatter":
+            return scatter.evaluate(op)
         case "gather":
             return evaluate.gather(op, *arrays)
         case "reverse":

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from export.lower.formula import FORMULAS
 from export.lower.lowering import LOWERINGS
 from export.lower.program import UnsupportedError
 from export.passes import PASSES
@@ -111,6 +112,8 @@ def test_operation_of_two_arrays(name: str, same_as_jax: Check) -> None:
 
 
 MODEL_OPERATIONS = {"convolution", "linear", "average_pool", "reduce_window", "split", "layout", "head_sum"}
+# tests/export/lower has a file for each of these
+MODEL_OPERATIONS |= {*FORMULAS, "argmax", "argmin", "top_k", "take_along"}
 
 
 def test_every_lowering_is_tested_above_or_below() -> None:
@@ -168,22 +171,23 @@ def test_convolutions_written_in_other_dimension_orders(same_as_jax: Check, oper
     assert operators(same_as_jax(fn, _draw(2, 3, 8, 9), _draw(5, 3, 3, 3))) == ["Conv"]
 
 
-_PADS = ((0, 0), (2, 0), (0, 0), (0, 0))
-
-
 @pytest.mark.parametrize(
     ("fn", "why"),
     [
-        (lambda x: lax.conv_transpose(x, jnp.ones((2, 2, 3, 4)), (2, 2), "SAME"), "transposed convolutions"),
-        (lambda x: lax.reduce_window(x, 1.0, lax.mul, (1, 2, 2, 1), (1, 1, 1, 1), "VALID"), "multiply"),
-        (lambda x: lax.reduce_window(x, -np.inf, lax.max, (1, 2, 1, 1), (1,) * 4, _PADS), "padding as large"),
-        (lambda x: jnp.sort(x), "sort"),
-        (lambda x: x[:, jnp.arange(3), jnp.arange(3)], "along one axis"),
+        (lambda x: lax.cumlogsumexp(x, 1), "a custom function"),
+        (lambda x: jnp.lexsort((x, jnp.round(x))), "sorts by one key"),
+        (lambda x: x.at[:, x[0, :, 0, 0].astype(jnp.int32)].set(0), "only known when it runs"),
+        (lambda x: x.at[:, jnp.array([1, 1])].multiply(2 * x[:, :2]), "several updates of one place"),
         (
             lambda x: lax.dynamic_slice_in_dim(x, x[0, 0, 0, 0].astype(jnp.int32), 2),
             "only known when it runs",
         ),
-        (lambda x: lax.fori_loop(0, 3, lambda i, y: y * i, x), "loops"),
+        (lambda x: lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x), "a loop that ends when"),
+        (lambda x: lax.fori_loop(0, 600, lambda i, y: jnp.sin(y), x), "a loop of more than"),
+        (lambda x: x + jax.random.normal(jax.random.key(0), (3,)), "random numbers"),
+        (lambda x: jnp.abs(x + 1j * x), "complex"),
+        (lambda x: jax.pure_callback(np.sin, x, x), "back into Python"),
+        (lambda x: jnp.linalg.inv(x[..., :3, :3]), "a custom call"),
     ],
 )
 def test_what_cannot_be_exported_says_why_and_where(fn: Callable, why: str, same_as_jax: Check) -> None:
@@ -198,7 +202,7 @@ def test_an_unknown_operation_is_named_with_its_module_path(same_as_jax: Check) 
     class Inner(nn.Module):
         @nn.compact
         def __call__(self, x: jax.Array) -> jax.Array:
-            return nn.Dense(4, name="fc")(lax.cbrt(x))
+            return nn.Dense(4, name="fc")(lax.lgamma(x))
 
     class Outer(nn.Module):
         @nn.compact
@@ -207,9 +211,7 @@ def test_an_unknown_operation_is_named_with_its_module_path(same_as_jax: Check) 
 
     x = _draw(2, 3)
     weights = Outer().init(jax.random.key(0), x)
-    with pytest.raises(
-        UnsupportedError, match=r"stablehlo.cbrt of 'inner' \(.*test_lower.py:\d+\): .*no ONNX"
-    ):
+    with pytest.raises(UnsupportedError, match=r"chlo.lgamma of 'inner' \(.*test_lower.py:\d+\): .*no ONNX"):
         same_as_jax(lambda w, x: Outer().apply(w, x), x, weights=weights)
 
 
