@@ -101,7 +101,7 @@ def photographs(size: tuple[int, int], channels: int, count: int, seed: int = 0)
     sources = [np.asarray(image) for image in datasets.load_sample_images().images]
     rng = np.random.default_rng(seed)
     crops = [_random_crop(sources[index % len(sources)], size, rng) for index in range(count)]
-    pixels = np.stack([_to_channels(crop, channels) for crop in crops])
+    pixels = np.stack([to_channels(crop, channels) for crop in crops])
     return GateImages(pixels, f"{count} crops of the photographs of scikit-learn (china.jpg, flower.jpg)")
 
 
@@ -118,12 +118,12 @@ def _random_crop(image: np.ndarray, size: tuple[int, int], rng: np.random.Genera
 
 def _open(file: Path, size: tuple[int, int], channels: int, crop_pct: float, how: str) -> np.ndarray:
     try:
-        return _to_channels(preprocessing.resize_and_crop(file, size, crop_pct, how), channels)
+        return to_channels(preprocessing.resize_and_crop(file, size, crop_pct, how), channels)
     except ValueError as error:  # not an image, or a truncated one
         raise OSError(str(error)) from error
 
 
-def _to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     """RGB to the channels a model takes: itself, its luminance, or its channels repeated."""
     if channels == 3:
         return image

@@ -49,6 +49,15 @@ class EngineSession:
         self.outputs = [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT]
         self.device = Device(api)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the input; -1 for a batch of a range."""
+        return tuple(int(size) for size in self._engine.get_tensor_shape(self.input))
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        return self._dtype(self.input)
+
     def run(self, images: Float[np.ndarray, "b ..."]) -> dict[str, np.ndarray]:
         """Images -> outputs by name; copies to and from the GPU included."""
         results = self._bind(images)

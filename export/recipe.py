@@ -1,0 +1,185 @@
+"""How an exported model wants its images and what its classes are called, from the files it came with.
+
+A bundle says it in preprocess.json and labels.json; a lone ONNX file in its metadata; an export of an
+earlier version in report.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.gate_images import to_channels
+from hvjax import preprocessing
+
+PREPROCESS, LABELS, REPORT = "preprocess.json", "labels.json", "report.json"
+
+
+class RecipeError(ValueError):
+    """What is missing or damaged, in one line with the file's name."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`size` is (height, width) of the model's input, `layout` "nchw" or "nhwc"; `mean` and `std` have one
+    entry a channel, for pixels in 0..1; `classes` may be empty; `batch` is None where nothing says it."""
+
+    size: tuple[int, int]
+    layout: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: float
+    interpolation: str
+    classes: tuple[str, ...] = ()
+    batch: int | None = None
+
+    def pixels(self, image: Path) -> np.ndarray:
+        """What the model sees of an image file, uint8 (height, width, channels).
+
+        Raises ValueError or OSError for a file that is no image, or a broken one.
+        """
+        rgb = preprocessing.resize_and_crop(image, self.size, self.crop_pct, self.interpolation)
+        return to_channels(rgb, len(self.mean))
+
+    def inputs(self, pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """uint8 (images, height, width, channels) as the graph takes them: normalised unless it takes uint8,
+        in its layout."""
+        values = pixels
+        if dtype != np.uint8:
+            values = preprocessing.normalise(pixels, self.mean, self.std).astype(dtype)
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if self.layout == "nchw" else values)
+
+    def label(self, index: int) -> str:
+        return self.classes[index] if index < len(self.classes) else f"class {index}"
+
+
+def find_recipe(folder: Path, metadata: Mapping[str, str], size: tuple[int, int] | None) -> Recipe:
+    """The recipe of the model in `folder`, whose ONNX file (if any) says `metadata` and takes images of
+    `size`.
+
+    Raises:
+      RecipeError: a file is damaged, or nothing says how images are prepared.
+    """
+    for place in (folder, folder.parent):  # an engine built from a bundle lies in a folder of the bundle
+        if (place / PREPROCESS).is_file():
+            return replace(_from_bundle(place), batch=_batch(place))
+    if "mean" in metadata:
+        return _from_metadata(metadata, size)
+    if (folder / REPORT).is_file():
+        return _from_report(folder / REPORT)
+    raise RecipeError(
+        f"{folder} does not say how images are prepared: there is no {PREPROCESS}, no {REPORT}, and no "
+        "metadata in the model; keep model.onnx in the folder that the export wrote"
+    )
+
+
+def _from_bundle(folder: Path) -> Recipe:
+    path = folder / PREPROCESS
+    said, names = _read(path), _read(folder / LABELS) if (folder / LABELS).is_file() else None
+    try:
+        return _recipe(
+            size=said["crop"]["size"],
+            layout=said["input"]["layout"],
+            mean=said["mean"],
+            std=said["std"],
+            crop_pct=said["crop"]["crop_pct"],
+            interpolation=said["resize"]["interpolation"],
+            classes=names or (),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f"{path} is incomplete or damaged ({error!r})") from error
+
+
+def _from_metadata(metadata: Mapping[str, str], size: tuple[int, int] | None) -> Recipe:
+    if size is None:
+        raise RecipeError(
+            "the model takes images of any size, and nothing beside it says which: keep its folder"
+        )
+    try:
+        crop_pct, interpolation = metadata.get("crop_pct"), metadata.get("interpolation")
+        if crop_pct is None or interpolation is None:
+            crop_pct, interpolation = _of_registry(metadata["model"])
+        return _recipe(
+            size=size,
+            layout=metadata["input_layout"],
+            mean=json.loads(metadata["mean"]),
+            std=json.loads(metadata["std"]),
+            crop_pct=crop_pct,
+            interpolation=interpolation,
+            classes=json.loads(metadata.get("class_names", "[]")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f"the metadata of the model is incomplete or damaged ({error!r})") from error
+
+
+def _from_report(path: Path) -> Recipe:
+    said = _read(path)
+    try:
+        model = said["model"]
+        crop_pct, interpolation = _of_registry(model["name"])
+        return _recipe(
+            size=model["image_size"],
+            layout=model["input_layout"],
+            mean=model["mean"],
+            std=model["std"],
+            crop_pct=crop_pct,
+            interpolation=interpolation,
+            classes=model["class_names"],
+            batch=int(model["batch"]["typical"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f"{path} is incomplete or damaged ({error!r})") from error
+
+
+def _batch(folder: Path) -> int | None:
+    try:
+        return int(_read(folder / REPORT)["model"]["batch"]["typical"])
+    except (RecipeError, KeyError, TypeError, ValueError):
+        return None  # a bundle may be copied without its report
+
+
+def _of_registry(name: str) -> tuple[float, str]:
+    """Crop and interpolation of a model's row, for files that do not say. Raises KeyError or ValueError."""
+    from hvjax.registry import get_spec
+
+    spec = get_spec(name)
+    return spec.crop_pct, spec.interpolation
+
+
+def _recipe(
+    *,
+    size: Any,
+    layout: Any,
+    mean: Any,
+    std: Any,
+    crop_pct: Any,
+    interpolation: Any,
+    classes: Any,
+    batch: int | None = None,
+) -> Recipe:
+    height, width = size
+    made = Recipe(
+        size=(int(height), int(width)),
+        layout=str(layout),
+        mean=tuple(float(value) for value in mean),
+        std=tuple(float(value) for value in std),
+        crop_pct=float(crop_pct),
+        interpolation=str(interpolation),
+        classes=tuple(str(name) for name in classes),
+        batch=batch,
+    )
+    if made.layout not in ("nchw", "nhwc") or len(made.mean) != len(made.std) or not made.mean:
+        raise ValueError(f"layout {made.layout}, {len(made.mean)} means, {len(made.std)} deviations")
+    return made
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}") from error

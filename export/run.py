@@ -1,0 +1,255 @@
+"""`python -m export.run --onnx DIR --image photo.jpg`: what an exported model says of an image.
+
+Images are prepared by the rule of `hvjax.preprocess` with the numbers that came with the model, and by no
+other code.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import runtimes
+from export._optional import MissingExtra, available, require
+from export.arguments import OneLineParser, UsageError, checked
+from export.feed import run_all
+from export.recipe import REPORT, Recipe, RecipeError, find_recipe
+from export.run_picture import MOST_IMAGES, Prediction, draw
+from export.runtimes import BuildError, Built, Session
+
+PICTURE = "predictions.png"
+TOP = 5
+
+
+class _Parser(OneLineParser):
+    subject = "--onnx or --engine, and images with --image"
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model that answers. `batch` is what it takes at a time, `dtype` the elements of its input."""
+
+    session: Session
+    recipe: Recipe
+    output: str
+    batch: int
+    dtype: np.dtype
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 0, or 2 after one line that says what is wrong."""
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except (UsageError, RecipeError, MissingExtra, BuildError) as error:
+        print(f"python -m export.run: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(argv: Sequence[str]) -> int:
+    request = _parser().parse_known(argv)
+    given = [path for path in (request.onnx, request.engine) if path is not None]
+    if len(given) != 1:
+        raise UsageError("one of --onnx and --engine is needed: a model, or the folder that the export wrote")
+    if not request.image:
+        raise UsageError("--image is needed: one or more image files")
+    top = checked(_positive, request.top, "--top")
+    out = Path(request.out).expanduser()
+    loaded = _load_onnx(request.onnx) if request.onnx is not None else _load_engine(request.engine)
+    try:
+        predictions = _predict(loaded, [Path(name).expanduser() for name in request.image], top)
+    finally:
+        loaded.session.close()
+    for prediction in predictions:
+        print(prediction.name)
+        for rank, (label, probability) in enumerate(prediction.top, 1):
+            print(f"{rank:4}  {100 * probability:6.2f} %  {label}")
+    if len(predictions) > MOST_IMAGES:
+        print(f"notice: the picture shows the first {MOST_IMAGES} images", file=sys.stderr)
+    print(f"wrote {_write(out, draw(predictions, _title(Path(given[0]), loaded.recipe)))}")
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m export.run",
+        description="Print the most likely classes of images by an exported model, and draw them.",
+        allow_abbrev=False,
+        epilog="Exit status: 0, or 2 after one line that says what is wrong.",
+    )
+    add = parser.add_argument
+    add("--onnx", metavar="FILE|DIR", help="model.onnx or its folder, run by ONNX Runtime on the CPU")
+    add("--engine", metavar="FILE|DIR", help="model.engine or its folder, run on the GPU")
+    add("--image", metavar="FILE", nargs="+", help="images")
+    add("--top", default=str(TOP), metavar="N", help=f"classes to show ({TOP})")
+    add("--out", default=".", metavar="DIR", help=f"folder of {PICTURE} (the current one)")
+    return parser
+
+
+def _load_onnx(given: str) -> _Loaded:
+    path = _file("--onnx", given, "model.onnx")
+    onnx = require("onnx")
+    try:
+        data = path.read_bytes()
+        model = onnx.load_model_from_string(data)
+        (tensor,) = _real_inputs(model)
+        shape = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim]
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
+    except OSError as error:
+        raise UsageError(f"--onnx {given}: {path}: {error.strerror or error}") from error
+    except Exception as error:  # protobuf raises classes of its own for what is no ONNX file
+        raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
+    runtime = runtimes.make("onnxruntime")
+    session = runtime.open(Built(runtime.name, data, None, 0.0))
+    output = _output([value.name for value in model.graph.output], f"--onnx {given}")
+    return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
+
+
+def _load_engine(given: str) -> _Loaded:
+    path = _file("--engine", given, "model.engine")
+    from export.runtimes import cuda
+
+    reason = cuda.why_no_gpu()
+    if reason is not None:
+        raise UsageError(
+            f"--engine {given}: an engine runs on a GPU only, and here is {reason}; "
+            f"run its ONNX file: --onnx {path.parent}"
+        )
+    metadata = _metadata_beside(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--engine {given}: {error.strerror or error}") from error
+    runtime: Any = runtimes.make(_runtime_of(path.parent))
+    session: Any = runtime.open(Built(runtime.name, b"", data, 0.0))
+    shape = [max(size, 0) for size in session.input_shape]
+    recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
+    output = _output(session.outputs, f"--engine {given}")
+    return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, session.input_dtype)
+
+
+def _size(shape: Sequence[int], metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of an input of this shape, in which 0 is any; None unless both are known."""
+    if len(shape) != 4:
+        raise UsageError(f"the model's input has {len(shape)} dimensions, images have 4")
+    height, width = shape[2:4] if metadata.get("input_layout", "nchw") == "nchw" else shape[1:3]
+    return (height, width) if height and width else None
+
+
+def _predict(loaded: _Loaded, images: Sequence[Path], top: int) -> list[Prediction]:
+    pixels = np.stack([_pixels(loaded.recipe, image) for image in images])
+    inputs = loaded.recipe.inputs(pixels, loaded.dtype)
+    answers = run_all(loaded.session, inputs, loaded.batch)[loaded.output].astype(np.float64)
+    if answers.ndim != 2 or not np.isfinite(answers).all():
+        raise UsageError(
+            f"the model answers {loaded.output} of shape {answers.shape[1:]}"
+            + ("" if np.isfinite(answers).all() else " that are not finite")
+            + ": these are no classes"
+        )
+    chances = answers if loaded.output == "probabilities" else _softmax(answers)
+    order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
+    return [
+        Prediction(
+            image.name,
+            pixels[row],
+            tuple((loaded.recipe.label(int(k)), float(chances[row, k])) for k in best),
+        )
+        for row, (image, best) in enumerate(zip(images, order, strict=True))
+    ]
+
+
+def _pixels(recipe: Recipe, image: Path) -> np.ndarray:
+    if image.is_dir():
+        raise UsageError(f"--image {image}: a folder; name the files in it")
+    try:
+        return recipe.pixels(image)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        raise UsageError(f"--image {text if str(image) in text else f'{image}: {text}'}") from error
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def _file(flag: str, given: str, name: str) -> Path:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        path = path / name
+        if not path.is_file():
+            raise UsageError(f"{flag} {given}: the folder holds no {name}")
+    if not path.is_file():
+        raise UsageError(f"{flag} {given}: no such file or folder")
+    return path
+
+
+def _real_inputs(model: Any) -> list[Any]:
+    held = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in held]
+
+
+def _output(names: Sequence[str], given: str) -> str:
+    """The output to show: the logits, or the probabilities of a graph that ends in a softmax."""
+    for known in ("logits", "probabilities"):
+        if known in names:
+            return known
+    raise UsageError(f"{given}: its outputs are {', '.join(names)}; logits or probabilities are needed")
+
+
+def _metadata_beside(engine: Path) -> dict[str, str]:
+    """What the ONNX file says that lies beside an engine, if one does."""
+    path = engine.parent / "model.onnx"
+    if not path.is_file():
+        return {}
+    try:
+        model = require("onnx").load_model_from_string(path.read_bytes())
+    except Exception as error:  # as in `_load_onnx`
+        raise UsageError(f"{path} is not an ONNX model") from error
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _runtime_of(folder: Path) -> str:
+    """The runtime that built the engine of a folder, by its report; else the one that is installed."""
+    try:
+        name = json.loads((folder / REPORT).read_text(encoding="utf-8"))["engine"]["runtime"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    if name in runtimes.MODULE_OF and name != "onnxruntime":
+        return name
+    builders = [name for name in runtimes.NAMES if name != "onnxruntime"]
+    return next((name for name in builders if available(runtimes.MODULE_OF[name])), builders[0])
+
+
+def _title(path: Path, recipe: Recipe) -> str:
+    folder = path.expanduser().resolve()
+    height, width = recipe.size
+    return f"{folder.parent.name if folder.is_file() else folder.name}, {height}x{width} pixels"
+
+
+def _write(folder: Path, picture: bytes) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / PICTURE).write_bytes(picture)
+    except OSError as error:
+        raise UsageError(f"--out {folder}: {error.strerror or error}") from error
+    return folder / PICTURE
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
