@@ -63,6 +63,8 @@ def _metadata(request: Request, source: Source) -> dict[str, str]:
         "input_layout": request.input_layout,
         "mean": json.dumps(source.mean),
         "std": json.dumps(source.std),
+        "crop_pct": json.dumps(source.crop_pct),
+        "interpolation": source.interpolation,
         "pixel_range": "images are (pixels / 255 - mean) / std, RGB",
     }
     if source.class_names:
