@@ -33,6 +33,7 @@ from export.precision.islands import NoSuchModule
 from export.precision.report import WORDS
 from export.precision.settle import Settled, Task, initializers, settle
 from export.progress import Progress
+from export.quantize import stage as int8
 from export.random_weights import random_variables
 from export.report import write_report
 from export.runtimes import BuildError, BuildOptions, Built, Choice
@@ -76,7 +77,15 @@ def run(request: Request, check: Callable[[], None]) -> int:
         with progress.stage("reference", "weights, images, JAX's answers"):
             subject = prepare(request, source, size)
         with progress.stage("convert", f"convert to ONNX ({request.via}, {request.precision})"):
-            model = _convert(request, source, subject, size)
+            quantised = None
+            if request.int8 is None:
+                model = _convert(request, source, subject, size)
+            else:
+                base = dataclasses.replace(request, precision=request.int8.rest)
+                gated = 0 if request.images else len(subject.images)
+                model = _convert(base, source, subject, size)
+                quantised = int8.quantise(request, source, model, size, gated, progress.bar)
+                model = quantised.model
         with progress.stage("gate", f"gate on {len(subject.images)} images"):
             settled = _settle(request, source, subject, model, size, progress)
             model, gate = settled.model, settled.gate
@@ -85,6 +94,19 @@ def run(request: Request, check: Callable[[], None]) -> int:
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
         with progress.stage("run", "run and measure"):
             trial = try_engine(request, choice, built, subject, model) if gate.passed else Trial()
+            verdict = None
+            if quantised is not None:
+                float32 = dataclasses.replace(request, precision="fp32")
+                trial, verdict = int8.judge(
+                    request,
+                    quantised,
+                    choice,
+                    built,
+                    trial,
+                    agreement,
+                    subject.inputs,
+                    lambda: _convert(float32, source, subject, size),
+                )
         outcome = Outcome(
             request=request,
             source=source,
@@ -99,6 +121,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             trial=trial,
             agreement=agreement,
             precision=settled.precision,
+            int8=verdict,
         )
         folder.write("model.onnx", model)
         if built is not None and built.engine is not None:
@@ -240,7 +263,10 @@ def _settle(
 ) -> Settled:
     """Gates the file; in half precision, finds the modules that must stay float32 if it fails."""
     if request.precision not in WORDS:
-        return Settled(model, model, _gate(request, subject, model), None)
+        gate = _gate(request, subject, model)
+        if request.int8 is not None and request.force_precision:
+            gate = dataclasses.replace(gate, comparisons=int8.forgiven(gate.comparisons))
+        return Settled(model, model, gate, None)
     task = Task(
         precision=request.precision,
         trained=not source.random,

@@ -9,10 +9,13 @@ from pathlib import Path
 from export import runtimes
 from export.arguments import OneLineParser, UsageError, checked, choice
 from export.batch import BatchRange, parse_batch
+from export.quantize.flags import Int8Request
+from export.quantize.flags import add_flags as add_int8_flags
+from export.quantize.flags import read as read_int8
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 #: Asked for often enough to deserve an answer of their own.
-LATER_PRECISIONS = ("int8", "fp8", "int4")
+LATER_PRECISIONS = ("fp8", "int4")
 VIAS = ("jax2tf", "stablehlo")
 LAYOUTS = ("nchw", "nhwc")
 #: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
@@ -45,6 +48,8 @@ class Request:
     argv: tuple[str, ...]
     keep_fp32: tuple[str, ...] = ()
     search: bool = True
+    int8: Int8Request | None = None
+    force_precision: bool = False
 
     def folder(self, model: str, size: tuple[int, int]) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
@@ -87,6 +92,8 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         argv=tuple(argv),
         keep_fp32=tuple(name.strip().strip("/") for name in found.keep_fp32.split(",") if name.strip()),
         search=not found.no_search,
+        int8=read_int8(found, found.precision, found.runtime if engine else None),
+        force_precision=found.force_precision,
     )
     _check_together(request)
     return request
@@ -120,7 +127,7 @@ def _parser(command: str) -> OneLineParser:
     add = parser.add_argument
     add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of a training folder (best)")
-    add("--precision", default="fp32", help="fp32 (default), fp16 or bf16")
+    add("--precision", default="fp32", help="fp32 (default), fp16, bf16 or int8")
     add(
         "--keep-fp32",
         default="",
@@ -138,6 +145,7 @@ def _parser(command: str) -> OneLineParser:
     add("--overwrite", action="store_true", help="replace results that are there already")
     add("--random-weights", action="store_true", help="allow a bare model name: weights are drawn at random")
     add("--seed", default="0", help="of the random weights (0)")
+    add_int8_flags(add)
     if command == "to_trt":
         add("--onnx", metavar="BUNDLE", help="build from a bundle, without JAX; see --onnx BUNDLE --help")
         add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")

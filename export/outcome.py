@@ -14,6 +14,7 @@ from export.gate import Gate, worst
 from export.gate_images import GateImages
 from export.latency import Latency
 from export.load import Source
+from export.quantize.verdict import Int8Verdict
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import Kernel, data_movements
 from export.trial import Trial
@@ -42,17 +43,19 @@ class Outcome:
     trial: Trial
     agreement: Agreement | None = None
     precision: Precision | None = None
+    int8: Int8Verdict | None = None
 
     @property
     def accepted(self) -> bool:
         """Exit status 0: the gate passed, and so did everything that was asked for beside it."""
-        return self.gate.passed and self.agrees and self.build_error is None and self.trial.passed
+        worth = self.int8 is None or self.request.force_precision or not self.int8.reasons()
+        return self.gate.passed and self.agrees and worth and self.build_error is None and self.trial.passed
 
     @property
     def agrees(self) -> bool:
         """Whether a half-precision file names the same classes on the validation images; where there are
         none, it is not asked."""
-        if self.agreement is None or self.precision is None:
+        if self.agreement is None or self.precision is None or self.request.force_precision:
             return True
         return parity.enough_agreement(self.agreement.top1, self.agreement.images)
 
@@ -78,6 +81,8 @@ class Outcome:
                 f"{self.request.precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "
                 f"{self.agreement.images} validation images (limit {100 * parity.MIN_TOP1:.1f} %)"
             )
+        if self.int8 is not None and not self.request.force_precision:
+            found += self.int8.reasons()
         if self.build_error is not None:
             found.append(self.build_error)
         found += [line.sentence() for line in self.trial.comparisons if not line.passed]
@@ -86,7 +91,16 @@ class Outcome:
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
         near = self.precision.caution() if self.precision else None
-        return [text for text in (self.choice.notice, self.gate.caution, near) if text]
+        int8 = self.int8.caution() if self.int8 else None
+        return [text for text in (self.choice.notice, self.gate.caution, near, int8, *self.forced()) if text]
+
+    def forced(self) -> list[str]:
+        """What --force-precision let pass."""
+        if not self.request.force_precision:
+            return []
+        lines = [line for line in (*self.gate.comparisons, *self.trial.comparisons) if line.forced]
+        over = [line.sentence() for line in lines if line.passed and line.difference.relative > line.limit]
+        return [f"forced: {text}" for text in [*over, *(self.int8.reasons() if self.int8 else ())]]
 
     def summary(self, paths: Sequence[Path]) -> str:
         """The verdict in a few lines."""
@@ -109,6 +123,9 @@ class Outcome:
             )
         if self.precision is not None:
             lines.append(f"  floats   {self.precision.line()}")
+        if self.int8 is not None:
+            lines.append(f"  int8     {self.int8.line()}")
+            lines += [f"  caution  {text}" for text in (self.int8.caution(), *self.forced()) if text]
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
         lines.append(f"  engine   {self._engine_line()}")
         lines += [f"  latency  {latency_line(latency)}" for latency in self.trial.latencies]

@@ -53,6 +53,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
         "files": _files(outcome),
         "proof": proof_data(outcome),
         "precision": outcome.precision.as_dict() if outcome.precision else None,
+        "int8": outcome.int8.as_dict() if outcome.int8 else None,
         "versions": {**provenance.versions(), **outcome.choice.runtime.versions()},
         "machine": provenance.machine(),
         "gpu": provenance.gpu(),

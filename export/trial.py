@@ -91,6 +91,14 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
 
 def wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
     """Reads back in which types the engine computes: builders have ignored the asked one in silence."""
+    if kernels is not None and precision == "int8":
+        known = [kernel for kernel in kernels if kernel.writes]
+        used = any("Int8" in kernel.writes for kernel in known)
+        return (
+            []
+            if used or not known
+            else [f"the engine is not in int8: none of {len(known)} kernels writes it"]
+        )
     if kernels is None or precision not in HALF:
         return []
     word, kind = HALF[precision]

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from export.quantize.magnitudes import Magnitudes
+from export.quantize.names import CALIBRATORS
 
 #: Magnitudes that int8 has: 0 to 127.
 LEVELS = 128
@@ -77,8 +78,9 @@ def divergence(counts: Int[np.ndarray, " bins"], edge: int, levels: int = LEVELS
     return float((p * np.log(p / q)).sum())
 
 
-CALIBRATORS: dict[str, Callable[[Magnitudes], float]] = {
+FUNCTIONS: dict[str, Callable[[Magnitudes], float]] = {
     "entropy": entropy,
     "percentile": percentile,
     "minmax": minmax,
 }
+assert tuple(FUNCTIONS) == CALIBRATORS

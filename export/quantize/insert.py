@@ -13,7 +13,6 @@ from export.quantize.weights import quantise, scales_for
 
 #: The one zero point there is: symmetric int8.
 ZERO = "int8.zero"
-#: A tensor of the model whose shape must be known to be looked at.
 _NO_TYPE = "the type of {} is not recorded in the model"
 
 
@@ -93,7 +92,7 @@ def _redirect(nodes: list[onnx.NodeProto], uses: list[tuple[int, int]], name: st
 
 
 def _replace(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto]) -> None:
-    """New nodes and those initializers that they read; copies, because deleting a field frees its messages."""
+    """New nodes and the initializers they read; copied, because deleting a field frees its messages."""
     read = {name for node in nodes for name in node.input}
     kept_nodes, kept_tensors = onnx.GraphProto(), onnx.GraphProto()
     kept_nodes.node.extend(nodes)

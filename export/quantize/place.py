@@ -18,13 +18,10 @@ from typing import Any
 
 import onnx
 
+from export.quantize.names import FIRST, KEEP, LAST
+
 #: Operators with weights.
 LAYERS = ("Conv", "Gemm", "MatMul")
-#: Words for the two layers at the ends, beside patterns of names.
-FIRST, LAST = "first", "last"
-#: By default both ends stay: they hold little of the work, and images and logits suffer most from rounding.
-KEEP = (FIRST, LAST)
-
 Use = tuple[int, int]  # (index of a node, index of its input)
 
 
@@ -81,7 +78,7 @@ def layer_name(node: onnx.NodeProto) -> str:
 def _residual_branches(
     nodes: Sequence[onnx.NodeProto], held: Mapping[str, onnx.TensorProto], found: Plan
 ) -> None:
-    """Of a sum of two tensors the convolution computed last makes the result: the other one is read as int8."""
+    """The convolution computed last makes the result of a sum of two tensors: the other is read as int8."""
     quantised = {index for uses in found.activations.values() for index, _ in uses}
     maker = {output: index for index, node in enumerate(nodes) for output in node.output}
     for index, node in enumerate(nodes):
@@ -115,10 +112,10 @@ def _why_kept(
 
 def _check_keep(keep: Sequence[str], names: Sequence[str]) -> None:
     for pattern in keep:
-        if pattern not in KEEP and not any(fnmatchcase(name, pattern) for name in names):
+        if pattern not in (FIRST, LAST) and not any(fnmatchcase(name, pattern) for name in names):
             some = ", ".join(names[:3])
             raise ValueError(
-                f"--int8-keep {pattern}: no layer has that name; accepted are first, last, and names or patterns "
+                f"--int8-keep {pattern}: no such layer; accepted are first, last, and names or patterns "
                 f"of the {len(names)} layers ({some}, ...)"
             )
 
