@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from export.agreement import Agreement
-from export.quantize.work import Quantised
 from export.report_parts import card, in_bytes, table
+
+if TYPE_CHECKING:  # both need JAX or onnx: a bundle's report is drawn without
+    from export.agreement import Agreement
+    from export.quantize.work import Quantised
 
 #: Points of top-1 accuracy that int8 may cost on a trained model. Without labels the points are those of the
 #: agreement with JAX.
