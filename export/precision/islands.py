@@ -185,6 +185,9 @@ class _Rewrite:
                 self.aliases[node.output[0]] = source
                 self.wide.update(narrow_out)
                 return
+            if source not in self.borders:
+                self._rename(source, node.output[0])
+                return
         for index, name in enumerate(node.input):
             copy.input[index] = self._input(name, inside, node)
         if inside and narrow_out:
@@ -206,6 +209,16 @@ class _Rewrite:
         if source in NARROW and target == TensorProto.FLOAT:
             return source_wide
         return inside and source == TensorProto.FLOAT and target in NARROW
+
+    def _rename(self, old: str, new: str) -> None:
+        """`old`, computed by a node added before, is the graph's output `new` itself."""
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == old:
+                        names[index] = new
+        self.aliases = {name: new if source == old else source for name, source in self.aliases.items()}
+        self.aliases[old] = new
 
     def _source(self, name: str) -> str:
         return self.aliases.get(name, name)

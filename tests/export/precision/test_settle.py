@@ -1,0 +1,101 @@
+"""From a typed graph to the file that ships: healthy ones stay as they are, planted mistakes are cured."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from export.bridge import check
+from export.precision.islands import NoSuchModule
+from export.precision.settle import Settled, settle
+
+OVERFLOW = {"block2/mlp/fc1": 3e4, "block2/mlp/fc2": 1 / 3e4}
+
+
+def settled(net: Any, *, keep: tuple[str, ...] = (), may_search: bool = True, **changes: Any) -> Settled:
+    return settle(
+        net.typed.SerializeToString(),
+        dataclasses.replace(net.task, **changes),
+        keep=keep,
+        may_search=may_search,
+        float32_weights=net.weights,
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_healthy_model_ships_as_it_is(sample: Any, precision: str) -> None:
+    net = sample(precision)
+    found = settled(net)
+    assert found.gate.passed and found.gate.emulated
+    assert found.model == net.typed.SerializeToString(), "not one node was touched"
+    assert found.precision is not None and found.precision.islands == () and not found.precision.searched
+    assert "all in" in found.precision.line() and found.precision.caution() is None
+    candidates = {line.candidate for line in found.gate.comparisons}
+    assert candidates == {"model.onnx (emulated)"} | ({"model.onnx"} if precision == "fp16" else set())
+
+
+def test_a_planted_overflow_is_found_and_cured(sample: Any) -> None:
+    net = sample("fp16", OVERFLOW)
+    found = settled(net)
+    assert found.gate.passed and found.precision is not None
+    assert [(each.module, each.why) for each in found.precision.islands] == [("block2/mlp", "overflow")]
+    assert found.precision.islands[0].largest > 65504
+    assert not np.isfinite(found.precision.error_before)
+    assert found.precision.error_after <= net.task.limit
+    assert "float32 stays in block2/mlp (reaches" in found.precision.line()
+    assert found.precision.as_dict()["keep_fp32"] == "block2/mlp"
+    check(onnx.load_model_from_string(found.model))
+
+
+def test_without_a_search_an_overflow_fails_and_says_where(sample: Any) -> None:
+    found = settled(sample("fp16", OVERFLOW), may_search=False)
+    assert not found.gate.passed
+    assert "block2/mlp/fc1/Conv reaches" in found.gate.reasons()[0]
+    assert found.precision is not None and found.precision.islands == ()
+
+
+def test_an_overflow_that_does_not_reach_the_answer_is_cured_too(sample: Any) -> None:
+    """-1e5 before a ReLU: float16 makes -inf of it, and 0 of that. Another image may turn the sign."""
+    net = sample("fp16", {}, {"block2/mlp/fc1": -1e5})
+    found = settled(net, may_search=False)
+    assert all(line.passed for line in found.gate.comparisons) and not found.gate.passed
+    found = settled(net)
+    assert found.gate.passed and found.precision is not None
+    assert "block2/mlp/fc1" in found.precision.flag()
+
+
+def test_the_same_islands_by_hand(sample: Any) -> None:
+    net = sample("fp16", OVERFLOW)
+    found = settled(net, keep=("block2/mlp",), may_search=False)
+    assert found.gate.passed and found.precision is not None and found.precision.runs == 0
+    assert [(each.module, each.why) for each in found.precision.islands] == [("block2/mlp", "asked")]
+    assert found.model == settled(net).model
+
+
+def test_a_module_whose_rounding_costs_too_much_is_found(sample: Any) -> None:
+    """fc1 adds 300 and fc2 takes it away again: 11 bits of 300 leave few for what matters."""
+    net = sample("fp16", cancels={"block1/mlp": 300.0})
+    failed = settled(net, may_search=False)
+    assert not failed.gate.passed and failed.gate.overflows == ()
+    found = settled(net)
+    assert found.gate.passed and found.precision is not None and found.precision.searched
+    assert {each.why for each in found.precision.islands} == {"error"}
+    assert all(each.module.startswith("block1/mlp") for each in found.precision.islands)
+    assert found.precision.error_after <= net.task.limit < found.precision.error_before
+
+
+def test_a_model_that_is_wrong_in_float32_is_not_searched_for_long(sample: Any) -> None:
+    """The reference belongs to another model: no island helps, and the gate says where it goes wrong."""
+    net, other = sample(), sample("fp16", {"block2/mlp/fc1": 1.5})
+    found = settled(net, reference=other.task.reference)
+    assert not found.gate.passed and found.precision is not None
+    assert found.precision.runs <= 3 and found.gate.begins_at is not None
+
+
+def test_an_unknown_module_is_refused(sample: Any) -> None:
+    with pytest.raises(NoSuchModule, match="did you mean block2/mlp"):
+        settled(sample(), keep=("block2/mlpp",))
