@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -64,6 +65,20 @@ def test_the_report_tells_what_happened(exported: Path) -> None:
     assert data["graph"]["operators"]["Conv"] == 17 and "BatchNormalization" not in data["graph"]["operators"]
     assert set(data["files"]) == {"model.onnx", "model.engine"} and len(data["latency"]) == 1
     assert data["model"]["input_shape"] == [4, 3, 32, 32] and data["model"]["class_names"][0] == "class 0"
+
+
+@needs_rtx
+def test_the_proof_sheet(exported: Path, small_weights: Path) -> None:
+    data = json.loads((exported / "report.json").read_text())
+    proof = data["proof"]
+    assert proof["checkpoint"]["sha256"] == hashlib.sha256(small_weights.read_bytes()).hexdigest()
+    engine = (exported / "model.engine").read_bytes()
+    assert data["files"]["model.engine"]["sha256"] == hashlib.sha256(engine).hexdigest()
+    assert len(proof["layers"]) == data["engine"]["kernels"] and proof["attribution"]["share"] > 0.9
+    modules = {module for layer in proof["layers"] for module in layer["modules"]}
+    assert {"stem/conv", "stage2/block1/conv2", "stage4/block1/shortcut/conv", "head"} <= modules
+    assert proof["precisions"] == {"Float": data["engine"]["kernels"]} and proof["validation"] is None
+    assert f"All {len(proof['layers'])} layers" in (exported / "report.html").read_text()
 
 
 @needs_rtx
