@@ -67,9 +67,12 @@ def read_bundle(given: Path) -> Bundle:
         for key in ("gate", "graph", "proof"):
             if not isinstance(manifest["report"][key], dict):
                 raise TypeError(f"report.{key}")
-        texts = [manifest["model"][key] for key in ("name", "precision")]
+        texts = [*(manifest["model"][key] for key in ("name", "precision")), *manifest["nodes"]]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("model")
+            raise TypeError("a name that is no text")
+        lines = manifest["report"]["gate"]["comparisons"]
+        if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+            raise TypeError("report.gate.comparisons")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder / MANIFEST} is incomplete or damaged ({error})") from error
     if names != (gate.input, gate.output) or wanted != (gate.inputs.shape[1:], gate.expected.shape[1:]):

@@ -156,7 +156,7 @@ class Result:
         ours = [*(self.compared or ()), *self.trial.comparisons]
         theirs = [
             line
-            for line in recorded.get("comparisons", [])
+            for line in recorded["comparisons"]
             if line.get("candidate") != "model.engine"
             and (self.compared is None or not str(line.get("candidate")).startswith("model.onnx"))
         ]

@@ -9,6 +9,7 @@ left to Triton, as its documentation advises for engines of one optimisation pro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ def config(
     batching = batch.dynamic and batch.minimum == 1
     lines = [
         f"# Triton model repository: {name}/config.pbtxt and {name}/1/{served}",
-        f'name: "{name}"',
+        f"name: {json.dumps(name)}",
         f'platform: "{platform}"',
         f'default_model_filename: "{served}"',
         f"max_batch_size: {batch.maximum if batching else 0}",
@@ -51,7 +52,7 @@ def config(
         lines += [
             f"{field} [",
             "  {",
-            f'    name: "{tensor}"',
+            f"    name: {json.dumps(tensor)}",
             f"    data_type: {_TYPES[str(np.dtype(dtype))]}",
             f"    dims: [ {dims} ]",
             "  }",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from export import to_trt
 from export._optional import available
-from export.bundle import BundleError
+from export.bundle import FILES, BundleError
 from export.bundle.gatefile import unpack
 
 Edit = Callable[[Path], None]
@@ -166,6 +168,67 @@ def test_a_runtime_that_is_not_installed_is_asked_for_without_jax(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     line = said(capsys, "--onnx", str(folder), "--runtime", "tensorrt")
     assert "needs tensorrt, which is not installed: pip install tensorrt" in line and "hvjax[" not in line
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_damage_is_refused_in_one_line(seed: int, tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
+    """Bytes of any file but the manifest: never a traceback, never accepted."""
+    rng = random.Random(seed)
+    folder = bundles.write(tiny_net, tmp_path / "b")
+    path = folder / rng.choice(FILES)
+    data = bytearray(path.read_bytes())
+    place = rng.randrange(len(data))
+    data[place : place + rng.randrange(3)] = rng.randbytes(rng.randrange(1, 4))
+    if bytes(data) == path.read_bytes():
+        data.append(0)
+    path.write_bytes(bytes(data))
+    assert path.name in said(capsys, "--onnx", str(folder), "--runtime", "onnxruntime")
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths to every value of a JSON document."""
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    return [place for key, entry in entries for place in ((*at, key), *places(entry, (*at, key)))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_manifest_with_any_value_replaced_is_no_traceback(
+    seed: int, tiny_net: Any, tmp_path: Path, capsys: Any
+) -> None:
+    """Ten such manifests a seed: refused in one line, or accepted where nothing depends on the value."""
+    rng = random.Random(seed)
+    folder = bundles.write(tiny_net, tmp_path / "b")
+    whole = (folder / "manifest.json").read_text()
+    for _ in range(10):
+        manifest = json.loads(whole)
+        *parents, key = rng.choice(places(manifest))
+        entry = manifest
+        for parent in parents:
+            entry = entry[parent]
+        entry[key] = rng.choice([None, -1, 10**30, "", "x", [], {}, [[]], {"": None}, True, 0.5])
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        status = to_trt.main(["--onnx", str(folder), "--runtime", "onnxruntime", "--overwrite"])
+        captured = capsys.readouterr()
+        assert status in (0, 2) and "Traceback" not in captured.err
+        assert status == 0 or captured.err.count("\n") == 1, captured.err
+
+
+def test_an_interrupted_build_leaves_nothing(
+    tiny_net: Any, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export.bundle import command
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(command, "gate_onnx", interrupted)
+    folder = bundles.write(tiny_net, tmp_path / "b")
+    before = sorted(folder.rglob("*"))
+    assert to_trt.main(["--onnx", str(folder), "--runtime", "onnxruntime"]) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
 
 
 CUTS = (0, 1, 40, 300)
