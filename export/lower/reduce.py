@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from export.lower.context import Context
-from export.lower.graph import onnx_type
+from export.lower.graph import Tensor, onnx_type
 from export.lower.layout import Perm, identity, permute, reshape
 from export.lower.program import Op, UnsupportedError
 
@@ -70,9 +70,23 @@ def _reduce_axes(context: Context, op: Op, kind: str) -> None:
     out = perm if keepdims else without(perm, axes)
     # a mean over all spatial positions of an NCHW tensor has an operator of its own
     if kind == "ReduceMean" and keepdims and places == list(range(2, x.rank)) and x.rank == 4:
-        context.emit("GlobalAveragePool", op, [tensor], out)
+        _mean_of_map(context, op, tensor, out)
         return
     context.emit(kind, op, [tensor, context.graph.ints(*places)], out, keepdims=int(keepdims))
+
+
+def _mean_of_map(context: Context, op: Op, tensor: Tensor, out: Perm) -> None:
+    """The mean of each channel of an NCHW map, as a map of one pixel.
+
+    In float32 a pool whose window is the map: for GlobalAveragePool TensorRT moves the whole map first. Behind
+    a cast from half precision it does not, and takes the cast into the mean.
+    """
+    maker = context.graph.makers.get(tensor.name)
+    if tensor.dtype == np.float32 and (maker is None or maker.kind != "Cast"):
+        window = [int(size) for size in tensor.shape[2:]]
+        context.emit("AveragePool", op, [tensor], out, kernel_shape=window, strides=window)
+    else:
+        context.emit("GlobalAveragePool", op, [tensor], out)
 
 
 def without(perm: Perm, axes: set[int]) -> Perm:

@@ -29,10 +29,13 @@ def test_mean(fn: Callable, same_as_jax: Check, operators: Check) -> None:
     assert operators(same_as_jax(fn, _draw(2, 5, 6, 4), input_layout="nchw")) == ["ReduceMean"]
 
 
-def test_mean_that_keeps_its_axes_is_a_global_pool(same_as_jax: Check, operators: Check) -> None:
-    assert operators(same_as_jax(lambda x: x.mean((1, 2), keepdims=True), _draw(2, 5, 6, 4), **NCHW)) == [
-        "GlobalAveragePool"
-    ]
+def test_mean_that_keeps_its_axes_is_a_pool_of_the_whole_map(same_as_jax: Check, operators: Check) -> None:
+    fn = lambda x: x.mean((1, 2), keepdims=True)  # noqa: E731
+    model = same_as_jax(fn, _draw(2, 5, 6, 4), **NCHW)
+    assert operators(model) == ["AveragePool"]
+    assert {a.name: list(a.ints) for a in model.graph.node[0].attribute}["kernel_shape"] == [5, 6]
+    half = same_as_jax(fn, _draw(2, 5, 6, 4).astype(np.float16), tolerance=HALF_TOLERANCE, **NCHW)
+    assert operators(half) == ["Cast", "GlobalAveragePool", "Cast"]
 
 
 @pytest.mark.parametrize(
