@@ -192,6 +192,8 @@ def _runtime(name: str, about: Mapping[str, Any]) -> Check:
         if "missing" in about:
             extra = EXTRA_OF[runtimes.MODULE_OF[name]]
             return Check(MISSING, line, "not installed", f"pip install 'hvjax[{extra}]'")
+        if "skipped" in about:
+            return Check(MISSING, line, f"not tried: {about['skipped']}", "run the doctor again")
         return Check(FAILED, line, _trouble(about), "reinstall it; its libraries do not load")
     told = about["versions"].get(name, "")
     if about["why_not_build"] is not None:
@@ -232,7 +234,9 @@ def _precision(runtime: str, precision: str, answer: Mapping[str, Any]) -> Check
     if not failed:
         return Check(OK, name, ", ".join(parts))
     if _known_gap(runtime, precision):
-        todo = "its CPU provider has no such operators; see what the engines below say"
+        todo = "its CPU provider has no such operators; an engine may: see the lines of the others"
+        if precision == "bf16":
+            todo = "the gate emulates it: a float32 copy that rounds wherever the file does"
         return Check(MISSING, name, ", ".join(parts), todo)
     return Check(FAILED, name, ", ".join(parts), _advice(failed[0]))
 

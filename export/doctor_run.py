@@ -18,7 +18,7 @@ from export.doctor_probe import MARK
 #: Seconds one probe may take: it is over in one, unless a driver hangs or a first engine is compiled.
 PROBE_SECONDS = 30.0
 #: Seconds all of them may take together; what is left then is not tried.
-ALL_SECONDS = 105.0
+ALL_SECONDS = 95.0
 #: Of what a crashing process said, the last line and no more than this.
 _QUOTED = 200
 

@@ -108,10 +108,29 @@ def _load_onnx(given: str) -> _Loaded:
         raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
-    runtime = runtimes.make("onnxruntime")
-    session = runtime.open(Built(runtime.name, data, None, 0.0))
+    session = _open_onnx(model, data)
     output = _output([value.name for value in model.graph.output], f"--onnx {given}")
     return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
+
+
+def _open_onnx(model: Any, data: bytes) -> Session:
+    """ONNX Runtime on the file or, for bfloat16, which it cannot compute with, on what the gate ran."""
+    runtime = runtimes.make("onnxruntime")
+    try:
+        return runtime.open(Built(runtime.name, data, None, 0.0))
+    except BuildError:
+        kinds = require("onnx").TensorProto
+        if all(tensor.data_type != kinds.BFLOAT16 for tensor in model.graph.initializer):
+            raise
+    from export.precision.emulate import emulated
+
+    print(
+        "notice: ONNX Runtime has no bfloat16 arithmetic; these are the answers of a float32 copy that "
+        "rounds wherever the file does",
+        file=sys.stderr,
+    )
+    copy = emulated(require("onnx").shape_inference.infer_shapes(model))
+    return runtime.open(Built(runtime.name, copy.SerializeToString(), None, 0.0))
 
 
 def _load_engine(given: str) -> _Loaded:
