@@ -13,15 +13,15 @@ from export.flags import Request
 from export.gate import gate_engine
 from export.latency import Latency
 from export.parity import Comparison
-from export.precision import CANNOT_RUN
+from export.precision import CANNOT_RUN, half_share
 from export.runtimes import BuildError, Built, Choice, Session
 from export.runtimes.kernels import Kernel
 from export.runtimes.onnxruntime import OnnxRuntime
 
 #: Half precisions -> their names in messages and in the builder's list of layers.
 HALF = {"fp16": ("float16", "Half"), "bf16": ("bfloat16", "BFloat16")}
-#: An engine is in half precision if at least this share of its kernels write that and nothing wider. The rest
-#: are the border casts and statistics kept in float32; a weakly typed build would have none or few.
+#: An engine is in half precision if at least this share of the kernels that should write that do, and nothing
+#: wider. The rest are border casts and statistics in float32; a weakly typed build would have none or few.
 MIN_HALF_SHARE = 0.5
 
 
@@ -49,7 +49,7 @@ def try_engine(request: Request, choice: Choice, built: Built | None, subject: A
     Raises nothing for an engine that fails: the failure is in the result.
     """
     why_not = _why_not(choice, built)
-    errors = [] if built is None else wrong_precision(built.kernels, request.precision)
+    errors = [] if built is None else wrong_precision(built.kernels, request.precision, model)
     if why_not is not None:
         if request.require_engine_run:
             errors.append(f"--require-engine-run: {why_not}")
@@ -89,8 +89,11 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
     return choice.runtime.why_not_run()
 
 
-def wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[str]:
-    """Reads back in which types the engine computes: builders have ignored the asked one in silence."""
+def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, model: bytes) -> list[str]:
+    """Reads back in which types the engine computes: builders have ignored the asked one in silence.
+
+    `model` is the ONNX file: what is float32 there may be float32 in the engine.
+    """
     if kernels is not None and precision == "int8":
         known = [kernel for kernel in kernels if kernel.writes]
         used = any("Int8" in kernel.writes for kernel in known)
@@ -104,7 +107,7 @@ def wrong_precision(kernels: Iterable[Kernel] | None, precision: str) -> list[st
     word, kind = HALF[precision]
     written = [kernel.writes for kernel in kernels if kernel.writes]
     half = sum(set(types) == {kind} for types in written)
-    if written and half / len(written) >= MIN_HALF_SHARE:
+    if written and half / len(written) >= MIN_HALF_SHARE * half_share(model):
         return []
     return [f"the engine is not in {word}: {half} of its {len(written)} kernels write {word}"]
 

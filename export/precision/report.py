@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Activations above this share of the largest number are worth a warning: other images may reach further.
 NEAR = 0.5
+#: Share of the operations in float32 beyond which half precision has lost its point.
+MANY = 0.5
 WORDS = {"fp16": "float16", "bf16": "bfloat16"}
 #: Islands named in the printed line; report.json has all.
 SHOWN = 4
@@ -86,9 +88,14 @@ class Precision:
         return text
 
     def caution(self) -> str | None:
-        """None, or that other images may leave the range of the type."""
-        inside = [self.largest] if not self.overflows else []
-        if not inside or self.largest <= NEAR * HOLDS[self.name]:
+        """None, or that other images may leave the range of the type, or that too much stays float32."""
+        kept = sum(island.nodes for island in self.islands)
+        if kept > MANY * self.nodes:
+            return (
+                f"{kept} of {self.nodes} operations stay float32: {WORDS[self.name]} makes this model hardly "
+                "smaller or faster"
+            )
+        if self.overflows or self.largest <= NEAR * HOLDS[self.name]:
             return None
         return (
             f"activations reach {self.largest:.3g} in {self.largest_tensor}, and {WORDS[self.name]} ends at "
