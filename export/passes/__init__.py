@@ -7,6 +7,7 @@ from export.passes.bias import fold_bias
 from export.passes.broadcast import dissolve_broadcasts
 from export.passes.commute import widen_linear
 from export.passes.concat import sink_bias_behind_concat
+from export.passes.erfc import raise_erfc
 from export.passes.fold import fold_constants
 from export.passes.gelu import raise_gelu
 from export.passes.group_norm import raise_group_norm
@@ -39,6 +40,7 @@ PASSES = (
     pad_constant_rows,
     raise_relu,
     raise_sigmoid,
+    raise_erfc,
     raise_gelu,
     raise_linear,
     raise_projections,

@@ -6,6 +6,8 @@ the table of positions that is mostly added next takes the constant in.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from export.lower.program import Batch, Matcher, Op, Program, Value, constant
@@ -34,7 +36,9 @@ def _shared(match: Matcher, value: Value) -> np.ndarray | None:
     """The constant that `value` repeats along its first axis, with size 1 there."""
     if value.data is not None and value.rank and value.shape[0] == 1:
         return value.data
-    op = match.made_by(value, "broadcast_in_dim")
+    op = match.made_by(value, "broadcast_in_dim", "reshape")
+    if op is not None and op.kind == "reshape":  # as jnp.tile and jnp.repeat write it
+        return _tiled(match, value, op)
     source = op.inputs[0].data if op is not None else None
     if op is None or source is None or not value.rank:
         return None
@@ -46,8 +50,29 @@ def _shared(match: Matcher, value: Value) -> np.ndarray | None:
     return np.broadcast_to(source.reshape(shape), (1, *map(int, value.shape[1:])))
 
 
+def _tiled(match: Matcher, value: Value, reshape: Op) -> np.ndarray | None:
+    """The row behind reshape(broadcast(constant)) if all rows of `value` are equal."""
+    repeat = match.made_by(reshape.inputs[0], "broadcast_in_dim")
+    source = repeat.inputs[0].data if repeat is not None else None
+    if repeat is None or source is None or value.rank < 2:
+        return None
+    own = [1] * repeat.output.rank
+    for axis, size in zip(repeat.attrs["broadcast_dimensions"], source.shape, strict=True):
+        own[axis] = size
+    start = next((axis for axis, size in enumerate(own) if size > 1), len(own))
+    rest = value.shape[1:]
+    # the constant as it is, again and again: nothing is repeated inside it
+    whole = tuple(own[start:]) == tuple(repeat.output.shape[start:])
+    row = math.prod(map(int, rest))
+    if not whole or row % source.size or any(isinstance(size, Batch) for size in rest):
+        return None
+    return np.tile(source.reshape(-1), row // source.size).reshape(1, *map(int, rest))
+
+
 def _name(match: Matcher, value: Value) -> str:
-    return value.name if value.data is not None else match.maker[value].inputs[0].name
+    while value.data is None:
+        value = match.maker[value].inputs[0]
+    return value.name
 
 
 def _rewrite(

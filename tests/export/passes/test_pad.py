@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 Check = Callable[..., Any]
 X = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
@@ -56,3 +57,23 @@ def test_along_the_batch_it_stays(same_as_jax: Check, operators: Check) -> None:
         return jnp.concatenate([jnp.broadcast_to(w["token"], (1, 5, 4)), x], 0)
 
     assert "Concat" in operators(same_as_jax(fn, X, weights=WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    "repeat", [lambda t, b: jnp.tile(t, (b, 1, 1)), lambda t, b: jnp.repeat(t, b, axis=0)]
+)
+def test_a_token_that_tile_repeats(repeat: Any, same_as_jax: Check, operators: Check) -> None:
+    token, x = np.arange(8, dtype=np.float32).reshape(1, 2, 4), np.ones((3, 5, 4), np.float32)
+    model = same_as_jax(
+        lambda w, x: jnp.concatenate([repeat(w, x.shape[0]), x], 1), x, weights=token, batches=(1, 2)
+    )
+    assert operators(model) == ["Pad", "Add"]
+
+
+def test_not_for_rows_of_which_parts_repeat(same_as_jax: Check, operators: Check) -> None:
+    token, x = np.arange(4, dtype=np.float32).reshape(1, 1, 4), np.ones((3, 5, 8), np.float32)
+
+    def fn(w: Any, x: Any) -> Any:
+        return jnp.concatenate([jnp.repeat(jnp.repeat(w, 3, axis=0), 2, axis=2), x], 1)
+
+    assert "Concat" in operators(same_as_jax(fn, x, weights=token))
