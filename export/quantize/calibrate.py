@@ -23,6 +23,9 @@ LEVELS = 128
 PERCENTILE = 99.99
 #: Thresholds that `entropy` tries are this many bins apart: a 512th of the range.
 STRIDE = 4
+#: Values that a rounded distribution expects in a bin where it has none. With 0 the divergence would be
+#: infinite, and an outlier behind a gap could never be clipped.
+UNEXPECTED = 1e-4
 
 
 def minmax(found: Magnitudes) -> float:
@@ -60,7 +63,7 @@ def divergence(counts: Int[np.ndarray, " bins"], edge: int, levels: int = LEVELS
 
     The clipped distribution has everything beyond `edge` in its last bin. The rounded form knows only the
     sum of each of `levels` groups of bins, spread evenly over those of them that are not empty, and does
-    not know what was clipped. Infinite where the rounded form excludes what happens.
+    not know what was clipped. Where values are clipped into a bin that was empty, it expects `UNEXPECTED`.
     """
     inside = counts[:edge].astype(np.float64)
     clipped = inside.copy()
@@ -72,9 +75,8 @@ def divergence(counts: Int[np.ndarray, " bins"], edge: int, levels: int = LEVELS
     mean = np.divide(sums, filled, out=np.zeros_like(sums), where=filled > 0)
     rounded = np.where(inside > 0, np.repeat(mean, np.diff(np.append(starts, edge))), 0.0)
     some = clipped > 0
-    if not (rounded[some] > 0).all():
-        return float("inf")
-    p, q = clipped[some] / clipped.sum(), rounded[some] / rounded.sum()
+    expected = np.where(rounded[some] > 0, rounded[some], UNEXPECTED)
+    p, q = clipped[some] / clipped.sum(), expected / expected.sum()
     return float((p * np.log(p / q)).sum())
 
 
