@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from export import attribution, provenance
@@ -28,13 +28,18 @@ def proof_data(outcome: Outcome) -> dict[str, Any]:
 def engine_proof(kernels: Iterable[Kernel], nodes: Iterable[str]) -> dict[str, Any]:
     """What is known of the layers of an engine. `nodes` are the names of the ONNX file's nodes.
 
-    `layers` has one entry a kernel of the engine, in order; it is empty where the runtime lists none.
+    `layers` has one entry a kernel of the engine, in order; it is empty where the runtime lists none. Its
+    "after" names the modules whose kernels wrote what this one reads: where an unattributed kernel stands.
     """
     layers = attribution.attribute(kernels, nodes)
+    writers = {tensor.name: layer for layer in layers for tensor in layer.kernel.outputs}
     return {
         "attribution": _attribution(layers),
         "precisions": dict(Counter(precision(layer) for layer in layers).most_common()),
-        "layers": [{**layer.as_dict(), "precision": precision(layer)} for layer in layers],
+        "layers": [
+            {**layer.as_dict(), "after": _after(layer, writers), "precision": precision(layer)}
+            for layer in layers
+        ],
     }
 
 
@@ -46,6 +51,11 @@ def precision(layer: Attribution) -> str:
     types = {tensor.dtype for tensor in (*kernel.inputs, *kernel.outputs)} or set(kernel.writes)
     computed = types - {"Int32", "Int64", "Bool"}
     return " + ".join(sorted(computed or types)) or "not told"
+
+
+def _after(layer: Attribution, writers: Mapping[str, Attribution]) -> list[str]:
+    read = (writers[tensor.name] for tensor in layer.kernel.inputs if tensor.name in writers)
+    return list(dict.fromkeys(module for writer in read for module in writer.modules))
 
 
 def _attribution(layers: Sequence[Attribution]) -> dict[str, Any]:

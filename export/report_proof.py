@@ -77,7 +77,9 @@ def _all(entries: Sequence[Data]) -> str:
     for index, entry in enumerate(entries):
         modules = "<br>".join(escape(module or "(the model)") for module in entry["modules"])
         if not modules:
-            modules = '<span class="muted">unattributed</span>'
+            after = ", ".join(escape(module or "(the model)") for module in entry["after"])
+            where = f", reads what {after} wrote" if after else ""
+            modules = f'<span class="muted">unattributed{where}</span>'
         nodes = "<br>".join(escape(node) for node in entry["nodes"])
         mark = ' <span class="moves">moves data</span>' if entry["moves_data"] else ""
         kernel = f"<code>{escape(entry['kernel'])}</code> {escape(entry['kind'])}{mark}"

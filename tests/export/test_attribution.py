@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from export.attribution import attribute, modules_of, share
-from export.runtimes.kernels import Kernel, read_kernels
+from export.proof import engine_proof
+from export.runtimes.kernels import Kernel, Tensor, read_kernels
 
 NODES = ("stem/conv/Conv", "stem/Relu", "stage1/block1/attn/k+v/MatMul", "stage1/block1/attn/Softmax")
 
@@ -74,3 +75,17 @@ def test_the_rest_is_left_unattributed(kernel: Kernel) -> None:
 
 def test_no_kernels_have_no_share() -> None:
     assert share([]) is None
+
+
+def test_the_proof_of_an_engine() -> None:
+    """Precisions without indices, and where an unattributed kernel stands."""
+    half, single, index = Tensor("a", "Half"), Tensor("b", "Float"), Tensor("i", "Int64")
+    convolution = Kernel("x", "correlation", ("Half",), (half, index), (), (half,), ("stem/conv/Conv",))
+    cast = Kernel("__myl_Cast_myl0_1", "kgen", ("Float",), (half,), (), (single,))
+    found = engine_proof(
+        [convolution, cast, Kernel("old", "kgen", ("Int32",)), Kernel("silent", "kgen")], NODES
+    )
+    assert found["precisions"] == {"Half": 1, "Float + Half": 1, "Int32": 1, "not told": 1}
+    assert [layer["after"] for layer in found["layers"]] == [["stem/conv"], ["stem/conv"], [], []]
+    assert found["attribution"]["by"] == {"metadata": 1, "none": 3}
+    assert found["attribution"]["unattributed"] == ["__myl_Cast_myl0_1", "old", "silent"]

@@ -51,6 +51,7 @@ MOVE = {
     "moves_data": True,
     "nodes": [],
     "modules": [],
+    "after": ["stem/conv", ""],
     "attributed_by": None,
     "precision": "Float + Half",
     "reads": [{"tensor": "images", "type": "Float", "format": "(Linear) Row major linear format"}],
@@ -222,7 +223,7 @@ def test_the_proof_sheet(data: dict[str, Any]) -> None:
     for expected in (
         "cd" * 32, "runs/a&b", "folder of 12 files", "64 images", "98.4 %", "100.0 %",
         "50 % of the 2 kernels", "1 by what the builder says", "0 by their name", "All 2 layers",
-        "stem/<Relu>", "unattributed",
+        "stem/<Relu>", "unattributed, reads what stem/conv, (the model) wrote",
         "2 x Half NHWC", "weights Half, Int8", "Float Linear", "Float + Half", "moves data",
     ):  # fmt: skip
         assert expected in reader.text, expected
