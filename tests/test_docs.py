@@ -58,6 +58,31 @@ def test_next_vit_ablations_page(repository: Path) -> None:
         assert listed[row][0] == f"{count_parameters(abstract_variables(model)):,}"
 
 
+def test_export_page(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models of the page, in ONNX Runtime, give what JAX gives; the file's graph is that of the code."""
+    import jax
+    import onnxruntime
+
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(repository / "docs" / "export.md")
+    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
+
+    def run(model: str, images: np.ndarray) -> np.ndarray:
+        session = onnxruntime.InferenceSession(
+            names[model].SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+    logits = np.asarray(jax.jit(names["Net"]().apply)(names["variables"], images))
+    for model in ("linen_model", "file_model"):
+        found = run(model, images.transpose(0, 3, 1, 2))
+        np.testing.assert_allclose(found, logits, atol=1e-5 * float(abs(logits).max()))
+    features = np.asarray(names["net"](images[:1]))
+    found = run("nnx_model", images[:1])
+    np.testing.assert_allclose(found, features, atol=1e-5 * float(abs(features).max()))
+    assert [info.name for info in names["nnx_model"].graph.output] == ["features"]
+
+
 @pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])
 def test_links_lead_somewhere(repository: Path, page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "docs" / page).read_text())

@@ -30,6 +30,9 @@ class Traced:
 def weight_names(weights: Any) -> list[str]:
     """Dotted path of every leaf in flattening order; the leading "params." of Flax variables is dropped."""
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(weights)[0]]
+    # a variable of nnx holds its array as an attribute
+    held = jax.tree_util.GetAttrKey("value")
+    paths = [path[:-1] if len(path) > 1 and path[-1] == held else path for path in paths]
     return [jax.tree_util.keystr(path, simple=True, separator=".").removeprefix("params.") for path in paths]
 
 

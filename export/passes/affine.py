@@ -60,7 +60,8 @@ def fold_affine(program: Program) -> None:
 def _worth(chain: _Chain) -> bool:
     """A bias alone is `fold_bias`'s, a number alone `fold_scale`'s."""
     kinds = {step.kind for step in chain.steps} - {"convert"}
-    return bool(kinds) and (kinds != {"add"}) and not (chain.scale.size == 1 and not chain.shift.any())
+    number = chain.scale.size == 1 and kinds <= {"multiply", "divide"}
+    return bool(kinds) and kinds != {"add"} and not number
 
 
 def _channel_axis(op: Op) -> int:

@@ -80,6 +80,18 @@ def test_flax_s_batch_norm_in_half_precision_leaves_no_casts(same_as_jax: Check,
     assert operators(model) == ["Conv"]
 
 
+def test_a_norm_whose_statistics_are_untouched_goes_too(same_as_jax: Check, operators: Check) -> None:
+    ones, zeros = np.ones(8, np.float32), np.zeros(8, np.float32)
+    model = same_as_jax(
+        lambda w, x: _norm(w, _conv(x, w["kernel"])),
+        IMAGE,
+        weights={"kernel": KERNEL, "mean": zeros, "var": ones, "scale": ones, "bias": zeros},
+        input_layout="nchw",
+        output_layout="nchw",
+    )
+    assert operators(model) == ["Conv"]
+
+
 def test_layer_scale_goes_into_the_linear_map(same_as_jax: Check, operators: Check) -> None:
     weights = {"kernel": _draw(4, 8), "bias": _draw(8), "gamma": _draw(8, seed=5)}
     model = same_as_jax(
