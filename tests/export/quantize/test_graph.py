@@ -106,7 +106,7 @@ def test_the_int8_file_answers_nearly_as_the_float_file(tiny_net: Any, half: boo
 
 
 def test_a_channel_of_outliers_keeps_the_others_exact(tiny_net: Any) -> None:
-    """One output channel is a hundred times as large; each has its scale, so the others are none the worse."""
+    """One output channel is a hundred times as large; each has its scale, so no other suffers."""
     weights = dict(tiny_net.weights)
     weights["stage2.kernel"] = weights["stage2.kernel"] * np.array([100.0] + [1.0] * 6, np.float32)
     model = typed(type(tiny_net)(weights).make())
