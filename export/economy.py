@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ MOVING = (
 @dataclass(frozen=True)
 class Economy:
     """`operators` maps operator to count, most frequent first; `parameters` counts the numbers in
-    initializers that arithmetic reads (shapes and axes, which are integers, are no parameters)."""
+    initializers that arithmetic reads (shapes and axes, which are integers, are no parameters);
+    `half_share` is the share of floating point results in float16 or bfloat16."""
 
     nodes: int
     operators: dict[str, int]
@@ -36,6 +38,7 @@ class Economy:
     bytes: int
     opset: int
     ir_version: int
+    half_share: float = 1.0
 
     @property
     def transposes(self) -> int:
@@ -52,6 +55,7 @@ class Economy:
             "bytes": self.bytes,
             "opset": self.opset,
             "ir_version": self.ir_version,
+            "half_share": round(self.half_share, 4),
         }
 
 
@@ -73,4 +77,14 @@ def count(model: bytes) -> Economy:
         bytes=len(model),
         opset=next(entry.version for entry in loaded.opset_import if entry.domain in ("", "ai.onnx")),
         ir_version=loaded.ir_version,
+        half_share=_half_share(onnx, loaded.graph),
     )
+
+
+def _half_share(onnx: Any, graph: Any) -> float:
+    """Of the results whose type the file records; 1 if it records none."""
+    kinds = onnx.TensorProto
+    types = [info.type.tensor_type.elem_type for info in graph.value_info]
+    half = sum(kind in (kinds.FLOAT16, kinds.BFLOAT16) for kind in types)
+    floats = half + sum(kind == kinds.FLOAT for kind in types)
+    return half / floats if floats else 1.0

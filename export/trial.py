@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from export.batch import BatchRange
+from export.economy import count
 from export.flags import Request
 from export.gate import gate_engine
 from export.latency import Latency
 from export.parity import Comparison
-from export.precision import CANNOT_RUN, half_share
+from export.precision import CANNOT_RUN
 from export.runtimes import BuildError, Built, Choice, Session
 from export.runtimes.kernels import Kernel
 from export.runtimes.onnxruntime import OnnxRuntime
@@ -49,7 +50,9 @@ def try_engine(request: Request, choice: Choice, built: Built | None, subject: A
     Raises nothing for an engine that fails: the failure is in the result.
     """
     why_not = _why_not(choice, built)
-    errors = [] if built is None else wrong_precision(built.kernels, request.precision, model)
+    errors = (
+        [] if built is None else wrong_precision(built.kernels, request.precision, count(model).half_share)
+    )
     if why_not is not None:
         if request.require_engine_run:
             errors.append(f"--require-engine-run: {why_not}")
@@ -89,10 +92,10 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
     return choice.runtime.why_not_run()
 
 
-def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, model: bytes) -> list[str]:
+def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, half_share: float = 1.0) -> list[str]:
     """Reads back in which types the engine computes: builders have ignored the asked one in silence.
 
-    `model` is the ONNX file: what is float32 there may be float32 in the engine.
+    `half_share` is that of the file (`Economy`): what is float32 there may be float32 in the engine.
     """
     if kernels is not None and precision == "int8":
         known = [kernel for kernel in kernels if kernel.writes]
@@ -107,7 +110,7 @@ def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, model: byt
     word, kind = HALF[precision]
     written = [kernel.writes for kernel in kernels if kernel.writes]
     half = sum(set(types) == {kind} for types in written)
-    if written and half / len(written) >= MIN_HALF_SHARE * half_share(model):
+    if written and half / len(written) >= MIN_HALF_SHARE * half_share:
         return []
     return [f"the engine is not in {word}: {half} of its {len(written)} kernels write {word}"]
 

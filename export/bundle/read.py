@@ -32,6 +32,12 @@ class Bundle:
     def precision(self) -> str:
         return str(self.manifest["model"]["precision"])
 
+    @property
+    def half_share(self) -> float:
+        """`Economy.half_share` of the file; bundles of before it was counted have no float32 islands."""
+        found = self.manifest.get("graph", {}).get("half_share")
+        return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else 1.0
+
 
 def is_bundle(folder: Path) -> bool:
     """Whether the folder holds a manifest.json of ours, whole or not."""

@@ -58,7 +58,7 @@ def try_engine(
     """
     if built is None:
         return Trial(False, "there is no engine")
-    errors = wrong_precision(built.kernels, bundle.precision, bundle.model)
+    errors = wrong_precision(built.kernels, bundle.precision, bundle.half_share)
     reason = None if choice.runtime.builds_engine else f"{choice.runtime.name} builds no engine"
     reason = reason or choice.runtime.why_not_run()
     if reason is not None:

@@ -9,22 +9,7 @@ settle.py   what the commands call: the file as it ships, its gate, and what was
 
 from __future__ import annotations
 
-from export._optional import require
-
 #: Precisions that ONNX Runtime's CPU provider has no arithmetic for: only emulated files can be gated.
 CANNOT_RUN = frozenset({"bf16"})
-
-
-def half_share(model: bytes) -> float:
-    """The share of a file's floating point results that are in half precision (float16 or bfloat16)."""
-    onnx = require("onnx")
-    graph = onnx.load_model_from_string(model).graph
-    kinds = onnx.TensorProto
-    types = [info.type.tensor_type.elem_type for info in graph.value_info]
-    half = sum(kind in (kinds.FLOAT16, kinds.BFLOAT16) for kind in types)
-    floats = half + sum(kind == kinds.FLOAT for kind in types)
-    return half / floats if floats else 1.0
-
-
 #: The largest finite number of each half precision.
 HOLDS = {"fp16": 65504.0, "bf16": float.fromhex("0x1.fep127")}

@@ -14,15 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.precision import HOLDS
 from export.precision.islands import NARROW, element_types, module_of, widened
 from export.runtimes.onnxruntime import OnnxSession
 
 #: The largest finite number of each type; beyond it (by half a step) rounding gives infinity.
 LARGEST: dict[int, float] = {
-    TensorProto.FLOAT16: float(np.finfo(np.float16).max),
-    TensorProto.BFLOAT16: (2 - 2**-7) * 2.0**127,  # 8 significant bits, float32's exponents
+    TensorProto.FLOAT16: HOLDS["fp16"],
+    TensorProto.BFLOAT16: HOLDS["bf16"],
 }
-HOLDS = {"fp16": LARGEST[TensorProto.FLOAT16], "bf16": LARGEST[TensorProto.BFLOAT16]}
 #: Results of these hold the numbers of their first input, so they need not be looked at.
 SAME_NUMBERS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 _MAX, _MIN = "/largest", "/smallest"
