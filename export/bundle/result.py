@@ -70,6 +70,11 @@ class Result:
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
         found = [self.choice.notice] if self.choice.notice else []
+        here, there = (
+            known.get("onnxruntime") for known in (provenance.versions(), self.bundle.manifest["versions"])
+        )
+        if not self.onnx_passed and here != there:  # 1.23 rounds float16 quantisation worse than 1.31 does
+            found.append(f"model.onnx passed in ONNX Runtime {there}, and failed in {here} here")
         return found + ([why_not_gated(self.bundle) or ""] if self.compared is None else [])
 
     def lines(self, paths: Sequence[Path]) -> str:

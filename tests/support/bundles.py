@@ -35,7 +35,7 @@ def report_of(net: Any, model: bytes, precision: str, batch: tuple[int, int, int
         },
         "graph": economy.count(model).as_dict(),
         "proof": {"checkpoint": None, "validation": None},
-        "versions": {"hvjax": "0", "jax": "0"},
+        "versions": {"hvjax": "0", "jax": "0", "onnxruntime": "0.1"},
     }  # fmt: skip
 
 
