@@ -78,8 +78,8 @@ def _reduce_axes(context: Context, op: Op, kind: str) -> None:
 def _mean_of_map(context: Context, op: Op, tensor: Tensor, out: Perm) -> None:
     """The mean of each channel of an NCHW map, as a map of one pixel.
 
-    In float32 a pool whose window is the map: for GlobalAveragePool TensorRT moves the whole map first. Behind
-    a cast from half precision it does not, and takes the cast into the mean.
+    In float32 a pool whose window is the map: for GlobalAveragePool TensorRT moves the whole map first.
+    Behind a cast from half precision it does not, and takes the cast into the mean.
     """
     maker = context.graph.makers.get(tensor.name)
     if tensor.dtype == np.float32 and (maker is None or maker.kind != "Cast"):
