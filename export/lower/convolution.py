@@ -87,6 +87,7 @@ def _is_transposed(op: Op, kernel: Value, padding: np.ndarray, stretch: tuple[in
     return (
         set(stretch) != {1}
         and set(op.attrs.get("window_strides", (1,))) == {1}
+        and set(op.attrs.get("rhs_dilation", (1,))) == {1}  # TensorRT: "Strided & Dilated Deconv"
         and kernel.data is not None
         and bool((ends[:, 0] >= 0).all())
         and bool((-ends[:, 1] < np.array(stretch)).all())
@@ -122,7 +123,6 @@ def _transposed(
         strides=list(attrs["lhs_dilation"]),
         pads=[*ends[:, 0].tolist(), *np.maximum(ends[:, 1], 0).tolist()],
         output_padding=np.maximum(-ends[:, 1], 0).tolist(),
-        dilations=list(attrs.get("rhs_dilation", (1,) * count)),
         group=groups,
     )
 

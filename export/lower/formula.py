@@ -87,7 +87,11 @@ def _round_half_away(f: _Formula, x: Tensor) -> Tensor:
 
 def _shift(kind: str) -> Callable[[_Formula, Tensor, Tensor], Tensor]:
     def shifted(f: _Formula, x: Tensor, by: Tensor) -> Tensor:
-        """On unsigned numbers, the only ones that BitShift takes."""
+        """By a constant to the left: a product. Else on unsigned numbers, the only ones that BitShift takes
+        (and TensorRT does not have)."""
+        data = f.graph.initializers.get(by.name)
+        if kind == "LEFT" and data is not None and data.size == 1:
+            return f.node("Mul", x, 2 ** int(data.reshape(())))
         unsigned = np.dtype(f"uint{8 * x.dtype.itemsize}")
         moved = f.node("BitShift", f.cast(x, unsigned), f.cast(by, unsigned), direction=kind)
         return f.cast(moved, x.dtype)

@@ -15,6 +15,7 @@ from export.lower import (
     order,
     padding,
     reduce,
+    resize,
     shape,
     window,
 )
@@ -35,6 +36,7 @@ LOWERINGS: dict[str, Callable[[Context, Op], None]] = {
     **order.LOWERINGS,
     **padding.LOWERINGS,
     **reduce.LOWERINGS,
+    **resize.LOWERINGS,
     **shape.LOWERINGS,
     **window.LOWERINGS,
 }

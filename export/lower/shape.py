@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.lower.context import Context
+from export.lower.graph import Tensor
 from export.lower.layout import carry, identity, permute, reshape
 from export.lower.program import Batch, Op, UnsupportedError, static
 
@@ -54,13 +55,39 @@ def _broadcast(context: Context, op: Op) -> None:
             isinstance(a, Batch) and not isinstance(b, Batch) for a, b in zip(out.shape, shape, strict=True)
         ]
         if any(followed):
-            raise UnsupportedError(
-                op.where, "it repeats a value once per batch element, which dynamic_batch cannot"
-            )
+            context.emit("Expand", op, [tensor, _open_shape(context, op)], identity(out.rank))
+            return
     # Expand keeps a dimension where the target says 1, so a batch dimension that is there already stays
     # symbolic
     wanted = [1 if isinstance(dim, Batch) else int(dim) for dim in out.shape]
     context.emit("Expand", op, [tensor, context.graph.ints(*wanted)], identity(out.rank))
+
+
+def _open_shape(context: Context, op: Op) -> Tensor:
+    """The shape of the result as a tensor, its batch read from a graph input."""
+    graph, where, count = context.graph, op.where, np.dtype(np.int64)
+    source, axis = next(
+        (tensor, axis)
+        for tensor in graph.inputs
+        for axis, dim in enumerate(tensor.shape)
+        if isinstance(dim, Batch) and dim.scale == 1
+    )
+    parts, fixed = [], []
+    for dim in (*op.output.shape, None):
+        if dim is not None and not isinstance(dim, Batch):
+            fixed.append(int(dim))
+            continue
+        if fixed:
+            parts.append(graph.ints(*fixed))
+            fixed = []
+        if dim is not None:
+            batch = graph.node("Shape", [source], (1,), count, where, start=axis, end=axis + 1)
+            if dim.scale != 1:
+                batch = graph.node("Mul", [batch, graph.ints(dim.scale)], (1,), count, where)
+            parts.append(batch)
+    if len(parts) == 1:
+        return parts[0]
+    return graph.node("Concat", parts, (op.output.rank,), count, where, axis=0)
 
 
 def _concatenate(context: Context, op: Op) -> None:

@@ -20,6 +20,7 @@ from export.passes.pad import pad_constant_rows
 from export.passes.pool import pool_token_runs, raise_average_pool
 from export.passes.project import raise_projections
 from export.passes.relu import raise_relu
+from export.passes.resize import raise_resize
 from export.passes.scale import fold_scale
 from export.passes.scatter import spread_scatters
 from export.passes.share import share_repeated
@@ -38,6 +39,7 @@ PASSES = (
     fold_constants,
     share_repeated,
     pad_constant_rows,
+    raise_resize,
     raise_relu,
     raise_sigmoid,
     raise_erfc,

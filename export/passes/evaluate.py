@@ -86,6 +86,25 @@ def pad(op: Op, x: np.ndarray, fill: np.ndarray) -> np.ndarray | None:
     return np.pad(x, list(zip(low, high, strict=True)), constant_values=fill)
 
 
+def dot_general(op: Op, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Batch dimensions, then the free ones of the left and the right operand; summed in float32 or wider."""
+    numbers = op.attrs["dot_dimension_numbers"]
+    batch = list(zip(numbers["lhs_batching_dimensions"], numbers["rhs_batching_dimensions"], strict=True))
+    inner = list(
+        zip(numbers["lhs_contracting_dimensions"], numbers["rhs_contracting_dimensions"], strict=True)
+    )
+    left, right = list(range(x.ndim)), list(range(x.ndim, x.ndim + y.ndim))
+    for a, b in (*batch, *inner):
+        right[b] = left[a]
+    gone = {left[a] for a, _ in (*batch, *inner)}
+    free = [dim for dim in (*left, *right) if dim not in gone]
+    wide = np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else x.dtype
+    if x.dtype.kind == "V":  # bfloat16
+        wide = np.dtype(np.float32)
+    out = [left[a] for a, _ in batch] + free
+    return np.einsum(x.astype(wide), left, y.astype(wide), right, out, optimize=True).astype(op.output.dtype)
+
+
 def dynamic_slice(op: Op, x: np.ndarray, *starts: np.ndarray) -> np.ndarray:
     """A start that would leave the operand is moved back, as StableHLO says."""
     sizes = op.attrs["slice_sizes"]

@@ -118,6 +118,8 @@ def _evaluate(op: Op, broadcast: dict[Value, Op]) -> np.ndarray | None:
             return scatter.evaluate(op)
         case "gather":
             return evaluate.gather(op, *arrays)
+        case "dot_general":
+            return evaluate.dot_general(op, *arrays)
         case "reverse":
             return np.flip(x, tuple(op.attrs["dimensions"]))
     return evaluate.ELEMENTWISE[op.kind](*arrays) if op.kind in evaluate.ELEMENTWISE else None

@@ -9,7 +9,7 @@ def raise_relu(program: Program) -> None:
     """Turn a maximum with the constant zero into `relu`."""
     match = Matcher(program)
     for op in program.ops:
-        if op.kind != "maximum":
+        if op.kind != "maximum" or op.output.dtype.kind in "iu":  # TensorRT has none for integers
             continue
         for x, other in (op.inputs, op.inputs[::-1]):
             if x.shape == op.output.shape and x.data is None and match.scalar(other) == 0.0:

@@ -119,7 +119,9 @@ def _scatter(match: Matcher, op: Op) -> list[Op]:
     else:
         spread = draft.op("broadcast_in_dim", [number], x.shape, x.dtype, broadcast_dimensions=())
     result = spread
-    if reducer != "second":
+    base = _uniform(match, x)
+    from_zero = base is not None and base.data is not None and not base.data.any()
+    if reducer != "second" and not (reducer == "add" and from_zero):
         result = draft.op(reducer, [x, spread], x.shape, x.dtype)
     if repeated:
         draft.ops[-1].outputs = op.outputs
