@@ -76,6 +76,8 @@ class Outcome:
     def reasons(self) -> list[str]:
         """Why it was not accepted; empty if it was."""
         found = self.gate.reasons()
+        if self.precision is not None and self.precision.note is not None:
+            found.append(self.precision.note)
         if not self.agrees and self.agreement is not None:
             found.append(
                 f"{self.request.precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "

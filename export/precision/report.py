@@ -51,7 +51,7 @@ class Precision:
     """Errors are relative to the largest output, of the gate's images: before and after islands were found.
 
     nodes: operations in half precision before that; largest: magnitude of the largest activation in float32;
-    runs: graphs that the search ran.
+    runs: graphs that the search ran, at most `most_runs` each time; note: why it found nothing that passes.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Precision:
     searched: bool
     runs: int
     most_runs: int
+    note: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"keep_fp32": self.flag()}

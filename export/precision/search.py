@@ -57,7 +57,7 @@ class Part:
 class Found:
     """`kept`: nodes that stay float32, with `fixed` ones; `parts`: what the search added, largest share of
     the error first; `before` and `after`: errors without and with all islands; `passed`: whether that is
-    enough."""
+    enough; `note`: why it is not."""
 
     kept: frozenset[str]
     parts: tuple[Part, ...]
@@ -65,6 +65,7 @@ class Found:
     after: float
     runs: int
     passed: bool
+    note: str | None = None
 
 
 class OutOfRuns(Exception):
@@ -116,12 +117,14 @@ def search(
     every = held | frozenset(owners)
     most_precise = runs(every, "all in float32")
     if not most_precise.passed:
-        return Found(held, (), before.error, start.error, runs.done, False)
+        note = f"all in float32 it is off by {most_precise.error:.1e}: precision is not what is wrong"
+        return Found(held, (), before.error, start.error, runs.done, False, note)
     try:
         ranked = _shares(owners, held, every, target, runs)
         parts = _enough(ranked, held, target, runs)
     except OutOfRuns:
-        return Found(held, (), before.error, start.error, runs.done, False)
+        note = f"no choice of float32 modules passed within {most} runs"
+        return Found(held, (), before.error, start.error, runs.done, False, note)
     parts = _give_back(parts, held, runs)
     kept = held.union(*(part.nodes for part in parts))
     after = runs(kept, "the result") if parts else start

@@ -37,6 +37,7 @@ RANGE_IMAGES = 32
 SEARCH_IMAGES = 8
 #: The search aims below the limit, as it sees fewer images than the gate.
 SEARCH_AIM = 0.9
+NOT_THE_GATE = "the modules that the search found are enough for its images, and not for all of the gate's"
 #: If the gate still fails, the search aims lower by this factor, this many times.
 LOWER_AIM, ATTEMPTS = 0.7, 3
 
@@ -236,6 +237,7 @@ class _Settling:
             searched=found is not None,
             runs=self.runs,
             most_runs=MAX_RUNS,
+            note=None if found is None or gate.passed else found.note or NOT_THE_GATE,
         )
         runnable = _emulated(model)
         return Settled(model, runnable, gate, precision)

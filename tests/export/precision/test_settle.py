@@ -94,6 +94,7 @@ def test_a_model_that_is_wrong_in_float32_is_not_searched_for_long(sample: Any) 
     found = settled(net, reference=other.task.reference)
     assert not found.gate.passed and found.precision is not None
     assert found.precision.runs <= 3 and found.gate.begins_at is not None
+    assert found.precision.note is not None and "precision is not what is wrong" in found.precision.note
 
 
 def test_an_unknown_module_is_refused(sample: Any) -> None:
