@@ -277,6 +277,22 @@ def test_an_engine_that_answers_wrongly_is_rejected(
     assert "the engine does not load here: built for another GPU" in capsys.readouterr().out
 
 
+def test_triton_serves_the_engine_where_a_tensorrt_engine_was_exported(
+    small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Exporter(Runtime):
+        def open(self, built: Built, *, cuda_graph: bool = False) -> Session:
+            return Session(built.model)
+
+    monkeypatch.setattr(runtimes, "choose", lambda name: Choice(Exporter(None)))
+    given = ["--ckpt", str(small_weights), "--out", str(tmp_path / "o"), "--via", "stablehlo"]
+    assert to_trt.main([*given, "--image-size", "32", "--batch", "2", "--gate-images", "2"]) == 0
+    served = (tmp_path / "o" / "config.pbtxt").read_text()
+    assert 'platform: "tensorrt_plan"' in served and "max_batch_size: 0\n" in served
+    assert "dims: [ 2, 3, 32, 32 ]" in served
+    assert read_bundle(tmp_path / "o").batch == BatchRange(2, 2, 2)
+
+
 def test_a_file_that_answers_wrongly_builds_nothing(tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
     folder = bundles.write(tiny_net, tmp_path / "b")
     bundles.replace(folder, "model.onnx", tiny_net.make("batch", ops={"stage2.relu": "Abs"}))
