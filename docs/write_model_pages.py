@@ -160,13 +160,16 @@ def measured(name: str) -> str:
         lines.append(f"| deploy against training form | {row['fusion']:.1e} |")
         for precision in ("fp32", "fp16"):
             found = row.get(precision) or {}
-            if "parity" in found:
-                lines.append(
-                    f"| ONNX {precision} | {found['parity']:.1e} of the largest logit; "
-                    f"{found['nodes']} nodes, {found['transposes']} Transposes, "
-                    f"{found.get('kernels', '-')} TensorRT kernels |"
-                    f"{found.get('kernels', '-')} TensorRT kernels |"
-                )
+            if found.get("parity") is None:
+                continue
+            lines.append(f"| ONNX {precision} | {found['parity']:.1e} of the largest logit |")
+            counts = [(batch, found.get(f"batch_{batch}", {})) for batch in (1, 8)]
+            lines += [
+                f"| ... at batch {batch} | {c['nodes']} nodes, {c['transposes']} Transposes, {c['kernels']} "
+                f"TensorRT kernels, {c['moves']} of them only move data |"
+                for batch, c in counts
+                if "kernels" in c
+            ]
     if not lines:
         return ""
     return "\n".join(["## Measured\n", "| what | result |", "|---|---|", *lines]) + (
