@@ -93,8 +93,8 @@ class Outcome:
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
         near = self.precision.caution() if self.precision else None
-        int8 = self.int8.caution() if self.int8 else None
-        return [text for text in (self.choice.notice, self.gate.caution, near, int8, *self.forced()) if text]
+        int8 = self.int8.cautions() if self.int8 else []
+        return [text for text in (self.choice.notice, self.gate.caution, near, *int8, *self.forced()) if text]
 
     def forced(self) -> list[str]:
         """What --force-precision let pass."""
@@ -127,7 +127,7 @@ class Outcome:
             lines.append(f"  floats   {self.precision.line()}")
         if self.int8 is not None:
             lines.append(f"  int8     {self.int8.line()}")
-            lines += [f"  caution  {text}" for text in (self.int8.caution(), *self.forced()) if text]
+            lines += [f"  caution  {text}" for text in (*self.int8.cautions(), *self.forced())]
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
         lines.append(f"  engine   {self._engine_line()}")
         lines += [f"  latency  {latency_line(latency)}" for latency in self.trial.latencies]

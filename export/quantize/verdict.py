@@ -74,16 +74,22 @@ class Int8Verdict:
             )
         return found
 
-    def caution(self) -> str | None:
-        """What speaks against int8 although it was not measured to be slower."""
-        if self.kernels_int8 is None or self.kernels_float is None or self.gpu_ratio is not None:
-            return None
-        if self.kernels_int8 <= self.kernels_float:
-            return None
-        return (
-            f"int8 has {self.kernels_int8} kernels, {self.rest} has {self.kernels_float}: this builder "
-            "rounds to int8 in kernels of their own, so int8 may be slower here; measure both first"
-        )
+    def cautions(self) -> list[str]:
+        """What speaks against int8 although it is no failure of the file."""
+        found = []
+        if self.rest == "fp16":
+            found.append(
+                "ONNX Runtime spoils the biases of int8 files with float16 scales unless the file is "
+                "opened with disabled_optimizers=['WeightBiasQuantization']; --int8-rest fp32 is free of that"
+            )
+        if self.gpu_ratio is None and (self.kernels_int8 or 0) > (
+            self.kernels_float or self.kernels_int8 or 0
+        ):
+            found.append(
+                f"int8 has {self.kernels_int8} kernels, {self.rest} has {self.kernels_float}: this builder "
+                "rounds to int8 in kernels of their own, so int8 may be slower here; measure both first"
+            )
+        return found
 
     def line(self) -> str:
         """`52 layers (2 kept), 25.7 MB for 51.1 MB (fp16), 105 kernels for 57, top-1 -0.3 points`"""
@@ -104,7 +110,7 @@ class Int8Verdict:
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "reasons": self.reasons(), "caution": self.caution()}
+        return {**asdict(self), "reasons": self.reasons(), "cautions": self.cautions()}
 
     @property
     def _lost(self) -> float:

@@ -154,8 +154,10 @@ def test_slower_is_refused_where_it_was_measured() -> None:
     assert "1.30 times as long as float32" in dataclasses.replace(slow, deployed_on_cpu=True).reasons()[0]
     assert "the int8 engine takes 1.20 times" in dataclasses.replace(BARE, gpu_ratio=1.2).reasons()[0]
     more = dataclasses.replace(BARE, kernels_int8=9, kernels_float=5, int8_kernels=7)
-    assert not more.reasons() and "int8 has 9 kernels, fp16 has 5" in (more.caution() or "")
-    assert dataclasses.replace(more, gpu_ratio=0.8).caution() is None
+    assert not more.reasons() and "int8 has 9 kernels, fp16 has 5" in more.cautions()[1]
+    assert len(dataclasses.replace(more, gpu_ratio=0.8).cautions()) == 1, "measured, so not guessed"
+    assert "WeightBiasQuantization" in BARE.cautions()[0]
+    assert not dataclasses.replace(BARE, rest="fp32", kernels_int8=5, kernels_float=5).cautions()
 
 
 def test_an_engine_without_int8_is_told() -> None:
