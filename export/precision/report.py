@@ -85,7 +85,7 @@ class Precision:
         text = f"float32 stays in {text}: {kept} of {self.nodes} operations"
         if self.searched:
             text += f"; error {_error(self.error_before)} before, {_error(self.error_after)} after"
-            text += f", {self.runs} runs"
+            text += f", {self.runs} runs" if self.runs else ""
         return text
 
     def caution(self) -> str | None:
@@ -133,7 +133,7 @@ def precision_card(data: Mapping[str, Any]) -> str:
     if found["searched"]:
         body += (
             f"<p>Error {_error(found['error_before'])} before, {_error(found['error_after'])} after; "
-            f"found in {found['runs']} runs. The same again without a search: "
+            f"found with {found['runs']} runs. The same again without a search: "
             f"<code>--keep-fp32 {escape(found['keep_fp32'])}</code></p>"
         )
     return card("Precision", what, body)

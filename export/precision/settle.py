@@ -133,6 +133,12 @@ class _Settling:
         if gate.passed or not may_search:
             return self._settled(model, gate, self.asked, over, None, before)
         held = self.asked.union(*(self._whole_modules(found.nodes) for found in left))
+        if left:  # that is often all that is wrong
+            model = self._with(held)
+            gate = self._gate(model, [])
+            if gate.passed:
+                cured = Found(held, (), before, _worst(gate), 0, True)
+                return self._settled(model, gate, held, over, cured, before)
         aim = SEARCH_AIM * self.task.limit
         found = self._search(held, aim)
         for _ in range(ATTEMPTS):
