@@ -79,8 +79,8 @@ class Int8Verdict:
         found = []
         if self.rest == "fp16":
             found.append(
-                "ONNX Runtime spoils the biases of int8 files with float16 scales unless the file is "
-                "opened with disabled_optimizers=['WeightBiasQuantization']; --int8-rest fp32 is free of that"
+                "ONNX Runtime clips the biases of int8 files with float16 scales unless the file is opened with "
+                "disabled_optimizers=['WeightBiasQuantization']; --int8-rest fp32 is free of that"
             )
         if self.gpu_ratio is None and (self.kernels_int8 or 0) > (
             self.kernels_float or self.kernels_int8 or 0

@@ -106,12 +106,15 @@ def test_the_int8_file_answers_nearly_as_the_float_file(tiny_net: Any, half: boo
 
 
 def test_biases_survive_float16_scales(tiny_net: Any) -> None:
-    """ONNX Runtime left to itself rounds biases to steps of a product of float16 scales: here to nothing."""
-    weights = {name: value * (1e-3 if "kernel" in name else 1.0) for name, value in tiny_net.weights.items()}
-    base = typed(type(tiny_net)(weights).make(half=True)).SerializeToString()
-    images = np.ascontiguousarray(tiny_net.images(4).transpose(0, 3, 1, 2))
+    """Biases of more steps than float16 can count: ONNX Runtime left to itself clips them (error 0.7)."""
+    weights = dict(tiny_net.weights)
+    weights["stage1.kernel"] = weights["stage1.kernel"] * np.float32(0.01)
+    weights["stage1.bias"] = weights["stage1.bias"] * np.float32(10.0)
+    net = type(tiny_net)(weights)
+    base = typed(net.make(half=True)).SerializeToString()
+    images = np.ascontiguousarray(net.images(4).transpose(0, 3, 1, 2))
     done = quantise_model(base, Int8Request(calibrator="minmax", keep=()), images, "noise", batch=4)
-    want = type(tiny_net)(weights).features(images.transpose(0, 2, 3, 1))["logits"]
+    want = net.features(images.transpose(0, 2, 3, 1))["logits"]
     error = np.abs(OnnxSession(done.model).run(images)["logits"] - want).max() / np.abs(want).max()
     assert error < INT8_TOLERANCE
 
