@@ -6,6 +6,7 @@ never seen passes through with its attributes and fails in the lowering, which s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 from jaxlib.mlir import ir
 
 from export.lower import regions
+from export.lower.batch import SIZES
 from export.lower.program import Op, Program, UnsupportedError, Value, Where, constant
 
 DTYPES = {
@@ -67,7 +69,9 @@ def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
     if len(block.arguments) != len(arguments):
         raise ValueError(f"the module takes {len(block.arguments)} arguments, {len(arguments)} were given")
     outputs = walker.block(block, arguments, Where())
-    return Program([value for value in arguments if value.data is None], outputs, walker.ops)
+    program = Program([value for value in arguments if value.data is None], outputs, walker.ops)
+    program.remove_dead()  # what nobody reads may be as it likes, also at another batch
+    return program
 
 
 class _Walker:
@@ -163,16 +167,26 @@ class _Walker:
     def append(self, kind: str, op: Any, inputs: list[Value], attrs: dict, where: Where) -> list[Value]:
         if kind == "square":  # newer JAX has a name for it; one spelling is enough for the passes
             kind, inputs = "multiply", [*inputs, *inputs]
+        if kind == "concatenate":  # jnp.pad also writes the axes where it pads by nothing
+            inputs = [value for value in inputs if value.shape[attrs["dimension"]] != 0] or inputs[:1]
+            if len(inputs) == 1:
+                return inputs
         if kind.startswith("rng"):
             raise UnsupportedError(where, "it draws random numbers; pass them as an argument")
         made = Op(
             kind, inputs, [Value(*tensor_type(result.type, where)) for result in op.results], attrs, where
         )
-        known = regions.constant_result(made) if self.folding else None
+        known = regions.constant_result(made) if self.folding and _is_small(made) else None
         if known is not None:
             return [known]
         self.ops.append(made)
         return made.outputs
+
+
+def _is_small(op: Op) -> bool:
+    """A counter or the like. What has the size of the batch stays an operation, or it would be a constant
+    that depends on the batch."""
+    return all(math.prod(value.shape) < SIZES[0] for value in op.outputs)
 
 
 def locate(op: Any, outer: Where) -> Where:

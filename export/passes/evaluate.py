@@ -93,16 +93,16 @@ def dot_general(op: Op, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     inner = list(
         zip(numbers["lhs_contracting_dimensions"], numbers["rhs_contracting_dimensions"], strict=True)
     )
-    left, right = list(range(x.ndim)), list(range(x.ndim, x.ndim + y.ndim))
+    letters = [chr(ord("a") + place) for place in range(x.ndim + y.ndim)]
+    left, right = letters[: x.ndim], letters[x.ndim :]
     for a, b in (*batch, *inner):
         right[b] = left[a]
     gone = {left[a] for a, _ in (*batch, *inner)}
-    free = [dim for dim in (*left, *right) if dim not in gone]
-    wide = np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else x.dtype
-    if x.dtype.kind == "V":  # bfloat16
-        wide = np.dtype(np.float32)
-    out = [left[a] for a, _ in batch] + free
-    return np.einsum(x.astype(wide), left, y.astype(wide), right, out, optimize=True).astype(op.output.dtype)
+    out = [left[a] for a, _ in batch] + [letter for letter in (*left, *right) if letter not in gone]
+    narrow = x.dtype.itemsize == 2 and x.dtype.kind in "fV"  # "V": bfloat16
+    wide = np.dtype(np.float32) if narrow else x.dtype
+    formula = f"{''.join(left)},{''.join(right)}->{''.join(out)}"
+    return np.einsum(formula, x.astype(wide), y.astype(wide), optimize=True).astype(op.output.dtype)
 
 
 def dynamic_slice(op: Op, x: np.ndarray, *starts: np.ndarray) -> np.ndarray:
