@@ -81,6 +81,8 @@ def test_export_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monke
     found = run("nnx_model", images[:1])
     np.testing.assert_allclose(found, features, atol=1e-5 * float(abs(features).max()))
     assert [info.name for info in names["nnx_model"].graph.output] == ["features"]
+    held = {tensor.name for tensor in names["nnx_model"].graph.initializer}
+    assert held == {"layers.0.bias", "layers.0.kernel"}  # the batch norm is in them
 
 
 @pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])
