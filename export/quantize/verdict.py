@@ -79,7 +79,7 @@ class Int8Verdict:
         found = []
         if self.rest == "fp16":
             found.append(
-                "ONNX Runtime clips the biases of int8 files with float16 scales unless the file is opened with "
+                "ONNX Runtime clips biases of int8 files with float16 scales unless it opens them with "
                 "disabled_optimizers=['WeightBiasQuantization']; --int8-rest fp32 is free of that"
             )
         if self.gpu_ratio is None and (self.kernels_int8 or 0) > (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from export import flags, parity, to_onnx
 from export.agreement import Agreement
 from export.quantize import speed, stage, verdict
 from export.quantize.flags import Int8Request
+from export.quantize.work import Quantised
+from export.runtimes import Built
 from export.runtimes.kernels import Kernel
-from export.trial import wrong_precision
+from export.trial import Trial, wrong_precision
 
 SMALL = ["--via", "stablehlo", "--image-size", "32", "--batch", "4", "--gate-images", "8"]
 INT8 = ["--precision", "int8", "--calibration-images", "8", "--int8-rest", "fp32"]
@@ -164,6 +167,37 @@ def test_an_engine_without_int8_is_told() -> None:
     kernels = [Kernel("conv", "correlation", ("Half",)), Kernel("round", "kgen", ("Int8",))]
     assert wrong_precision(kernels, "int8") == []
     assert wrong_precision(kernels[:1], "int8") == ["the engine is not in int8: none of 1 kernels writes it"]
+
+
+def test_engines_are_compared_in_turns() -> None:
+    """The int8 engine first, then the float one, twice; each session is closed again."""
+    opened: list[Any] = []
+
+    class Session:
+        def __init__(self, milliseconds: float) -> None:
+            self.milliseconds, self.closed = milliseconds, False
+            opened.append(self)
+
+        def latency(self, images: np.ndarray) -> Any:
+            return SimpleNamespace(median_ms=self.milliseconds)
+
+        def close(self) -> None:
+            self.closed = True
+
+    times = {b"int8": 3.0, b"float": 2.0}
+    runtime = SimpleNamespace(
+        build=lambda model, options: Built("fake", model, b"engine", 0.1, kernels=(Kernel("one", "kgen"),)),
+        open=lambda built, cuda_graph: Session(times[built.model]),
+    )
+    request = flags.parse("to_trt", ["--ckpt", "x", "--precision", "int8"])
+    done = Quantised(b"int8", b"float", ("a",), {}, 1, 8, "pictures", 1.0)
+    built = runtime.build(b"int8", None)
+    choice, images = SimpleNamespace(runtime=runtime), np.zeros((8, 3, 4, 4), np.float32)
+    trial = Trial(ran=True)
+    _, found = stage.judge(request, done, choice, built, trial, None, images, lambda: b"")  # type: ignore[arg-type]
+    assert found.gpu_ratio == 1.5 and (found.kernels_int8, found.kernels_float) == (1, 1)
+    assert [session.milliseconds for session in opened] == [3.0, 2.0, 3.0, 2.0]
+    assert all(session.closed for session in opened) and "1.50 times" in found.reasons()[0]
 
 
 def test_speed_is_the_median_of_pairs() -> None:
