@@ -223,9 +223,9 @@ def parities() -> list[str]:
         "## Equal to the reference, in every form\n",
         "The largest difference of the logits as a share of the largest logit: against timm with all weights "
         "random (`make parity`); of the deploy form against the training form; of the ONNX file in ONNX "
-        "Runtime against JAX in float32, for the float32 and the float16 file. (On a CPU ONNX Runtime computes a "
-        "float16 file in float32, so that column shows the rounding of the weights only; the gate of an export "
-        "rounds activations, too.) A dash: no twin in timm, or not measured.\n",
+        "Runtime against JAX in float32, for the float32 and the float16 file. (On a CPU ONNX Runtime "
+        "computes a float16 file in float32, so that column shows the rounding of the weights only; the gate "
+        "of an export rounds activations, too.) A dash: no twin in timm, or not measured.\n",
         "| model | parameters train / deploy | timm | deploy form | ONNX fp32 | ONNX fp16 |",
         "|---|---|---|---|---|---|",
     ]
