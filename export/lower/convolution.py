@@ -27,9 +27,8 @@ def _convolution(context: Context, op: Op) -> None:
     tensor = context.layouts.get(x, perm, op.where)
     reversal = tuple(attrs.get("window_reversal", (False,) * spatial))
     out = _order(numbers, "output_batch", "output_feature", "output_spatial")
-    bias = [context.layouts.get(value, (0,), op.where) for value in op.inputs[2:]]
     if _is_transposed(op, kernel, padding, stretch):
-        _transposed(context, op, tensor, kernel_perm, out, padding, bias)
+        _transposed(context, op, tensor, kernel_perm, out, padding)
         return
     if set(stretch) != {1} or (padding < 0).any():
         # what no attribute of Conv says is done to the input: zeros between its elements, edges cut off
@@ -45,7 +44,7 @@ def _convolution(context: Context, op: Op) -> None:
     context.emit(
         "Conv",
         op,
-        [tensor, weights, *bias],
+        [tensor, weights, *_bias(context, op)],
         out,
         kernel_shape=list(map(int, weights.shape[2:])),
         strides=list(attrs.get("window_strides", (1,) * spatial)),
@@ -53,6 +52,10 @@ def _convolution(context: Context, op: Op) -> None:
         dilations=list(attrs.get("rhs_dilation", (1,) * spatial)),
         group=attrs.get("feature_group_count", 1),
     )
+
+
+def _bias(context: Context, op: Op) -> list[Tensor]:
+    return [context.layouts.get(value, (0,), op.where) for value in op.inputs[2:]]
 
 
 def _order(numbers: dict, first: str, second: str, spatial: str) -> Perm:
@@ -101,7 +104,6 @@ def _transposed(
     kernel_perm: Perm,
     out: Perm,
     padding: np.ndarray,
-    bias: list[Tensor],
 ) -> None:
     """ConvTranspose keeps its kernel as (in, out / groups, ...), and turned around."""
     kernel, attrs = op.inputs[1], op.attrs
@@ -117,7 +119,7 @@ def _transposed(
     context.emit(
         "ConvTranspose",
         op,
-        [tensor, context.graph.constant(data, kernel.name), *bias],
+        [tensor, context.graph.constant(data, kernel.name), *_bias(context, op)],
         out,
         kernel_shape=list(data.shape[2:]),
         strides=list(attrs["lhs_dilation"]),
