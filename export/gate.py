@@ -14,7 +14,6 @@ from export.parity import Comparison
 from export.runtimes import Session
 from export.stages import StageError, first_wrong, stage_errors
 
-
 #: A float32 copy of model.onnx that rounds every tensor as the file does.
 EMULATED = "model.onnx (emulated)"
 
