@@ -141,20 +141,10 @@ def _along_several(context: Context, op: Op, x: Value, starts: Value) -> None:
     index = _positions(context, op, starts, limits, steps)
     batch = index.shape
     if set(runs) != {1}:
-        window = graph.constant(_window(runs, steps))
-        flat = index.name in graph.initializers
-        if flat:
-            data = graph.initializers[index.name]
-            index = graph.constant(data.reshape(*data.shape, *[1] * len(runs)) + _window(runs, steps))
-        else:
-            index = reshape(graph, index, (*batch, *[1] * len(runs)), op.where)
-            index = graph.node("Add", [index, window], (*batch, *runs), INDEX, op.where)
+        index = _reshaped(context, op, index, (*batch, *[1] * len(runs)))
+        index = _added(context, op, index, _window(runs, steps), (*batch, *runs))
     else:
-        index = (
-            reshape(graph, index, (*batch, *runs), op.where)
-            if not _constant(context, index)
-            else (graph.constant(graph.initializers[index.name].reshape(*batch, *runs)))
-        )
+        index = _reshaped(context, op, index, (*batch, *runs))
     others = [axis for axis in range(x.rank) if axis not in axes]
     before = [axis for axis in others if axis < axes[0]]
     perm = (*before, *axes, *(axis for axis in others if axis > axes[0]))
@@ -226,11 +216,7 @@ def _batched(context: Context, op: Op, x: Value, starts: Value) -> None:
     count, run = int(np.prod(many, dtype=int)), int(np.prod(runs, dtype=int))
     if run > 1:
         index = _reshaped(context, op, index, (*lead, count, 1))
-        window = _window(runs, steps).reshape(-1)
-        if _constant(context, index):
-            index = graph.constant(graph.initializers[index.name] + window)
-        else:
-            index = graph.node("Add", [index, graph.constant(window)], (*lead, count, run), INDEX, where)
+        index = _added(context, op, index, _window(runs, steps).reshape(-1), (*lead, count, run))
     rest = [axis for axis in range(x.rank) if axis not in (*shared, *axes)]
     tensor = context.layouts.get(x, (*shared, *axes, *rest), where)
     others = tensor.shape[len(shared) + len(axes) :]
@@ -257,6 +243,14 @@ def _reshaped(context: Context, op: Op, tensor: Tensor, shape: tuple[int, ...]) 
     if _constant(context, tensor):
         return context.graph.constant(context.graph.initializers[tensor.name].reshape(shape))
     return reshape(context.graph, tensor, shape, op.where)
+
+
+def _added(context: Context, op: Op, index: Tensor, window: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """The places of a slice's elements, from that of its first one."""
+    graph = context.graph
+    if _constant(context, index):
+        return graph.constant(graph.initializers[index.name] + window)
+    return graph.node("Add", [index, graph.constant(window)], shape, INDEX, op.where)
 
 
 LOWERINGS = {"gather": _gather}

@@ -103,6 +103,14 @@ class Program:
     def producers(self) -> dict[Value, Op]:
         return {value: op for op in self.ops for value in op.outputs}
 
+    def readers(self) -> dict[Value, list[Op]]:
+        """The operations that read each value, in order; one that reads it twice stands there twice."""
+        found: dict[Value, list[Op]] = {}
+        for op in self.ops:
+            for value in op.inputs:
+                found.setdefault(value, []).append(op)
+        return found
+
     def uses(self) -> Counter[Value]:
         """How often each value is read, graph outputs included."""
         count = Counter(value for op in self.ops for value in op.inputs)

@@ -63,12 +63,16 @@ def _gathered(context: Context, op: Op) -> None:
     tensor = context.layouts.get(x, perm, op.where)
     for axis in sorted(sizes, key=lambda axis: sizes[axis] / int(x.shape[axis])):
         size, out, place = int(x.shape[axis]), sizes[axis], perm.index(axis)
-        step = np.float32(size) / np.float32(out)
-        rows = np.floor((np.arange(out, dtype=np.float32) + np.float32(0.5)) * step).astype(np.int64)
         shape = (*tensor.shape[:place], out, *tensor.shape[place + 1 :])
-        inputs = [tensor, graph.constant(np.minimum(rows, size - 1))]
+        inputs = [tensor, graph.constant(np.minimum(nearest_rows(size, out), size - 1))]
         tensor = graph.node("Gather", inputs, shape, x.dtype, op.where, axis=place)
     context.layouts.put(op.output, perm, tensor)
+
+
+def nearest_rows(size: int, out: int) -> np.ndarray:
+    """(out,): the row of `size` that each row of the result repeats, as JAX computes it, in float32."""
+    step = np.float32(size) / np.float32(out)
+    return np.floor((np.arange(out, dtype=np.float32) + np.float32(0.5)) * step).astype(np.int64)
 
 
 LOWERINGS = {"resize": _resize}

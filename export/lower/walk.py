@@ -98,13 +98,6 @@ class _Walker:
             if op.name in ("func.return", "stablehlo.return"):
                 return inputs
             where = locate(op, outer)
-            if op.name == "stablehlo.case" and inputs[0].data is not None:
-                # a branch chosen beforehand: by the platform, in a module for several
-                last = len(op.regions) - 1
-                chosen = int(inputs[0].data) if 0 <= inputs[0].data <= last else last
-                results = self.block(op.regions[chosen].blocks[0], (), where, values)
-                values.update(zip(op.results, results, strict=True))
-                continue
             if op.name in _CONTROL:
                 results = _CONTROL[op.name](self, op, inputs, where, values)
             else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export.lower.program import Matcher, Op, Program, Value, constant
+from export.passes.bias import channel_axis
 
 _STEPS = ("add", "subtract", "multiply", "divide")
 
@@ -31,17 +32,14 @@ class _Chain:
 def fold_affine(program: Program) -> None:
     """Take chains of steps with constants per channel into what they follow, or shorten them."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     replaced: dict[Value, Value] = {}
     taken: set[int] = set()
     for op in list(program.ops):
         if id(op) in taken or len(op.outputs) != 1 or op.output.dtype.kind not in "fV":
             continue
         weighted = op.kind in ("convolution", "linear") and all(v.data is not None for v in op.inputs[1:])
-        axis = _channel_axis(op) if weighted else op.output.rank - 1
+        axis = channel_axis(op) if weighted else op.output.rank - 1
         if op.output.rank < 2:
             continue
         chain = _chain(match, readers, op.output, axis)
@@ -62,12 +60,6 @@ def _worth(chain: _Chain) -> bool:
     kinds = {step.kind for step in chain.steps} - {"convert"}
     number = chain.scale.size == 1 and kinds <= {"multiply", "divide"}
     return bool(kinds) and kinds != {"add"} and not number
-
-
-def _channel_axis(op: Op) -> int:
-    if op.kind == "linear":
-        return op.output.rank - 1
-    return op.attrs["dimension_numbers"]["output_feature_dimension"]
 
 
 def _chain(match: Matcher, readers: dict[Value, list[Op]], value: Value, axis: int) -> _Chain:

@@ -53,10 +53,7 @@ class Attention:
 def shape_attention(program: Program) -> None:
     """Rewrite every attention of the program."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     found = [_match(op, match, readers) for op in program.ops if op.kind == "softmax"]
     for attention in found:
         if attention is not None:

@@ -18,7 +18,7 @@ def fold_bias(program: Program) -> None:
             op = match.made_by(product, "convolution", "linear")
             if op is None or len(op.inputs) != 2 or not match.once(product) or other.data is None:
                 continue
-            bias = _per_channel(other, _channel_axis(op), add.output.rank)
+            bias = _per_channel(other, channel_axis(op), add.output.rank)
             if bias is not None and product.shape == add.output.shape:
                 op.inputs = [*op.inputs, bias]
                 replaced[add.output] = product
@@ -28,7 +28,8 @@ def fold_bias(program: Program) -> None:
     program.replace(replaced)
 
 
-def _channel_axis(op: Op) -> int:
+def channel_axis(op: Op) -> int:
+    """The dimension of a convolution's or linear map's result that its output channels are."""
     if op.kind == "linear":
         return op.output.rank - 1
     return op.attrs["dimension_numbers"]["output_feature_dimension"]

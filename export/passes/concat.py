@@ -18,10 +18,7 @@ from export.lower.program import Op, Program, Value, constant
 def sink_bias_behind_concat(program: Program) -> None:
     """Apply the rewrite wherever every other reader of the sum can absorb a constant."""
     maker = program.producers()
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     for concat in [op for op in program.ops if op.kind == "concatenate"]:
         parts = [_movable(maker, readers, value, concat, program.outputs) for value in concat.inputs]
         if any(part is not None for part in parts):

@@ -11,12 +11,11 @@ from export.passes.moves import sizes
 
 
 class Draft:
-    """Operations on the tokens of `images`; `where` is where they come from unless they say so."""
+    """Operations in order; `where` is where they come from unless they say so."""
 
-    def __init__(self, images: int, where: Where):
-        self.images, self.where = images, where
+    def __init__(self, where: Where):
+        self.where = where
         self.ops: list[Op] = []
-        self._flattened: dict[Value, Value] = {}
 
     def op(
         self,
@@ -29,6 +28,26 @@ class Draft:
     ) -> Value:
         self.ops.append(Op(kind, inputs, [Value(tuple(shape), dtype)], attrs, where or self.where))
         return self.ops[-1].output
+
+    def transpose(self, x: Value, order: tuple[int, ...]) -> Value:
+        """`x` with its dimensions in `order`; itself if that is how they stand."""
+        if order == tuple(range(x.rank)):
+            return x
+        shape = tuple(x.shape[axis] for axis in order)
+        return self.op("transpose", [x], shape, x.dtype, permutation=order)
+
+    def reshape(self, x: Value, shape: Shape) -> Value:
+        """`x` in another shape; itself if it has that already."""
+        return x if tuple(shape) == x.shape else self.op("reshape", [x], shape, x.dtype)
+
+
+class TokenDraft(Draft):
+    """Operations on the tokens of `images`."""
+
+    def __init__(self, images: int, where: Where):
+        super().__init__(where)
+        self.images = images
+        self._flattened: dict[Value, Value] = {}
 
     def times(self, count: int) -> int:
         """`count` for every image."""

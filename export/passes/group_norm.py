@@ -29,10 +29,7 @@ class _Stats:
 def raise_group_norm(program: Program) -> None:
     """Recognise normalisation by statistics that several channels share."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     for op in program.ops:
         if op.kind == "multiply" and op.output.rank > 2:
             _raise(match, readers, op)

@@ -28,10 +28,7 @@ class _Core:
 def raise_layer_norm(program: Program) -> None:
     """Recognise normalisation over the last axes by their own mean and variance."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     for op in program.ops:
         core = _core(match, op) if op.kind == "multiply" else None
         if core is not None:

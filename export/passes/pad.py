@@ -16,10 +16,7 @@ from export.lower.program import Batch, Matcher, Op, Program, Value, constant
 def pad_constant_rows(program: Program) -> None:
     """Apply the rewrite to concatenations of one computed value with constants that images share."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     replaced: dict[Value, Value] = {}
     for op in list(program.ops):
         if op.kind != "concatenate" or op.attrs["dimension"] == 0:

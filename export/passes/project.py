@@ -19,10 +19,7 @@ from export.lower.program import Batch, Matcher, Op, Program, Shape, Value
 def raise_projections(program: Program) -> None:
     """Rewrite products with a constant on the right of which several dimensions are kept or summed."""
     match = Matcher(program)
-    readers: dict[Value, list[Op]] = {}
-    for op in program.ops:
-        for value in op.inputs:
-            readers.setdefault(value, []).append(op)
+    readers = program.readers()
     placed: dict[int, list[Op]] = {}
     gone: set[int] = set()
     for op in program.ops:

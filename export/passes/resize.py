@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.lower.program import Batch, Matcher, Op, Program, Value, static
+from export.lower.resize import nearest_rows
 
 # Rounding of JAX's matrices: computed in float32, or rounded to the type of the graph.
 _CLOSE = {2: 2e-3, 4: 1e-5, 8: 1e-5}
@@ -43,7 +44,7 @@ def _method(op: Op) -> str:
         if rows is None:
             return ""
         size = int(op.inputs[0].shape[axis])
-        return "nearest" if size > 1 and np.array_equal(rows, _nearest(size, len(rows))) else ""
+        return "nearest" if size > 1 and np.array_equal(rows, nearest_rows(size, len(rows))) else ""
     axis, matrix = _product(op)
     if matrix is None or min(matrix.shape) < 2:
         return ""
@@ -172,20 +173,14 @@ def _places(size: int, out: int) -> np.ndarray:
     return (np.arange(out) + 0.5) * size / out - 0.5
 
 
-def _nearest(size: int, out: int) -> np.ndarray:
-    """As JAX computes it, in float32."""
-    step = np.float32(size) / np.float32(out)
-    return np.floor((np.arange(out, dtype=np.float32) + np.float32(0.5)) * step).astype(np.int64)
-
-
-def _weights(size: int, out: int, kernel: np.ndarray) -> np.ndarray:
+def _normalised(kernel: np.ndarray) -> np.ndarray:
     return kernel / kernel.sum(0, keepdims=True)
 
 
 def _linear(size: int, out: int) -> np.ndarray:
     """(in, out): the two neighbours of a place by their distance; at the border the nearest alone."""
     distance = np.abs(_places(size, out)[None] - np.arange(size)[:, None])
-    return _weights(size, out, np.maximum(1 - distance, 0))
+    return _normalised(np.maximum(1 - distance, 0))
 
 
 def _cubic(size: int, out: int) -> np.ndarray:
@@ -193,4 +188,4 @@ def _cubic(size: int, out: int) -> np.ndarray:
     x = np.abs(_places(size, out)[None] - np.arange(size)[:, None])
     near = ((1.5 * x - 2.5) * x) * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return _weights(size, out, np.where(x < 1, near, np.where(x < 2, far, 0)))
+    return _normalised(np.where(x < 1, near, np.where(x < 2, far, 0)))

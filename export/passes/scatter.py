@@ -14,7 +14,8 @@ import math
 
 import numpy as np
 
-from export.lower.program import Batch, Matcher, Op, Program, Shape, UnsupportedError, Value, Where, constant
+from export.lower.program import Batch, Matcher, Op, Program, UnsupportedError, Value, constant
+from export.passes.draft import Draft
 
 _UFUNC = {
     "second": np.positive,
@@ -65,25 +66,6 @@ def evaluate(op: Op) -> np.ndarray | None:
     return result.reshape(moved.shape).transpose(np.argsort((*others, *indexed)))
 
 
-class _Draft:
-    def __init__(self, where: Where):
-        self.where = where
-        self.ops: list[Op] = []
-
-    def op(self, kind: str, inputs: list[Value], shape: Shape, dtype: np.dtype, **attrs: object) -> Value:
-        self.ops.append(Op(kind, inputs, [Value(tuple(shape), dtype)], attrs, self.where))
-        return self.ops[-1].output
-
-    def transpose(self, x: Value, order: tuple[int, ...]) -> Value:
-        if order == tuple(range(x.rank)):
-            return x
-        shape = tuple(x.shape[axis] for axis in order)
-        return self.op("transpose", [x], shape, x.dtype, permutation=order)
-
-    def reshape(self, x: Value, shape: Shape) -> Value:
-        return x if tuple(shape) == x.shape else self.op("reshape", [x], shape, x.dtype)
-
-
 def _scatter(match: Matcher, op: Op) -> list[Op]:
     if len(op.inputs) != 3:
         raise UnsupportedError(op.where, "a scatter into several arrays at once has no ONNX form here")
@@ -95,7 +77,7 @@ def _scatter(match: Matcher, op: Op) -> list[Op]:
         raise UnsupportedError(op.where, f"a scatter by '{reducer or 'a custom function'}' has no ONNX form")
     numbers = op.attrs["scatter_dimension_numbers"]
     places, order, indexed = _places(op, numbers)
-    draft = _Draft(op.where)
+    draft = Draft(op.where)
     number = _uniform(match, updates)
     counts = [int(x.shape[axis]) for axis in indexed]
     total = math.prod(counts)
@@ -202,7 +184,7 @@ def _uniform(match: Matcher, value: Value) -> Value | None:
     return op.inputs[0] if op.inputs[0].rank == 0 else _uniform(match, op.inputs[0])
 
 
-def _picked(draft: _Draft, rows: Value, source: np.ndarray) -> Value:
+def _picked(draft: Draft, rows: Value, source: np.ndarray) -> Value:
     """(..., m) -> (..., n): rows[..., source]."""
     axis = rows.rank - 1
     if np.array_equal(source, np.arange(rows.shape[axis])):
@@ -221,7 +203,7 @@ def _picked(draft: _Draft, rows: Value, source: np.ndarray) -> Value:
     return draft.op("gather", [rows, starts], shape, rows.dtype, dimension_numbers=numbers, slice_sizes=sizes)
 
 
-def _summed(draft: _Draft, rows: Value, flat: np.ndarray, inside: np.ndarray, total: int) -> Value:
+def _summed(draft: Draft, rows: Value, flat: np.ndarray, inside: np.ndarray, total: int) -> Value:
     """(..., m) -> (..., n): every update added where it belongs, as a product with a matrix of ones."""
     matrix = np.zeros((flat.size, total), rows.dtype)
     matrix[np.flatnonzero(inside), flat[inside]] = 1
@@ -253,7 +235,7 @@ def _update_slice(match: Matcher, op: Op) -> list[Op]:
     part = [axis for axis in range(x.rank) if updates.shape[axis] != x.shape[axis]]
     if any(isinstance(x.shape[axis], Batch) for axis in part):
         raise UnsupportedError(op.where, "it writes to a part of the batch, which dynamic_batch cannot")
-    draft = _Draft(op.where)
+    draft = Draft(op.where)
     mask = np.ones([int(x.shape[axis]) if axis in part else 1 for axis in range(x.rank)], bool)
     for axis in part:
         line = np.arange(int(x.shape[axis]))
@@ -269,8 +251,15 @@ def _update_slice(match: Matcher, op: Op) -> list[Op]:
             for axis in range(x.rank)
         )
         fill = constant(np.zeros((), x.dtype))
-        ends = {"edge_padding_low": low, "edge_padding_high": high, "interior_padding": (0,) * x.rank}
-        spread = draft.op("pad", [updates, fill], x.shape, x.dtype, **ends)
+        spread = draft.op(
+            "pad",
+            [updates, fill],
+            x.shape,
+            x.dtype,
+            edge_padding_low=low,
+            edge_padding_high=high,
+            interior_padding=(0,) * x.rank,
+        )
     axes = tuple(range(x.rank))
     flags = draft.op("broadcast_in_dim", [constant(mask)], x.shape, mask.dtype, broadcast_dimensions=axes)
     draft.op("select", [flags, spread, x], x.shape, x.dtype)

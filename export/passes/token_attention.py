@@ -30,7 +30,7 @@ import numpy as np
 
 from export.lower.program import Batch, Matcher, Op, Program, Value, constant
 from export.passes.attention import ALIGN, MASKED
-from export.passes.draft import Draft
+from export.passes.draft import TokenDraft
 from export.passes.moves import MOVES, sizes
 from export.passes.scores import Scores, read_scores
 from export.passes.token_result import Result
@@ -45,10 +45,7 @@ def shape_token_attention(program: Program) -> None:
     """Rewrite every attention whose operands are projections of tokens."""
     for softmax in [op for op in program.ops if op.kind == "softmax"]:
         match = Matcher(program)
-        readers: dict[Value, list[Op]] = {}
-        for op in program.ops:
-            for value in op.inputs:
-                readers.setdefault(value, []).append(op)
+        readers = program.readers()
         scores = read_scores(match, readers, softmax)
         found = _operands(match, scores) if scores is not None else None
         if found is None:
@@ -136,7 +133,7 @@ def _normalised(match: Matcher, x: Value) -> bool:
     return False
 
 
-class _Builder(Draft):
+class _Builder(TokenDraft):
     """Builds the new operations in the place of the old softmax."""
 
     def __init__(self, program: Program, match: Matcher, readers: dict, found: _Attention):

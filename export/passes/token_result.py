@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.lower.program import Batch, Op, Program, Value, constant
-from export.passes.draft import Draft
+from export.passes.draft import TokenDraft
 from export.passes.moves import MOVES, move, numbers, sizes
 from export.passes.scores import Scores
 from export.passes.tokens import Projection
@@ -28,7 +28,7 @@ class Result:
         self,
         program: Program,
         readers: dict[Value, list[Op]],
-        draft: Draft,
+        draft: TokenDraft,
         scores: Scores,
         v: Projection,
         shape: tuple[int, int, int],

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.lower.program import Matcher, Value, constant
-from export.passes.draft import Draft
+from export.passes.draft import TokenDraft
 from export.passes.moves import sizes
 
 # Longer sums are written as sums of sums: TensorRT computes a sum of up to this many as additions, after
@@ -33,7 +33,7 @@ class Windows:
     bias: np.ndarray | None
     name: str
 
-    def build(self, draft: Draft, tokens: np.ndarray) -> Value:
+    def build(self, draft: TokenDraft, tokens: np.ndarray) -> Value:
         """(b, len(tokens), c): the sums for `tokens`, without the bias, added up in float32."""
         (_, taps), (channels, dtype) = self.rows.shape, (self.weights.shape[1], self.weights.dtype)
         x = draft.gather(draft.flat(self.x), self.rows[tokens].reshape(-1))
