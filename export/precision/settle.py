@@ -39,7 +39,7 @@ SEARCH_IMAGES = 8
 SEARCH_AIM = 0.9
 NOT_THE_GATE = "the modules that the search found are enough for its images, and not for all of the gate's"
 #: If the gate still fails, the search aims lower by this factor, this many times.
-LOWER_AIM, ATTEMPTS = 0.7, 3
+LOWER_AIM, LOWERED = 0.7, 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class _Settling:
         self._make_weights = float32_weights
         self._weights: Mapping[str, np.ndarray] | None = None
         self._errors: dict[frozenset[str], tuple[float, float]] = {}
+        self._copy = b""  # what was gated last
         self.runs = 0
 
     @property
@@ -139,16 +140,19 @@ class _Settling:
             if gate.passed:
                 cured = Found(held, (), before, _worst(gate), 0, True)
                 return self._settled(model, gate, held, over, cured, before)
-        aim = SEARCH_AIM * self.task.limit
-        found = self._search(held, aim)
-        for _ in range(ATTEMPTS):
-            model = self._with(found.kept)
-            gate = self._gate(model, [])
+        aims = [SEARCH_AIM * self.task.limit * LOWER_AIM**lowered for lowered in range(1 + LOWERED)]
+        found, model, gate = self._attempt(held, aims[0])
+        for aim in aims[1:]:
             if gate.passed or not found.passed:
                 break
-            aim *= LOWER_AIM
-            found = self._search(held, aim)
+            found, model, gate = self._attempt(held, aim)
         return self._settled(model, gate, found.kept, over, found, before)
+
+    def _attempt(self, held: frozenset[str], aim: float) -> tuple[Found, bytes, Gate]:
+        """The search's islands, the file with them, and its gate."""
+        found = self._search(held, aim)
+        model = self._with(found.kept)
+        return found, model, self._gate(model, [])
 
     def _ranges(self) -> tuple[dict[str, float], list[Overflow]]:
         weights = self.weights if has_infinite_weights(self.typed) else {}
@@ -171,8 +175,8 @@ class _Settling:
     def _gate(self, model: bytes, left: Collection[Overflow]) -> Gate:
         """Of the emulated copy, and of the very file too if ONNX Runtime runs it; `left`: overflows that no
         island cures."""
-        task, copy = self.task, _emulated(model)
-        gate = _run_gate(task, copy, EMULATED)
+        task, self._copy = self.task, _emulated(model)
+        gate = _run_gate(task, self._copy, EMULATED)
         if task.precision not in CANNOT_RUN:
             session = OnnxSession(model)
             try:
@@ -245,8 +249,7 @@ class _Settling:
             most_runs=MAX_RUNS,
             note=None if found is None or gate.passed else found.note or NOT_THE_GATE,
         )
-        runnable = _emulated(model)
-        return Settled(model, runnable, gate, precision)
+        return Settled(model, self._copy, gate, precision)
 
     def _island(self, name: str, kept: frozenset[str], over: list[Overflow], found: Found | None) -> Island:
         nodes = frozenset(select(self.typed, [name]) & kept)
