@@ -53,6 +53,13 @@ def choice(flag: str, value: str, known: Sequence[str], later: Sequence[str] = (
     raise UsageError(f"{flag} {value}: {hint}accepted are {', '.join(known)}")
 
 
+def positive(text: str) -> int:
+    """For `checked`: a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
 def checked(parse: Callable[[str], T], text: str, flag: str) -> T:
     """`parse(text)`, its ValueError as a mistake in `flag`."""
     try:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export import runtimes
-from export.arguments import OneLineParser, UsageError, checked, choice
+from export import engine_flags
+from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.batch import BatchRange, parse_batch
 from export.quantize.flags import Int8Request
 from export.quantize.flags import add_flags as add_int8_flags
@@ -77,10 +77,10 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         batch=checked(parse_batch, found.batch, "--batch"),
         image_size=checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
         via=choice("--via", found.via, VIAS),
-        runtime=choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)) if engine else "onnxruntime",
+        runtime=engine_flags.runtime(found) if engine else "onnxruntime",
         input_layout=choice("--input-layout", found.input_layout, LAYOUTS),
         images=Path(found.images).expanduser() if found.images else None,
-        gate_images=checked(_positive, found.gate_images, "--gate-images"),
+        gate_images=checked(positive, found.gate_images, "--gate-images"),
         out=Path(found.out).expanduser() if found.out else None,
         overwrite=found.overwrite,
         random_weights=found.random_weights,
@@ -88,7 +88,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         require_engine_run=engine and found.require_engine_run,
         tf32=engine and found.tf32,
         cuda_graph=engine and found.cuda_graph,
-        targets=tuple(found.targets.split(",")) if engine and found.targets else (),
+        targets=engine_flags.targets(found) if engine else (),
         argv=tuple(argv),
         keep_fp32=tuple(name.strip().strip("/") for name in found.keep_fp32.split(",") if name.strip()),
         search=not found.no_search,
@@ -102,17 +102,8 @@ def parse(command: str, argv: Sequence[str]) -> Request:
 def _check_together(request: Request) -> None:
     if request.keep_fp32 and request.precision == "fp32":
         raise UsageError("--keep-fp32 is about half precision, and --precision fp32 keeps everything float32")
-    if request.runtime != "onnxruntime" or request.command != "to_trt":
-        return
-    needing = {
-        "--require-engine-run": request.require_engine_run,
-        "--tf32": request.tf32,
-        "--cuda-graph": request.cuda_graph,
-        "--targets": bool(request.targets),
-    }
-    for flag, given in needing.items():
-        if given:
-            raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
+    if request.command == "to_trt":
+        engine_flags.check(request)
 
 
 def _parser(command: str) -> OneLineParser:
@@ -148,11 +139,7 @@ def _parser(command: str) -> OneLineParser:
     add_int8_flags(add)
     if command == "to_trt":
         add("--onnx", metavar="BUNDLE", help="build from a bundle, without JAX; see --onnx BUNDLE --help")
-        add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
-        add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
-        add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
-        add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
-        add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
+        engine_flags.add(add)
     return parser
 
 
@@ -161,12 +148,6 @@ def _image_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"{text!r} is neither a size (224) nor HEIGHTxWIDTH (256x192)")
     return int(parts[0]), int(parts[-1])
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is not a number above 0")
-    return int(text)
 
 
 def _natural(text: str) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from export import runtimes
 from export._optional import MissingExtra, available, require
-from export.arguments import OneLineParser, UsageError, checked
+from export.arguments import OneLineParser, UsageError, checked, positive
 from export.feed import run_all
 from export.recipe import REPORT, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
@@ -60,7 +60,7 @@ def _main(argv: Sequence[str]) -> int:
         raise UsageError("one of --onnx and --engine is needed: a model, or the folder that the export wrote")
     if not request.image:
         raise UsageError("--image is needed: one or more image files")
-    top = checked(_positive, request.top, "--top")
+    top = checked(positive, request.top, "--top")
     out = Path(request.out).expanduser()
     loaded = _load_onnx(request.onnx) if request.onnx is not None else _load_engine(request.engine)
     try:
@@ -262,12 +262,6 @@ def _write(folder: Path, picture: bytes) -> Path:
     except OSError as error:
         raise UsageError(f"--out {folder}: {error.strerror or error}") from error
     return folder / PICTURE
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is not a number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

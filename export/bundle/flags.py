@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export import runtimes
-from export.arguments import OneLineParser, UsageError, checked, choice
+from export import engine_flags
+from export.arguments import OneLineParser, UsageError, checked
 from export.batch import BatchRange, parse_batch
 
 #: What the road from a checkpoint takes and a bundle has decided already.
@@ -15,8 +15,6 @@ DECIDED = (
     "--ckpt", "--which", "--precision", "--image-size", "--via", "--input-layout", "--images",
     "--gate-images", "--random-weights", "--seed",
 )  # fmt: skip
-#: Flags about an engine, for runtimes that build one.
-_ENGINE_ONLY = ("require_engine_run", "tf32", "cuda_graph", "targets")
 
 
 @dataclass(frozen=True)
@@ -69,21 +67,17 @@ def parse(argv: Sequence[str]) -> BundleRequest:
     bundle = Path(found.onnx).expanduser()
     request = BundleRequest(
         bundle=bundle.parent if bundle.is_file() else bundle,
-        runtime=choice("--runtime", found.runtime, ("auto", *runtimes.NAMES)),
+        runtime=engine_flags.runtime(found),
         batch=checked(parse_batch, found.batch, "--batch") if found.batch else None,
         out=Path(found.out).expanduser() if found.out else None,
         overwrite=found.overwrite,
         require_engine_run=found.require_engine_run,
         tf32=found.tf32,
         cuda_graph=found.cuda_graph,
-        targets=tuple(found.targets.split(",")) if found.targets else (),
+        targets=engine_flags.targets(found),
         argv=tuple(argv),
     )
-    if request.runtime == "onnxruntime":
-        for name in _ENGINE_ONLY:
-            if getattr(request, name):
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
+    engine_flags.check(request)
     return request
 
 
@@ -98,12 +92,8 @@ def _parser() -> _Parser:
     )
     add = parser.add_argument
     add("--onnx", metavar="BUNDLE", required=True, help="folder that export.to_onnx or export.to_trt wrote")
-    add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
+    engine_flags.add(add)
     add("--batch", help="build for part of the bundle's batches: 8 or 1:8:32 (default: all)")
     add("--out", metavar="DIR", help="folder of the results (default: BUNDLE/RUNTIME)")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
-    add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
-    add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
-    add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
     return parser

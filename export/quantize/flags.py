@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.arguments import UsageError, checked, choice
+from export.arguments import UsageError, checked, choice, positive
 from export.quantize.names import CALIBRATORS, FLOATS, KEEP
 
 #: Pictures that ranges are taken from. Histograms of activations hardly change beyond a hundred pictures.
@@ -75,9 +75,7 @@ def read(found: argparse.Namespace, precision: str, runtime: str | None) -> Int8
     return Int8Request(
         calibration=Path(found.calibration).expanduser() if found.calibration else None,
         calibrator=choice("--calibrator", found.calibrator or CALIBRATORS[0], CALIBRATORS),
-        images=checked(
-            _positive, found.calibration_images or str(CALIBRATION_IMAGES), "--calibration-images"
-        ),
+        images=checked(positive, found.calibration_images or str(CALIBRATION_IMAGES), "--calibration-images"),
         keep=keep,
         rest=choice("--int8-rest", rest, FLOATS),
     )
@@ -86,9 +84,3 @@ def read(found: argparse.Namespace, precision: str, runtime: str | None) -> Int8
 def _names(text: str) -> tuple[str, ...]:
     """`--int8-keep none` or an empty text: every layer."""
     return tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() != "none")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is not a number above 0")
-    return int(text)

@@ -7,5 +7,5 @@ FLOATS = ("fp16", "fp32")
 #: Words for the two layers at the ends, beside names and patterns of names.
 FIRST, LAST = "first", "last"
 #: By default both ends stay float: they hold little of the work, and in Next-ViT-S trained on digits, with
-#: the entropy calibrator, the error of the logits is 0.027 of the largest instead of 0.28.
+#: the entropy calibrator, the error of the logits is 0.021 of the largest instead of 0.257.
 KEEP = (FIRST, LAST)

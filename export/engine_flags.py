@@ -1,0 +1,52 @@
+"""The flags about the engine: the same on the road from a checkpoint and on that from a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from export import runtimes
+from export.arguments import UsageError, choice
+
+
+class EngineRequest(Protocol):
+    """What both roads ask of an engine."""
+
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def require_engine_run(self) -> bool: ...
+    @property
+    def tf32(self) -> bool: ...
+    @property
+    def cuda_graph(self) -> bool: ...
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+
+def add(add: Callable[..., Any]) -> None:
+    """Adds them to a parser whose `add_argument` is `add`."""
+    add("--runtime", default="auto", help="auto (default), tensorrt, tensorrt_rtx or onnxruntime")
+    add("--require-engine-run", action="store_true", help="fail if the engine cannot be run here")
+    add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
+    add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
+    add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
+
+
+def runtime(found: argparse.Namespace) -> str:
+    return choice("--runtime", found.runtime, ("auto", *runtimes.NAMES))
+
+
+def targets(found: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(found.targets.split(",")) if found.targets else ()
+
+
+def check(request: EngineRequest) -> None:
+    """Raises `UsageError` for a flag about an engine where none is built."""
+    if request.runtime != "onnxruntime":
+        return
+    for name in ("require_engine_run", "tf32", "cuda_graph", "targets"):
+        if getattr(request, name):
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} is about an engine, and --runtime onnxruntime builds none")
