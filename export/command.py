@@ -92,8 +92,11 @@ def run(request: Request, check: Callable[[], None]) -> int:
             agreement = _agreement(request, source, subject, settled.runnable, size) if gate.passed else None
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
+        counted = economy.count(model)
         with progress.stage("run", "run and measure"):
-            trial = try_engine(request, choice, built, subject, model) if gate.passed else Trial()
+            trial = Trial()
+            if gate.passed:
+                trial = try_engine(request, choice, built, subject, model, half_share=counted.half_share)
             verdict = None
             if quantised is not None:
                 float32 = dataclasses.replace(request, precision="fp32")
@@ -114,7 +117,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             images=subject.images,
             model=model,
             choice=choice,
-            economy=economy.count(model),
+            economy=counted,
             gate=gate,
             built=built,
             build_error=trouble,

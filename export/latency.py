@@ -41,6 +41,14 @@ class Latency:
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
+    def line(self) -> str:
+        threads = f", {self.threads} threads" if self.threads else ""
+        graph = ", CUDA graph" if self.cuda_graph else ""
+        return (
+            f"{self.where}{threads}{graph}, batch {self.batch}: median {self.median_ms:.2f} ms, "
+            f"p99 {self.p99_ms:.2f} ms ({self.runs} runs, {self.images_per_second:,.0f} images/s)"
+        )
+
 
 def percentile(samples: Sequence[float], share: float) -> float:
     """The smallest sample that at least `share` (0..1) of the samples do not exceed (nearest rank)."""

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 
 from export import parity
 from export.economy import Economy
+from export.engine_state import EngineState
 from export.flags import Request
 from export.gate import Gate, worst
 from export.gate_images import GateImages
-from export.latency import Latency
 from export.load import Source
 from export.quantize.verdict import Int8Verdict
+from export.report_parts import in_bytes
 from export.runtimes import Built, Choice
-from export.runtimes.kernels import Kernel, data_movements
 from export.trial import Trial
 
 if TYPE_CHECKING:
     from export.agreement import Agreement
     from export.precision.report import Precision
-
-NOT_RUN = "built, not run"
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,8 @@ class Outcome:
         return parity.enough_agreement(self.agreement.top1, self.agreement.images)
 
     @property
-    def engine_status(self) -> str:
-        if not self.choice.runtime.builds_engine:
-            return "none"
-        if self.built is None:
-            return "not built"
-        if not self.trial.ran:
-            return NOT_RUN
-        return "ran, and passed the gate" if self.trial.passed else "ran, and failed"
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...] | None:
-        return self.trial.kernels or (self.built.kernels if self.built else None)
+    def engine(self) -> EngineState:
+        return EngineState(self.choice, self.built, self.trial)
 
     def reasons(self) -> list[str]:
         """Why it was not accepted; empty if it was."""
@@ -129,30 +117,7 @@ class Outcome:
             lines.append(f"  int8     {self.int8.line()}")
             lines += [f"  caution  {text}" for text in (*self.int8.cautions(), *self.forced())]
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
-        lines.append(f"  engine   {self._engine_line()}")
-        lines += [f"  latency  {latency_line(latency)}" for latency in self.trial.latencies]
-        lines += [f"  wrote    {path}  ({_bytes(path.stat().st_size)})" for path in paths]
+        lines.append(f"  engine   {self.engine.line()}")
+        lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
+        lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)
-
-    def _engine_line(self) -> str:
-        text = self.engine_status
-        if self.engine_status == NOT_RUN and self.trial.why_not:
-            text += f": {self.trial.why_not}"
-        if self.built is not None and self.built.engine is not None:
-            text += f"; {self.built.runtime}, {self.built.seconds:.1f} s, {_bytes(len(self.built.engine))}"
-        if self.kernels:
-            text += f"; {len(self.kernels)} kernels, {len(data_movements(self.kernels))} only move data"
-        return text
-
-
-def latency_line(latency: Latency) -> str:
-    threads = f", {latency.threads} threads" if latency.threads else ""
-    graph = ", CUDA graph" if latency.cuda_graph else ""
-    return (
-        f"{latency.where}{threads}{graph}, batch {latency.batch}: median {latency.median_ms:.2f} ms, "
-        f"p99 {latency.p99_ms:.2f} ms ({latency.runs} runs, {latency.images_per_second:,.0f} images/s)"
-    )
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

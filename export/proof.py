@@ -21,7 +21,7 @@ def proof_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "checkpoint": None if outcome.source.random else provenance.checkpoint(outcome.request.ckpt, step),
         "validation": agreement.as_dict() if agreement else None,
-        **engine_proof(outcome.kernels or (), attribution.node_names(outcome.model)),
+        **engine_proof(outcome.engine.kernels or (), attribution.node_names(outcome.model)),
     }
 
 

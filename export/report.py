@@ -109,7 +109,7 @@ def _engine(outcome: Outcome) -> dict[str, Any]:
     built = outcome.built
     data: dict[str, Any] = {
         "runtime": outcome.choice.runtime.name,
-        "status": outcome.engine_status,
+        "status": outcome.engine.status,
         "why_not_run": outcome.trial.why_not,
         "error": outcome.build_error,
         "tf32": outcome.request.tf32,
@@ -122,8 +122,8 @@ def _engine(outcome: Outcome) -> dict[str, Any]:
             "layers_parsed": built.layers_parsed,
             "warnings": list(built.warnings),
         }
-    if outcome.kernels:
-        data |= summary(outcome.kernels)
+    if outcome.engine.kernels:
+        data |= summary(outcome.engine.kernels)
     return data
 
 

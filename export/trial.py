@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from export.batch import BatchRange
-from export.economy import count
 from export.flags import Request
 from export.gate import gate_engine
 from export.latency import Latency
@@ -44,15 +43,17 @@ class Trial:
         return not self.errors and all(line.passed for line in self.comparisons)
 
 
-def try_engine(request: Request, choice: Choice, built: Built | None, subject: Any, model: bytes) -> Trial:
+def try_engine(
+    request: Request, choice: Choice, built: Built | None, subject: Any, model: bytes, *, half_share: float
+) -> Trial:
     """Runs the engine if there is one and this machine can; measures latency either way.
+
+    `half_share` is that of the file (`Economy`).
 
     Raises nothing for an engine that fails: the failure is in the result.
     """
     why_not = _why_not(choice, built)
-    errors = (
-        [] if built is None else wrong_precision(built.kernels, request.precision, count(model).half_share)
-    )
+    errors = [] if built is None else wrong_precision(built.kernels, request.precision, half_share)
     if why_not is not None:
         if request.require_engine_run:
             errors.append(f"--require-engine-run: {why_not}")
@@ -92,7 +93,7 @@ def _why_not(choice: Choice, built: Built | None) -> str | None:
     return choice.runtime.why_not_run()
 
 
-def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, half_share: float = 1.0) -> list[str]:
+def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, half_share: float) -> list[str]:
     """Reads back in which types the engine computes: builders have ignored the asked one in silence.
 
     `half_share` is that of the file (`Economy`): what is float32 there may be float32 in the engine.

@@ -15,15 +15,16 @@ from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
 from export.bundle.trial import why_not_gated
+from export.engine_state import EngineState
 from export.parity import Comparison
 from export.proof import engine_proof
+from export.report_parts import in_bytes
 from export.runtimes import Built, Choice
-from export.runtimes.kernels import Kernel, data_movements, summary
+from export.runtimes.kernels import summary
 from export.trial import Trial
 
 #: As of `export.report`: the fields of both reports are the same.
 REPORT_FORMAT = 1
-NOT_RUN = "built, not run"
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,8 @@ class Result:
         return self.onnx_passed and self.build_error is None and self.trial.passed
 
     @property
-    def status(self) -> str:
-        if not self.choice.runtime.builds_engine:
-            return "none"
-        if self.built is None:
-            return "not built"
-        if not self.trial.ran:
-            return NOT_RUN
-        return "ran, and passed the gate" if self.trial.passed else "ran, and failed"
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...] | None:
-        return self.trial.kernels or (self.built.kernels if self.built else None)
+    def engine(self) -> EngineState:
+        return EngineState(self.choice, self.built, self.trial)
 
     def reasons(self) -> list[str]:
         """Why it was not accepted; empty if it was."""
@@ -95,24 +86,10 @@ class Result:
                     f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "
                     f"of the largest value (limit {worst.limit:.0e}) on {worst.images} images"
                 )
-        lines.append(f"  engine   {self._engine_line()}")
-        lines += [
-            f"  latency  {one.where}, batch {one.batch}: median {one.median_ms:.2f} ms, "
-            f"p99 {one.p99_ms:.2f} ms ({one.runs} runs, {one.images_per_second:,.0f} images/s)"
-            for one in self.trial.latencies
-        ]
-        lines += [f"  wrote    {path}  ({path.stat().st_size:,} bytes)" for path in paths]
+        lines.append(f"  engine   {self.engine.line()}")
+        lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
+        lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)
-
-    def _engine_line(self) -> str:
-        text = self.status
-        if self.status == NOT_RUN and self.trial.why_not:
-            text += f": {self.trial.why_not}"
-        if self.built is not None and self.built.engine is not None:
-            text += f"; {self.built.runtime}, {self.built.seconds:.1f} s, {len(self.built.engine):,} bytes"
-        if self.kernels:
-            text += f"; {len(self.kernels)} kernels, {len(data_movements(self.kernels))} only move data"
-        return text
 
     def report(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         """report.json, with the fields of an export's report; `bundle` says where it was built from.
@@ -149,7 +126,7 @@ class Result:
                 "latency": [one.as_dict() for one in self.trial.latencies],
                 "seconds": {name: round(value, 3) for name, value in seconds.items()},
                 "files": files,
-                "proof": {**recorded["proof"], **engine_proof(self.kernels or (), manifest["nodes"])},
+                "proof": {**recorded["proof"], **engine_proof(self.engine.kernels or (), manifest["nodes"])},
                 "versions": {**provenance.versions(), **self.choice.runtime.versions()},
                 "machine": provenance.machine(),
                 "gpu": provenance.gpu(),
@@ -174,7 +151,7 @@ class Result:
     def _engine(self) -> dict[str, Any]:
         data: dict[str, Any] = {
             "runtime": self.choice.runtime.name,
-            "status": self.status,
+            "status": self.engine.status,
             "why_not_run": self.trial.why_not,
             "error": self.build_error,
             "tf32": self.request.tf32,
@@ -187,7 +164,7 @@ class Result:
                 "layers_parsed": self.built.layers_parsed,
                 "warnings": list(self.built.warnings),
             }
-        return data | (summary(self.kernels) if self.kernels else {})
+        return data | (summary(self.engine.kernels) if self.engine.kernels else {})
 
 
 def _finite(value: Any) -> Any:

@@ -70,7 +70,7 @@ def attempt(
     )
     model = net.make("batch")
     result = Built("tensorrt", model, b"engine", 1.0, kernels) if built else None
-    return try_engine(request, Choice(runtime), result, subject, model)  # type: ignore[arg-type]
+    return try_engine(request, Choice(runtime), result, subject, model, half_share=1.0)  # type: ignore[arg-type]
 
 
 def spoilt(net: Any) -> bytes:

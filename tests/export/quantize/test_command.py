@@ -165,8 +165,10 @@ def test_slower_is_refused_where_it_was_measured() -> None:
 
 def test_an_engine_without_int8_is_told() -> None:
     kernels = [Kernel("conv", "correlation", ("Half",)), Kernel("round", "kgen", ("Int8",))]
-    assert wrong_precision(kernels, "int8") == []
-    assert wrong_precision(kernels[:1], "int8") == ["the engine is not in int8: none of 1 kernels writes it"]
+    assert wrong_precision(kernels, "int8", 1.0) == []
+    assert wrong_precision(kernels[:1], "int8", 1.0) == [
+        "the engine is not in int8: none of 1 kernels writes it"
+    ]
 
 
 def test_engines_are_compared_in_turns() -> None:
