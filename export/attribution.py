@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from export._optional import require
+from export.module_path import modules_of
 from export.runtimes.kernels import Kernel, Tensor
 
 #: What the builder appends to a node's name: "_U12", and its own running number.
@@ -74,22 +75,6 @@ def _named(name: str, known: set[str]) -> Iterable[str]:
     parts = (name, *_JOINTS.split(name))
     stripped = (_SUFFIX.sub("", part.removeprefix("node_")) for part in parts)
     return dict.fromkeys(part for part in stripped if part in known)
-
-
-def modules_of(node: str) -> tuple[str, ...]:
-    """Flax module paths of a node's name: "stage1/block2/attn/k+v/Conv" are "stage1/block2/attn/k" and
-    ".../v", merged by the exporter. The model itself is "". Methods that a trace goes through
-    ("block4/block4._attend", also written "block4/block4/_attend") are no modules and are left out."""
-    path: list[str] = []
-    for part in node.split("/")[:-1]:
-        if part.startswith("_") and len(path) > 1 and path[-1] == path[-2]:
-            path.pop()
-        elif not part.startswith("_") and "." not in part:
-            path.append(part)
-    if not path:
-        return ("",)
-    *parents, last = path
-    return tuple("/".join([*parents, part]) for part in last.split("+"))
 
 
 def node_names(model: bytes) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def module_of(node: str) -> str:
-    """The module's path; "" is the model itself. Modules that the exporter merged stay together: `attn/k+v`."""
+    """The module's path; "" is the model itself. Modules that the exporter merged stay one: `attn/k+v`."""
     kept: list[str] = []
     for part in node.split("/")[:-1]:  # the last is the operator
         if part.startswith("_"):

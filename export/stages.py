@@ -16,7 +16,7 @@ import numpy as np
 
 from export._optional import require
 from export.parity import Difference, difference
-from export.runtimes.onnxruntime import OnnxSession
+from export.taps import in_groups, tapped
 
 #: Above this relative difference no tensor of the file *is* the stage. In a file whose logits are right
 #: the exporter has folded it into its neighbour; in one whose logits are wrong the error is before it.
@@ -24,8 +24,6 @@ PRESENT = 0.1
 #: Inside a network errors may grow beyond those of its output. A stage is wrong only beyond this many times
 #: the difference of two correct evaluations.
 NOISE_FACTOR = 5.0
-#: Bytes of looked-at tensors held at once; more are looked at in several runs.
-HELD_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def stage_errors(
         if tensor == output or any(_fits(shape, value.shape) for value in features.values())
     }
     best = {stage: StageError(stage, None, None) for stage in features}
-    for group in _groups(sizes):
+    for group in in_groups(sizes):
         outputs = _run_with_outputs(model, group, images)
         for stage, want in features.items():
             seen = {output: outputs[output]} if stage == output and output in outputs else outputs
@@ -105,20 +103,6 @@ def _nearer(best: StageError, want: np.ndarray, outputs: Mapping[str, np.ndarray
             if best.difference is None or found.relative < best.difference.relative:
                 best = StageError(best.stage, tensor, found)
     return best
-
-
-def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Names in groups of at most `HELD_BYTES`."""
-    group: list[str] = []
-    held = 0
-    for name, size in sizes.items():
-        if group and held + size > HELD_BYTES:
-            yield group
-            group, held = [], 0
-        group.append(name)
-        held += size
-    if group:
-        yield group
 
 
 def _fits(shape: Sequence[int], target: Sequence[int]) -> bool:
@@ -172,10 +156,7 @@ def _tensor_shapes(model: bytes, images: Sequence[int]) -> dict[str, tuple[int, 
 
 def _run_with_outputs(model: bytes, tensors: Sequence[str], images: np.ndarray) -> dict[str, np.ndarray]:
     onnx = require("onnx")
-    loaded = onnx.load_model_from_string(model)
-    del loaded.graph.output[:]
-    loaded.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    session = OnnxSession(loaded.SerializeToString())
+    session = tapped(onnx.load_model_from_string(model), tensors)
     try:
         return session.run(images)
     finally:

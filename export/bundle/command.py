@@ -39,9 +39,8 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit status and never a traceback for a user's mistake."""
     prefix = "python -m export.to_trt: "
     if not faulthandler.is_enabled():  # a library that crashes on a malformed file shall say where
-        with contextlib.suppress(
-            ValueError, AttributeError, RuntimeError, OSError
-        ):  # a stderr that is no file
+        # not on a stderr that is no file
+        with contextlib.suppress(ValueError, AttributeError, RuntimeError, OSError):
             faulthandler.enable()
     try:
         with listening() as wish:

@@ -202,7 +202,7 @@ def shorten_paths(program: Program, roots: set[str]) -> None:
     """
     for op in program.ops:
         parts = op.where.path.split("/")
-        start = next((i for i, part in enumerate(parts) if part in roots), len(parts))
+        start = next((i for i, part in enumerate(parts) if part.partition(".")[0] in roots), len(parts))
         op.where = replace(op.where, path="/".join(parts[start:]))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.module_path import module_of
+
 NARROW: dict[int, str] = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
 #: Ends the name of a module's own operations.
 OWN = "."
@@ -25,20 +27,6 @@ VANISHING = float(np.finfo(np.float16).smallest_normal)
 
 class NoSuchModule(ValueError):
     """A name that the graph has no module of."""
-
-
-def module_of(node: str) -> str:
-    """The Flax path in a node's name, which ends with its operator: `stage3/block2/mlp/fc1/Conv` ->
-    `stage3/block2/mlp/fc1`. Scopes of methods (`block2._attend`) are no modules; "" is the model itself."""
-    parts = node.split("/")[:-1]
-    kept: list[str] = []
-    for part in parts:
-        name, dot, method = part.partition(".")
-        if part.startswith("_") and len(kept) > 1 and kept[-1] == kept[-2]:
-            kept.pop()  # block2/block2/_attend
-        elif not (dot and method.startswith("_") and kept[-1:] == [name]):
-            kept.append(part)
-    return "/".join(kept)
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:

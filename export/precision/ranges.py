@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.module_path import module_of
 from export.precision import HOLDS
-from export.precision.islands import NARROW, element_types, module_of, widened
+from export.precision.islands import NARROW, element_types, widened
 from export.runtimes.onnxruntime import OnnxSession
 
 #: The largest finite number of each type; beyond it (by half a step) rounding gives infinity.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 
 from export.quantize.magnitudes import Magnitudes
-from export.runtimes.onnxruntime import OnnxSession
-
-#: Bytes of looked-at tensors held at once; more are looked at in several rounds.
-HELD_BYTES = 1 << 29
+from export.taps import in_groups, tapped
 
 
 def observe(
@@ -36,10 +33,10 @@ def observe(
     found = {name: Magnitudes() for name in tensors}
     missing = -len(images) % batch
     filled = np.concatenate([images, images[np.arange(missing) % len(images)]]) if missing else images
-    groups = list(_groups(_sizes(model, tensors, batch)))
+    groups = list(in_groups(_sizes(model, tensors, batch)))
     total = len(groups) * (len(filled) // batch)
     for turn, group in enumerate(groups):
-        session = _tapped(model, group)
+        session = tapped(model, group)
         try:
             for index in range(0, len(filled), batch):
                 for name, value in session.run(filled[index : index + batch]).items():
@@ -57,15 +54,6 @@ def _add(found: Magnitudes, name: str, value: np.ndarray) -> None:
         raise ValueError(f"calibration: {name}: {error}; int8 needs activations that are finite") from error
 
 
-def _tapped(model: onnx.ModelProto, tensors: Sequence[str]) -> OnnxSession:
-    """The model with these tensors as its outputs."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    return OnnxSession(copy.SerializeToString())
-
-
 def _sizes(model: onnx.ModelProto, tensors: Sequence[str], batch: int) -> dict[str, int]:
     """Bytes of each tensor for one batch; 0 where its shape is not recorded."""
     shapes = {info.name: info.type.tensor_type.shape.dim for info in model.graph.value_info}
@@ -74,16 +62,3 @@ def _sizes(model: onnx.ModelProto, tensors: Sequence[str], batch: int) -> dict[s
         dims = [axis.dim_value or batch for axis in shapes.get(name, ())]
         sizes[name] = 4 * int(np.prod(dims)) if dims else 0
     return sizes
-
-
-def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    group: list[str] = []
-    held = 0
-    for name, size in sizes.items():
-        if group and held + size > HELD_BYTES:
-            yield group
-            group, held = [], 0
-        group.append(name)
-        held += size
-    if group:
-        yield group

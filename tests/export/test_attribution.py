@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from export.attribution import attribute, modules_of, share
+from export.attribution import attribute, share
 from export.proof import engine_proof
 from export.runtimes.kernels import Kernel, Tensor, read_kernels
 
 NODES = ("stem/conv/Conv", "stem/Relu", "stage1/block1/attn/k+v/MatMul", "stage1/block1/attn/Softmax")
-
-
-@pytest.mark.parametrize(
-    ("node", "modules"),
-    [
-        ("stem/conv/Conv", ("stem/conv",)),
-        ("stage1/block1/Add_1", ("stage1/block1",)),
-        ("stage1/block1/attn/k+v/MatMul", ("stage1/block1/attn/k", "stage1/block1/attn/v")),
-        ("stage2/block4/block4._attend/e_mhsa/Reshape", ("stage2/block4/e_mhsa",)),
-        ("stage2/block4/block4/_attend/e_mhsa/q/Conv", ("stage2/block4/e_mhsa/q",)),
-        ("_answer/head/Gemm", ("head",)),
-        ("ReduceMean", ("",)),  # the model itself
-    ],
-)
-def test_module_paths_of_node_names(node: str, modules: tuple[str, ...]) -> None:
-    assert modules_of(node) == modules
 
 
 def test_what_the_builder_says_comes_before_the_name() -> None:

@@ -14,7 +14,6 @@ from export.precision.islands import (
     element_types,
     half_nodes,
     keep_float32,
-    module_of,
     names_of,
     select,
 )
@@ -22,20 +21,6 @@ from export.runtimes.onnxruntime import OnnxSession
 
 #: Two float32 evaluations of four small convolutions.
 FLOAT32_TOLERANCE = 1e-6
-
-
-@pytest.mark.parametrize(
-    ("node", "module"),
-    [
-        ("stage3/block2/mlp/fc1/Conv_1", "stage3/block2/mlp/fc1"),
-        ("stage3/block2/Add", "stage3/block2"),
-        ("stage4/block3/block3._attend/e_mhsa/MatMul", "stage4/block3/e_mhsa"),
-        ("stage4/block3/block3/_attend/e_mhsa/q+k+v/Conv", "stage4/block3/e_mhsa/q+k+v"),
-        ("Cast", ""),
-    ],
-)
-def test_a_node_tells_its_module(node: str, module: str) -> None:
-    assert module_of(node) == module
 
 
 def casts(model: Any) -> int:

@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from export.bridge import check
-from export.precision.islands import NoSuchModule
+from export.precision import settle as settle_module
+from export.precision.islands import NoSuchModule, half_nodes, select
 from export.precision.settle import Settled, settle
 
 OVERFLOW = {"block2/mlp/fc1": 3e4, "block2/mlp/fc2": 1 / 3e4}
@@ -95,6 +96,28 @@ def test_a_model_that_is_wrong_in_float32_is_not_searched_for_long(sample: Any) 
     assert not found.gate.passed and found.precision is not None
     assert found.precision.runs <= 3 and found.gate.begins_at is not None
     assert found.precision.note is not None and "precision is not what is wrong" in found.precision.note
+
+
+def test_a_gate_that_no_aim_satisfies_reports_the_islands_of_its_file(
+    sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, real, gated = sample("fp16", cancels={"block1/mlp": 300.0}), settle_module._run_gate, []
+
+    def never(task: Any, model: bytes, candidate: str) -> Any:
+        gate = real(task, model, candidate)
+        gated.append(gate)
+        return dataclasses.replace(
+            gate, comparisons=tuple(dataclasses.replace(line, limit=0.0) for line in gate.comparisons)
+        )
+
+    monkeypatch.setattr(settle_module, "_run_gate", never)
+    found = settled(net)
+    assert not found.gate.passed and found.precision is not None
+    assert found.precision.note == settle_module.NOT_THE_GATE
+    assert len(gated) == 2 + settle_module.LOWERED, "as it was, once at each aim, and no search after that"
+    named = select(net.typed, [each.module for each in found.precision.islands])
+    before, after = half_nodes(net.typed), half_nodes(onnx.load_model_from_string(found.model))
+    assert named and named & before.keys() == before.keys() - after.keys(), "float32 in the very file"
 
 
 def test_an_unknown_module_is_refused(sample: Any) -> None:
