@@ -5,10 +5,10 @@ profiling verbosity is DETAILED and the logger takes verbose messages::
 
     Name: stem.conv_myl0_1, LayerType: correlation, Inputs: [ { Name: ..., Datatype: Half, ... } ], ...
 
-Every such layer that is not pure synchronisation is one kernel. A kernel *moves data* when its name holds
-only transposes, reshapes, slices, copies, casts and the like, and no arithmetic. At the end of a line the
-builder names the nodes of the ONNX file that the kernel computes: ``Metadata: [ONNX Layer: a][ONNX Layer:
-b]``.
+Every such layer that is not pure synchronisation, nor the arithmetic of a dynamic shape, is one kernel. A
+kernel *moves data* when its name holds only transposes, reshapes, slices, copies, casts and the like, and no
+arithmetic. At the end of a line the builder names the nodes of the ONNX file that the kernel computes:
+``Metadata: [ONNX Layer: a][ONNX Layer: b]``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 
 #: Layers that only order streams or compute shapes on the host: no kernel.
 SYNCHRONISATION = frozenset({"signal", "wait", "shape_call"})
+#: With a dynamic batch: layers that write one integer of a shape ("cast_hvar^246119i64_myl0_7": by its name a
+#: host variable) for the product that follows. No data of the network passes through them.
+_SHAPE_KINDS = frozenset({"reshape", "cast"})
+_ONE_INTEGER = re.compile(r"Dimensions: \[1?\], [^{}]*Datatype: Int64\b")
 #: Kinds whose work is told by their name alone; convolutions, products and pools are arithmetic by kind.
 _NAMED_BY_CONTENT = frozenset({"kgen", "runtime_function", "copy", "shuffle"})
 #: The builder joins four-letter names of the fused operators: "__myl_TranResh_myl0_12".
@@ -80,8 +84,8 @@ def read_kernels(messages: Iterable[str]) -> tuple[Kernel, ...]:
     """The kernels of an engine, in order, from the builder's log messages (or the engine inspector's
     one-line-per-layer text). Empty if no layer list was printed."""
     found = (match for text in messages for match in _LAYER.finditer(text))
-    layers = (_kernel(m["name"], m["kind"], m["rest"]) for m in found)
-    return tuple(layer for layer in layers if layer.kind not in SYNCHRONISATION)
+    kernels = (m for m in found if m["kind"] not in SYNCHRONISATION and not _shape_arithmetic(m))
+    return tuple(_kernel(m["name"], m["kind"], m["rest"]) for m in kernels)
 
 
 def data_movements(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
@@ -99,6 +103,12 @@ def summary(kernels: Iterable[Kernel]) -> dict[str, object]:
         "kinds": dict(Counter(kernel.kind for kernel in kernels).most_common()),
         "written_types": dict(Counter(t for kernel in kernels for t in kernel.writes).most_common()),
     }
+
+
+def _shape_arithmetic(layer: re.Match[str]) -> bool:
+    """Whether all that a layer reads and writes is one integer, and it does no more than to hand it on."""
+    tensors = layer["rest"].count("Datatype:")
+    return layer["kind"] in _SHAPE_KINDS and 0 < tensors == len(_ONE_INTEGER.findall(layer["rest"]))
 
 
 def _kernel(name: str, kind: str, rest: str) -> Kernel:

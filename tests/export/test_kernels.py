@@ -26,6 +26,24 @@ def test_counts_layers_but_not_synchronisation() -> None:
     assert [kernel.name for kernel in data_movements(kernels)] == ["__myl_CastConc_myl0_0"]
 
 
+ONE = "Dimensions: [1], Strides: [1], StrideOrder: [0], Datatype: Int64, Format: (Linear)"
+
+
+@pytest.mark.parametrize(
+    ("layer", "counts"),
+    [
+        (f"reshape, Inputs: [], Outputs: [ {{ Name: a, {ONE} }}], TacticName: ", 0),
+        (f"cast, Inputs: [ {{ Name: a, {ONE} }}], Outputs: [ {{ Name: b, {ONE} }}]", 0),
+        # what looks like it and moves the network's data
+        ("reshape, Inputs: [], Outputs: [ { Name: a, Dimensions: [8], Datatype: Int64 }]", 1),
+        (f"cast, Inputs: [ {{ Name: a, {ONE} }}], Outputs: [ {{ Dimensions: [1], Datatype: Float }}]", 1),
+        (f"kgen, Inputs: [], Outputs: [ {{ Name: a, {ONE} }}]", 1),
+    ],
+)
+def test_the_arithmetic_of_a_dynamic_shape_is_no_kernel(layer: str, counts: int) -> None:
+    assert len(read_kernels([f"Name: cast_hvar^246119i64_myl0_7, LayerType: {layer}"])) == counts
+
+
 def test_reads_back_the_types_that_kernels_write_not_their_inputs() -> None:
     kernels = read_kernels([LOG])
     assert [kernel.writes for kernel in kernels] == [("Half",), ("Half",), ("Float", "Half")]
