@@ -1,0 +1,108 @@
+"""Time two ONNX files against each other in one process, so that noise of the machine meets both alike.
+
+The calls alternate, A B B A A B B A ..., and the ratio is that of the two medians; its interval is the
+bootstrap's, over pairs of neighbouring calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+WARM_UP = 3
+#: Pairs are timed until the interval is this tight (half its width, as a share of the ratio), or time is up.
+TIGHT = 0.01
+FEWEST, MOST = 15, 400
+#: Calls of each file in the short round that finds the fastest of several.
+ROUND = 7
+RESAMPLES, CONFIDENCE = 2000, 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Medians in milliseconds, `ours / theirs`, and the 95 % interval of that ratio."""
+
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def spread(self) -> float:
+        """Half the interval's width as a share of the ratio."""
+        return (self.high - self.low) / 2 / self.ratio
+
+
+def session(file: Path, threads: int) -> Any:
+    """A float32 file in ONNX Runtime's CPU provider."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # threads of the session that has just answered must not spin while the other one is timed
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def caller(opened: Any, images: np.ndarray) -> Call:
+    name = opened.get_inputs()[0].name
+    return lambda: opened.run(None, {name: images})[0]
+
+
+def fastest(calls: Mapping[str, Call]) -> dict[str, float]:
+    """Median milliseconds of each, best first, from a short interleaved round."""
+    for call in calls.values():
+        call()
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(ROUND):
+        names = list(calls) if turn % 2 else list(calls)[::-1]
+        for name in names:
+            taken[name].append(_milliseconds(calls[name]))
+    return dict(sorted(((n, float(np.median(t))) for n, t in taken.items()), key=lambda item: item[1]))
+
+
+def compare(ours: Call, theirs: Call, seconds: float) -> Ratio:
+    """Times pairs until the interval is tight or `seconds` are over, but FEWEST pairs at least."""
+    for _ in range(WARM_UP):
+        ours(), theirs()
+    pairs: list[tuple[float, float]] = []
+    start = time.perf_counter()
+    while len(pairs) < MOST:
+        if len(pairs) % 2:
+            second = _milliseconds(theirs)
+            pairs.append((_milliseconds(ours), second))
+        else:
+            first = _milliseconds(ours)
+            pairs.append((first, _milliseconds(theirs)))
+        if len(pairs) < FEWEST or len(pairs) % 5:
+            continue
+        if time.perf_counter() - start > seconds or ratio_of(pairs).spread < TIGHT:
+            break
+    return ratio_of(pairs)
+
+
+def ratio_of(pairs: list[tuple[float, float]]) -> Ratio:
+    """The ratio of medians and its bootstrap interval."""
+    taken = np.asarray(pairs)
+    drawn = np.random.default_rng(0).integers(len(taken), size=(RESAMPLES, len(taken)))
+    medians = np.median(taken[drawn], axis=1)  # (resamples, 2)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(medians[:, 0] / medians[:, 1], [tail, 1 - tail])
+    ours, theirs = np.median(taken, axis=0)
+    return Ratio(float(ours), float(theirs), float(ours / theirs), float(low), float(high), len(pairs))
+
+
+def _milliseconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
