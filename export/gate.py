@@ -48,7 +48,7 @@ class Gate:
     def reasons(self) -> list[str]:
         """Why it failed, worst first; empty if it passed."""
         failed = [line for line in self.comparisons if not line.passed]
-        failed.sort(key=lambda line: -line.difference.relative)
+        failed.sort(key=lambda line: -line.share)
         found = [line.sentence() for line in failed]
         if any(line.candidate.startswith("model.onnx") for line in failed):
             found.append(self._where())
@@ -133,7 +133,7 @@ def fusion(reference: Reference, output: str) -> list[Comparison]:
 
 def worst(comparisons: Sequence[Comparison], candidate: str) -> Comparison | None:
     lines = [line for line in comparisons if line.candidate.startswith(candidate)]
-    return max(lines, key=lambda line: line.difference.relative, default=None)
+    return max(lines, key=lambda line: line.share, default=None)
 
 
 def _size(stage: StageError) -> str:

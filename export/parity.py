@@ -40,6 +40,8 @@ MIN_TOP1 = 0.995
 ENGINE_FP32_LIMIT = 5e-5
 #: Engines with TF32 round factors to 11 significant bits as float16 does.
 ENGINE_TF32_LIMIT = FP16_LIMIT
+#: Outputs whose largest entry is the class.
+CLASSES = ("logits", "probabilities")
 #: Logits should move between images by this many times the limit: else passing says little.
 MIN_SPREAD_OVER_LIMIT = 5.0
 
@@ -100,6 +102,11 @@ class Comparison:
         if not self.difference.relative <= self.limit:
             return False
         return not self.needs_top1 or self.difference.top1 in (None, 1.0)
+
+    @property
+    def share(self) -> float:
+        """The error as a share of what is allowed."""
+        return self.difference.relative / self.limit
 
     def sentence(self) -> str:
         """`logits of model.onnx differ from JAX ... by 3.1e-02 of max |logits| (limit 1.0e-05)`"""
@@ -179,6 +186,7 @@ def compare_batches(
     batches: Sequence[int],
     limit: float,
     exact_top1: bool,
+    read: Callable[[Mapping[str, np.ndarray], str, np.ndarray], np.ndarray] | None = None,
 ) -> list[Comparison]:
     """Runs `images` through a candidate at each batch size and compares with every reference.
 
@@ -188,6 +196,8 @@ def compare_batches(
         for files of a fixed batch.
       references: name of the reference -> outputs by name, computed on all `images`.
       exact_top1: whether each image must keep its top-1 class.
+      read: (outputs, name, reference) -> what is compared with the reference called `name`; by default the
+        output of that name.
 
     Raises:
       ValueError: fewer images than a batch, or an output missing.
@@ -198,12 +208,16 @@ def compare_batches(
             raise ValueError(f"{len(images)} images are not enough for a batch of {batch}")
         count = len(images) // batch * batch
         parts = [run(images[start : start + batch]) for start in range(0, count, batch)]
+        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for reference, outputs in references.items():
             for name, want in outputs.items():
-                if name not in parts[0]:
-                    raise ValueError(f"{candidate} has no output {name}; it has {', '.join(parts[0])}")
-                got = np.concatenate([part[name] for part in parts])
-                compared = difference(got, want[:count], logits=name == "logits")
+                try:
+                    got = answers[name] if read is None else read(answers, name, want[:count])
+                except KeyError as error:
+                    raise ValueError(
+                        f"{candidate} has no output {name}; it has {', '.join(answers)}"
+                    ) from error
+                compared = difference(got, want[:count], logits=name in CLASSES)
                 found.append(
                     Comparison(candidate, reference, name, batch, count, limit, exact_top1, compared)
                 )

@@ -104,13 +104,25 @@ def resize_and_crop(
         raise ValueError(f"crop_pct={crop_pct!r}: expected 0 < crop_pct <= 1")
     resampling = _resampling(interpolation)
     picture = read_image(image)
-    short = (math.floor(height / crop_pct), math.floor(width / crop_pct))
-    new = _resized(picture.height, picture.width, short)
+    new, (top, left) = placement((picture.height, picture.width), (height, width), crop_pct)
     if new != (picture.height, picture.width):
         picture = picture.resize((new[1], new[0]), resampling)
-    # Python rounds halves to even, as the reference does.
-    top, left = round((new[0] - height) / 2), round((new[1] - width) / 2)
     return np.array(picture.crop((left, top, left + width, top + height)))
+
+
+def placement(
+    picture: tuple[int, int], size: tuple[int, int], crop_pct: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where `resize_and_crop` cuts: ((height, width) after resizing, (top, left) of the cut).
+
+    Args:
+      picture: height and width before.
+      size: height and width of what is cut out.
+    """
+    height, width = size
+    new = _resized(*picture, (math.floor(height / crop_pct), math.floor(width / crop_pct)))
+    # Python rounds halves to even, as the reference does.
+    return new, (round((new[0] - height) / 2), round((new[1] - width) / 2))
 
 
 def resize(pixels: UInt8[np.ndarray, "h w c"], size: Size, interpolation: str = "bicubic") -> np.ndarray:
