@@ -8,6 +8,7 @@ Everything is written to a staging folder and renamed at the end: an interrupted
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import hvjax
 from export import economy, gate_images, graph, reference, runtimes
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
+from export.engine_flags import options
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
@@ -32,11 +34,12 @@ from export.precision import CANNOT_RUN
 from export.precision.islands import NoSuchModule
 from export.precision.report import WORDS
 from export.precision.settle import Settled, Task, initializers, settle
+from export.precision.worth import weigh
 from export.progress import Progress
-from export.quantize import stage as int8
+from export.quantize import stage as eight_bits
 from export.random_weights import random_variables
 from export.report import write_report
-from export.runtimes import BuildError, BuildOptions, Built, Choice
+from export.runtimes import BuildError, Built, Choice
 from export.runtimes.onnxruntime import OnnxRuntime
 from export.trial import Trial, try_engine
 
@@ -76,20 +79,35 @@ def run(request: Request, check: Callable[[], None]) -> int:
     with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
             subject = prepare(request, source, size)
+
+        @functools.cache
+        def float32() -> bytes:
+            return _convert(dataclasses.replace(request, precision="fp32"), source, subject, size)
+
         with progress.stage("convert", f"convert to ONNX ({request.via}, {request.precision})"):
-            quantised = None
-            if request.int8 is None:
+            quantiser = None
+            if request.quantise is None:
                 model = _convert(request, source, subject, size)
             else:
-                base = dataclasses.replace(request, precision=request.int8.rest)
+                base = dataclasses.replace(request, precision=request.quantise.rest)
                 gated = 0 if request.images else len(subject.images)
                 model = _convert(base, source, subject, size)
-                quantised = int8.quantise(request, source, model, size, gated, progress.bar)
-                model = quantised.model
+                quantiser = eight_bits.prepare(request, source, model, size, gated, progress.bar)
         with progress.stage("gate", f"gate on {len(subject.images)} images"):
-            settled = _settle(request, source, subject, model, size, progress)
-            model, gate = settled.model, settled.gate
-            agreement = _agreement(request, source, subject, settled.runnable, size) if gate.passed else None
+
+            def agree(runnable: bytes) -> Agreement | None:
+                return _agreement(request, source, subject, runnable, size)
+
+            quantised = precision = None
+            if quantiser is not None:
+                quantised = eight_bits.settle(
+                    request, quantiser, lambda file: _gate(request, subject, file), agree, progress.bar
+                )
+                model, gate, agreement = quantised.done.model, quantised.gate, quantised.agreement
+            else:
+                settled = _settle(request, source, subject, model, float32, progress)
+                model, gate, precision = settled.model, settled.gate, settled.precision
+                agreement = agree(settled.runnable) if gate.passed else None
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
         counted = economy.count(model)
@@ -97,18 +115,19 @@ def run(request: Request, check: Callable[[], None]) -> int:
             trial = Trial()
             if gate.passed:
                 trial = try_engine(request, choice, built, subject, model, half_share=counted.half_share)
-            verdict = None
+            verdict = worth = None
+            if request.precision in WORDS and request.command == "to_trt" and built is not None:
+                part = subject.inputs[: request.batch.typical]
+                worth = weigh(request, model, float32(), choice, built, trial, part)
             if quantised is not None:
-                float32 = dataclasses.replace(request, precision="fp32")
-                trial, verdict = int8.judge(
+                trial, verdict = eight_bits.judge(
                     request,
                     quantised,
                     choice,
                     built,
                     trial,
-                    agreement,
                     subject.inputs,
-                    lambda: _convert(float32, source, subject, size),
+                    float32,
                 )
         outcome = Outcome(
             request=request,
@@ -123,8 +142,9 @@ def run(request: Request, check: Callable[[], None]) -> int:
             build_error=trouble,
             trial=trial,
             agreement=agreement,
-            precision=settled.precision,
-            int8=verdict,
+            precision=precision,
+            quantised=verdict,
+            worth=worth,
         )
         folder.write("model.onnx", model)
         if built is not None and built.engine is not None:
@@ -261,15 +281,12 @@ def _settle(
     source: Source,
     subject: Subject,
     model: bytes,
-    size: tuple[int, int],
+    float32: Callable[[], bytes],
     progress: Progress,
 ) -> Settled:
     """Gates the file; in half precision, finds the modules that must stay float32 if it fails."""
     if request.precision not in WORDS:
-        gate = _gate(request, subject, model)
-        if request.int8 is not None and request.force_precision:
-            gate = dataclasses.replace(gate, comparisons=int8.forgiven(gate.comparisons))
-        return Settled(model, model, gate, None)
+        return Settled(model, model, _gate(request, subject, model), None)
     task = Task(
         precision=request.precision,
         trained=not source.random,
@@ -278,14 +295,13 @@ def _settle(
         reference=subject.reference,
         output=subject.output,
     )
-    float32 = dataclasses.replace(request, precision="fp32")
     try:
         return settle(
             model,
             task,
             keep=request.keep_fp32,
             may_search=request.search,
-            float32_weights=lambda: initializers(_convert(float32, source, subject, size)),
+            float32_weights=lambda: initializers(float32()),
             tell=progress.bar,
         )
     except NoSuchModule as error:
@@ -336,7 +352,6 @@ def _build(request: Request, choice: Choice, model: bytes) -> tuple[Built | None
     if not choice.runtime.builds_engine and request.precision in CANNOT_RUN:
         return Built(choice.runtime.name, model, None, 0.0), None
     try:
-        options = BuildOptions(request.batch, tf32=request.tf32, targets=request.targets)
-        return choice.runtime.build(model, options), None
+        return choice.runtime.build(model, options(request, request.batch)), None
     except BuildError as error:
         return None, str(error)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from export import runtimes
 from export.arguments import UsageError, choice
+from export.batch import BatchRange
+from export.runtimes import BuildOptions
 
 
 class EngineRequest(Protocol):
@@ -40,6 +42,11 @@ def runtime(found: argparse.Namespace) -> str:
 
 def targets(found: argparse.Namespace) -> tuple[str, ...]:
     return tuple(found.targets.split(",")) if found.targets else ()
+
+
+def options(request: EngineRequest, batch: BatchRange) -> BuildOptions:
+    """What the builder is told."""
+    return BuildOptions(batch, tf32=request.tf32, targets=request.targets)
 
 
 def check(request: EngineRequest) -> None:

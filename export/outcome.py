@@ -14,7 +14,7 @@ from export.flags import Request
 from export.gate import Gate, worst
 from export.gate_images import GateImages
 from export.load import Source
-from export.quantize.verdict import Int8Verdict
+from export.quantize.verdict import QuantiseVerdict
 from export.report_parts import in_bytes
 from export.runtimes import Built, Choice
 from export.trial import Trial
@@ -22,6 +22,7 @@ from export.trial import Trial
 if TYPE_CHECKING:
     from export.agreement import Agreement
     from export.precision.report import Precision
+    from export.precision.worth import Worth
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Outcome:
     trial: Trial
     agreement: Agreement | None = None
     precision: Precision | None = None
-    int8: Int8Verdict | None = None
+    quantised: QuantiseVerdict | None = None
+    worth: Worth | None = None
 
     @property
     def accepted(self) -> bool:
         """Exit status 0: the gate passed, and so did everything that was asked for beside it."""
-        worth = self.int8 is None or self.request.force_precision or not self.int8.reasons()
+        worth = self.request.force_precision or not self._not_worth()
         return self.gate.passed and self.agrees and worth and self.build_error is None and self.trial.passed
 
     @property
@@ -71,8 +73,8 @@ class Outcome:
                 f"{self.request.precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "
                 f"{self.agreement.images} validation images (limit {100 * parity.MIN_TOP1:.1f} %)"
             )
-        if self.int8 is not None and not self.request.force_precision:
-            found += self.int8.reasons()
+        if not self.request.force_precision:
+            found += self._not_worth()
         if self.build_error is not None:
             found.append(self.build_error)
         found += [line.sentence() for line in self.trial.comparisons if not line.passed]
@@ -81,8 +83,10 @@ class Outcome:
     def notices(self) -> list[str]:
         """What a reader should know although it is no failure."""
         near = self.precision.caution() if self.precision else None
-        int8 = self.int8.cautions() if self.int8 else []
-        return [text for text in (self.choice.notice, self.gate.caution, near, *int8, *self.forced()) if text]
+        narrow = self.quantised.cautions() if self.quantised else []
+        return [
+            text for text in (self.choice.notice, self.gate.caution, near, *narrow, *self.forced()) if text
+        ]
 
     def forced(self) -> list[str]:
         """What --force-precision let pass."""
@@ -90,7 +94,11 @@ class Outcome:
             return []
         lines = [line for line in (*self.gate.comparisons, *self.trial.comparisons) if line.forced]
         over = [line.sentence() for line in lines if line.passed and line.difference.relative > line.limit]
-        return [f"forced: {text}" for text in [*over, *(self.int8.reasons() if self.int8 else ())]]
+        return [f"forced: {text}" for text in [*over, *self._not_worth()]]
+
+    def _not_worth(self) -> list[str]:
+        """Why the precision is refused, whatever else is right."""
+        return [reason for verdict in (self.quantised, self.worth) if verdict for reason in verdict.reasons()]
 
     def summary(self, paths: Sequence[Path]) -> str:
         """The verdict in a few lines."""
@@ -113,9 +121,13 @@ class Outcome:
             )
         if self.precision is not None:
             lines.append(f"  floats   {self.precision.line()}")
-        if self.int8 is not None:
-            lines.append(f"  int8     {self.int8.line()}")
-            lines += [f"  caution  {text}" for text in (*self.int8.cautions(), *self.forced())]
+        if self.worth is not None:
+            lines.append(f"  worth    {self.worth.line()}")
+        if self.quantised is not None:
+            lines.append(f"  {request.precision:<8} {self.quantised.line()}")
+            if self.quantised.searched is not None:
+                lines.append(f"  search   {self.quantised.searched.line()}")
+            lines += [f"  caution  {text}" for text in (*self.quantised.cautions(), *self.forced())]
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
         lines.append(f"  engine   {self.engine.line()}")
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,8 @@ from export import provenance
 from export.files import OutputFolder
 from export.outcome import Outcome
 from export.proof import proof_data
+from export.quantize.names import QUANTISED
+from export.report_parts import finite
 from export.runtimes.kernels import summary
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
@@ -53,12 +54,14 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
         "files": _files(outcome),
         "proof": proof_data(outcome),
         "precision": outcome.precision.as_dict() if outcome.precision else None,
-        "int8": outcome.int8.as_dict() if outcome.int8 else None,
+        "worth": outcome.worth.as_dict() if outcome.worth else None,
+        **{name: None for name in QUANTISED},
+        **({outcome.quantised.precision: outcome.quantised.as_dict()} if outcome.quantised else {}),
         "versions": {**provenance.versions(), **outcome.choice.runtime.versions()},
         "machine": provenance.machine(),
         "gpu": provenance.gpu(),
     }
-    return _finite(data)
+    return finite(data)
 
 
 def _model(outcome: Outcome) -> dict[str, Any]:
@@ -132,12 +135,3 @@ def _files(outcome: Outcome) -> dict[str, dict[str, Any]]:
     if outcome.built is not None and outcome.built.engine is not None:
         contents["model.engine"] = outcome.built.engine
     return {name: {"bytes": len(c), "sha256": provenance.sha256(c)} for name, c in contents.items()}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

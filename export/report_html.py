@@ -10,7 +10,8 @@ from export import report_charts as charts
 from export import report_proof as proof
 from export.economy import MOVING
 from export.precision.report import precision_card
-from export.quantize.verdict import int8_card
+from export.precision.worth import worth_card
+from export.quantize.card import quantise_card
 from export.report_parts import bullets, card, in_bytes, table
 from export.report_style import CSS
 
@@ -21,7 +22,8 @@ def page(data: Data) -> str:
     """The whole page. `data` is what `report.report_data` returns."""
     name = f"{data['model']['name']}, {data['model']['precision']}"
     sections = (
-        _head(data), _tiles(data), _stages(data), _comparisons(data), precision_card(data), int8_card(data),
+        _head(data), _tiles(data), _stages(data), _comparisons(data), precision_card(data), worth_card(data),
+        quantise_card(data),
         proof.validation(data), _graph(data), _engine(data), proof.layers(data), _latency(data),
         proof.files(data), _seconds(data), _model(data),
         _origin(data),

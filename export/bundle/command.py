@@ -19,6 +19,7 @@ from export.bundle.flags import BundleRequest, parse
 from export.bundle.read import Bundle, is_bundle, read_bundle
 from export.bundle.result import Result
 from export.bundle.trial import gate_onnx, try_engine
+from export.engine_flags import options
 from export.files import ENGINE_PRODUCTS, OutputFolder
 from export.interrupt import Interrupted, listening
 from export.progress import Progress
@@ -71,8 +72,7 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
             compared = gate_onnx(bundle, batch)
         passed = all(line.passed for line in compared or ())
         with progress.stage("build", f"build with {choice.runtime.name}"):
-            options = BuildOptions(batch, tf32=request.tf32, targets=request.targets)
-            built, trouble = _build(choice, bundle, options) if passed else (None, None)
+            built, trouble = _build(choice, bundle, options(request, batch)) if passed else (None, None)
         with progress.stage("run", "run and measure"):
             trial = try_engine(request, choice, built, bundle, batch) if passed and not trouble else Trial()
         result = Result(request, bundle, batch, choice, compared, built, trouble, trial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from export.bundle.trial import why_not_gated
 from export.engine_state import EngineState
 from export.parity import Comparison
 from export.proof import engine_proof
-from export.report_parts import in_bytes
+from export.report_parts import finite, in_bytes
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import summary
 from export.trial import Trial
@@ -103,7 +102,7 @@ class Result:
         if self.built is not None and self.built.engine is not None:
             contents["model.engine"] = self.built.engine
         files = {name: {"bytes": len(c), "sha256": provenance.sha256(c)} for name, c in contents.items()}
-        return _finite(
+        return finite(
             {
                 **recorded,
                 "format": REPORT_FORMAT,
@@ -165,12 +164,3 @@ class Result:
                 "warnings": list(self.built.warnings),
             }
         return data | (summary(self.engine.kernels) if self.engine.kernels else {})
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -19,7 +19,7 @@ KEPT_IMAGES = 16
 OF_THE_MACHINE = frozenset(
     {
         "format", "created", "command", "accepted", "reasons", "notices", "model", "engine", "latency",
-        "seconds", "files", "versions", "machine", "gpu",
+        "seconds", "files", "versions", "machine", "gpu", "worth",
     }
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""int8 as a part of an export: quantise after the conversion, judge after the engine was tried."""
+"""int8 and fp8 as a part of an export: ranges after the conversion, the gate with its search, the verdict."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ import numpy as np
 
 from export.agreement import Agreement
 from export.flags import Request, UsageError
+from export.gate import Gate
 from export.load import Source
 from export.parity import Comparison
-from export.quantize.speed import ratio
-from export.quantize.verdict import Int8Verdict, accuracy, verdict
-from export.quantize.work import Quantised, calibration_images, quantise_model
-from export.runtimes import BuildError, BuildOptions, Built, Choice
+from export.quantize.grids import GRIDS
+from export.quantize.settle import Settled
+from export.quantize.settle import settle as settle_layers
+from export.quantize.verdict import QuantiseVerdict, accuracy, verdict
+from export.quantize.work import Quantised, Quantiser, calibration_images
+from export.runtimes import BuildError, Built, Choice
 from export.runtimes.kernels import Kernel
 from export.runtimes.onnxruntime import OnnxSession
+from export.speed import ratio
 from export.trial import Trial
+from export.versus import versus
 
 Tell = Callable[[int, int, str], None]
 
 
-def quantise(
+def prepare(
     request: Request, source: Source, base: bytes, size: tuple[int, int], gated: int, tell: Tell
-) -> Quantised:
-    """The float file `base` -> int8, with ranges from the pictures asked for.
+) -> Quantiser:
+    """The float file `base` with ranges from the pictures asked for, ready to be quantised.
 
     Args:
       gated: images that the gate uses: not to be taken from the same file.
@@ -36,9 +41,9 @@ def quantise(
     Raises:
       UsageError: pictures that cannot be read, layers to keep that are not there; one line.
     """
-    assert request.int8 is not None, "only for --precision int8"
+    assert request.quantise is not None, "only for int8 and fp8"
     try:
-        images, notice = calibration_images(request.int8, source, size, gated, request.seed)
+        images, notice = calibration_images(request.quantise, source, size, gated, request.seed)
         if notice:
             print(f"notice: {notice}", file=sys.stderr)
         for line in images.skipped:
@@ -46,40 +51,71 @@ def quantise(
         pixels = images.normalised(source.mean, source.std)
         if request.input_layout == "nchw":
             pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        return quantise_model(
+        return Quantiser(
             base,
-            request.int8,
+            request.quantise,
             pixels,
             images.source,
             request.batch.typical,
-            lambda done, total: tell(done, total, "batches of pictures, for the ranges of int8"),
+            lambda done, total: tell(
+                done, total, f"batches of pictures, for the ranges of {request.precision}"
+            ),
         )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def settle(
+    request: Request,
+    quantiser: Quantiser,
+    gate: Callable[[bytes], Gate],
+    agree: Callable[[bytes], Agreement | None],
+    tell: Tell,
+) -> Settled:
+    """The file that ships, gated; with layers in float if its accuracy needs them and the user lets us search.
+
+    Args:
+      gate, agree: of an ONNX file: against JAX, and on the validation images (asked if the gate passed).
+
+    Raises:
+      UsageError: a range that the type of the rest has no scale for; one line.
+    """
+
+    def gated(model: bytes) -> Gate:
+        found = gate(model)
+        if request.force_precision:
+            found = dataclasses.replace(found, comparisons=forgiven(found.comparisons))
+        return found
+
+    may_search = request.search and not request.force_precision
+    try:
+        return settle_layers(quantiser, gated, agree, may_search=may_search, tell=tell)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
 def judge(
     request: Request,
-    done: Quantised,
+    settled: Settled,
     choice: Choice,
     built: Built | None,
     trial: Trial,
-    agreement: Agreement | None,
     images: np.ndarray,
     float32: Callable[[], bytes],
-) -> tuple[Trial, Int8Verdict]:
-    """Everything that can be known of `done` here: what cannot be measured stays None. The trial is returned
-    with its comparisons forgiven, if the user forces int8.
+) -> tuple[Trial, QuantiseVerdict]:
+    """Everything that can be known of the file here: what cannot be measured stays None. The trial is returned
+    with its comparisons forgiven, if the user forces the precision.
 
     Args:
-      built, trial: of the int8 file; None if the gate stopped it.
+      built, trial: of the quantised file; None if the gate stopped it.
       images: of the gate, in the layout of the file's input.
       float32: makes the float32 file to compare the speed on the CPU with.
     """
-    assert request.int8 is not None, "only for --precision int8"
+    assert request.quantise is not None, "only for int8 and fp8"
+    done = settled.done
     found = dataclasses.replace(
-        verdict(done, request.int8.calibrator, request.int8.rest),
-        **accuracy(agreement),
+        verdict(done, request.quantise, settled.searched),
+        **accuracy(settled.agreement),
         deployed_on_cpu=request.command == "to_trt" and request.runtime == "onnxruntime",
     )
     if request.force_precision:
@@ -100,41 +136,32 @@ def forgiven(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     )
 
 
-def in_int8(kernels: Sequence[Kernel]) -> int:
-    """Kernels that read or write int8."""
-    return sum("Int8" in kernel.writes or any(t.dtype == "Int8" for t in kernel.inputs) for kernel in kernels)
+def narrow_kernels(kernels: Sequence[Kernel], precision: str) -> int:
+    """Kernels that read or write the 8-bit type of `precision`."""
+    word = GRIDS[precision].builder
+    return sum(word in kernel.writes or any(t.dtype == word for t in kernel.inputs) for kernel in kernels)
 
 
 def _engines(
     request: Request, done: Quantised, choice: Choice, built: Built, trial: Trial, images: np.ndarray
 ) -> dict[str, Any]:
-    """Kernels of the int8 engine and of one of the float file; their speeds if the first one ran."""
+    """Kernels of the engine and of one of the float file; their speeds if the first one ran."""
     kernels = trial.kernels or built.kernels
     found: dict[str, Any] = {}
     if kernels is not None:
-        found |= {"kernels_int8": len(kernels), "int8_kernels": in_int8(kernels)}
+        found |= {
+            "kernels": len(kernels),
+            "narrow_kernels": narrow_kernels(kernels, request.precision),
+        }
     try:
-        options = BuildOptions(request.batch, tf32=request.tf32, targets=request.targets)
-        other = choice.runtime.build(done.base, options)
+        other = versus(request, choice, built, trial.ran, done.base, images)
         if other.kernels is not None:
             found["kernels_float"] = len(other.kernels)
-        if trial.ran:
-            found["gpu_ratio"] = _gpu_ratio(choice, built, other, images, request)
+        found["gpu_ratio"] = other.gpu_ratio
     except (BuildError, RuntimeError) as error:  # the float engine is only there to compare with
-        print(f"notice: no {_rest(request)} engine to compare int8 with: {error}", file=sys.stderr)
+        rest = request.quantise.rest if request.quantise else "float"
+        print(f"notice: no {rest} engine to compare {request.precision} with: {error}", file=sys.stderr)
     return found
-
-
-def _gpu_ratio(choice: Choice, built: Built, other: Built, images: np.ndarray, request: Request) -> float:
-    """Median time of the int8 engine over that of the float engine; each measures itself, in turns."""
-    turns = (built, other, built, other)
-    sessions = [choice.runtime.open(one, cuda_graph=request.cuda_graph) for one in turns]
-    try:
-        times = [session.latency(images).median_ms for session in sessions]
-    finally:
-        for session in sessions:
-            session.close()
-    return (times[0] + times[2]) / (times[1] + times[3])
 
 
 def _cpu_ratio(model: bytes, float32: bytes, images: np.ndarray) -> float:
@@ -144,7 +171,3 @@ def _cpu_ratio(model: bytes, float32: bytes, images: np.ndarray) -> float:
     finally:
         first.close()
         second.close()
-
-
-def _rest(request: Request) -> str:
-    return request.int8.rest if request.int8 else "float"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from export import report_charts
-from export.report import _finite
 from export.report_html import page
+from export.report_parts import finite
 from export.report_picture import png
 
 LINE = {
@@ -316,7 +316,7 @@ def test_a_gpu_run_names_its_clock(data: dict[str, Any]) -> None:
 
 
 def test_infinity_becomes_null_in_json() -> None:
-    assert json.dumps(_finite({"a": [float("inf"), 1.5, (float("nan"),)], "b": 1})) == (
+    assert json.dumps(finite({"a": [float("inf"), 1.5, (float("nan"),)], "b": 1})) == (
         '{"a": [null, 1.5, [null]], "b": 1}'
     )
 

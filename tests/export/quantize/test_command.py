@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from export import flags, parity, to_onnx
+from export import flags, parity, speed, to_onnx
 from export.agreement import Agreement
-from export.quantize import speed, stage, verdict
+from export.quantize import stage, verdict
 from export.quantize.flags import Int8Request
 from export.quantize.work import Quantised
 from export.runtimes import Built

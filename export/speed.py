@@ -10,6 +10,8 @@ from export.latency import WARM_UP_RUNS
 
 #: Pairs of runs: the median ratio of 15 moves by two or three per cent on a busy machine.
 PAIRS = 15
+#: Slower by more than this is slower: medians of interleaved runs differ by up to 5 % for the same file.
+SLOWER = 1.05
 #: Slow models on slow machines stop here, with fewer pairs.
 BUDGET_SECONDS = 20.0
 
