@@ -9,6 +9,10 @@ from pathlib import Path
 from export import engine_flags
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.batch import BatchRange, parse_batch
+from export.ends.flags import add_flags as add_ends_flags
+from export.ends.flags import default_layout
+from export.ends.flags import read as read_ends
+from export.ends.spec import Ends
 from export.quantize.flags import Int8Request
 from export.quantize.flags import add_flags as add_int8_flags
 from export.quantize.flags import read as read_int8
@@ -50,13 +54,14 @@ class Request:
     search: bool = True
     int8: Int8Request | None = None
     force_precision: bool = False
+    ends: Ends = Ends()
 
     def folder(self, model: str, size: tuple[int, int]) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
         if self.out is not None:
             return self.out
         batch = str(self.batch).replace(":", "-")
-        return Path("exports") / f"{model}-{size[0]}x{size[1]}-{self.precision}-b{batch}"
+        return Path("exports") / f"{model}-{size[0]}x{size[1]}-{self.precision}-b{batch}{self.ends.suffix()}"
 
 
 def parse(command: str, argv: Sequence[str]) -> Request:
@@ -69,6 +74,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
     if not found.ckpt:
         raise UsageError("--ckpt is needed: a training folder, a .safetensors file or a model name")
     engine = command == "to_trt"
+    ends = read_ends(found)
     request = Request(
         command=command,
         ckpt=found.ckpt,
@@ -78,7 +84,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         image_size=checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
         via=choice("--via", found.via, VIAS),
         runtime=engine_flags.runtime(found) if engine else "onnxruntime",
-        input_layout=choice("--input-layout", found.input_layout, LAYOUTS),
+        input_layout=choice("--input-layout", found.input_layout or default_layout(ends), LAYOUTS),
         images=Path(found.images).expanduser() if found.images else None,
         gate_images=checked(positive, found.gate_images, "--gate-images"),
         out=Path(found.out).expanduser() if found.out else None,
@@ -94,6 +100,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         search=not found.no_search,
         int8=read_int8(found, found.precision, found.runtime if engine else None),
         force_precision=found.force_precision,
+        ends=ends,
     )
     _check_together(request)
     return request
@@ -129,7 +136,8 @@ def _parser(command: str) -> OneLineParser:
     add("--batch", default="8", help="fixed (8, default) or smallest:typical:largest (1:8:32)")
     add("--image-size", help="224 or HEIGHTxWIDTH (default: what the model was trained at)")
     add("--via", default="jax2tf", help="jax2tf (default) or stablehlo, which needs no TensorFlow")
-    add("--input-layout", default="nchw", help="order of the input: nchw (default) or nhwc")
+    add("--input-layout", help="nchw (default) or nhwc (default of uint8 pictures): order of the input")
+    add_ends_flags(add)
     add("--images", metavar="DIR", help="pictures for the gate (default: held-out ones of the training run)")
     add("--gate-images", default=str(GATE_IMAGES), metavar="N", help=f"how many ({GATE_IMAGES})")
     add("--out", metavar="DIR", help="folder of the results (default: exports/NAME-SIZE-PRECISION-BATCH)")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import hvjax
+from export.ends.front import SCOPE, front
 from export.flags import Request
 from export.load import Source
 from hvjax.models.features import Backbone
@@ -26,24 +27,34 @@ def output_name(model: Backbone) -> str:
 def to_onnx_bytes(
     request: Request, source: Source, deploy: Backbone, variables: Mapping[str, Any], size: tuple[int, int]
 ) -> bytes:
-    """Converts the deploy form in the asked precision; input and output of the file stay float32, so that
-    whoever feeds it need not know in which precision it computes.
+    """Converts the deploy form in the asked precision, with what is asked for before it; input and output of
+    the file stay float32 (or uint8), so that whoever feeds it need not know in which precision it computes.
 
     Raises whatever the bridge raises for a graph it cannot convert.
     """
     from export.bridge import convert
 
     model = deploy.clone(dtype=DTYPES[request.precision])
+    before = front(
+        request.ends,
+        size,
+        crop_pct=source.crop_pct,
+        interpolation=source.interpolation,
+        mean=source.mean,
+        std=source.std,
+    )
 
-    def answer(variables: Any, images: jax.Array) -> jax.Array:
-        logits: Any = model.apply(variables, images)
+    def answer(weights: Any, pictures: jax.Array) -> jax.Array:
+        held = {name: value for name, value in weights.items() if name != SCOPE}
+        logits: Any = model.apply(held, before.apply(weights.get(SCOPE), pictures))
         return logits.astype(jnp.float32)
 
-    shape = (request.batch.typical, *size, model.config.in_channels)
+    picture, _ = request.ends.picture(size, source.crop_pct)
+    shape = (request.batch.typical, *picture, model.config.in_channels)
     converted = convert(
         answer,
-        jax.ShapeDtypeStruct(shape, jnp.float32),
-        weights=variables,
+        jax.ShapeDtypeStruct(shape, request.ends.dtype),
+        weights={**variables, SCOPE: dict(before.constants)} if before.constants else variables,
         input_names=[INPUT],
         output_names=[output_name(model)],
         input_layout=request.input_layout,

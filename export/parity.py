@@ -32,6 +32,8 @@ BF16_TRAINED_LIMIT = 8 * FP16_TRAINED_LIMIT
 #: Next-ViT-S with random weights, Next-ViT-S trained on digits, every calibrator); a last layer clipped too
 #: much 0.27.
 INT8_LIMIT = 0.1
+#: fp8 files: 4 significant bits, whatever the size of a number.
+FP8_LIMIT = 0.15
 #: Half-precision files of trained models keep the top-1 class of this share of the images, but for one image:
 #: 64 or 200 of them cannot tell 99.5 % from 99 %.
 MIN_TOP1 = 0.995
@@ -45,9 +47,21 @@ CLASSES = ("logits", "probabilities")
 #: Logits should move between images by this many times the limit: else passing says little.
 MIN_SPREAD_OVER_LIMIT = 5.0
 
-ONNX_LIMITS = {"fp32": FP32_LIMIT, "fp16": FP16_LIMIT, "bf16": BF16_LIMIT, "int8": INT8_LIMIT}
+ONNX_LIMITS = {
+    "fp32": FP32_LIMIT,
+    "fp16": FP16_LIMIT,
+    "bf16": BF16_LIMIT,
+    "int8": INT8_LIMIT,
+    "fp8": FP8_LIMIT,
+}
 TRAINED_LIMITS = {"fp16": FP16_TRAINED_LIMIT, "bf16": BF16_TRAINED_LIMIT}
-ENGINE_LIMITS = {"fp32": ENGINE_FP32_LIMIT, "fp16": FP16_LIMIT, "bf16": BF16_LIMIT, "int8": INT8_LIMIT}
+ENGINE_LIMITS = {
+    "fp32": ENGINE_FP32_LIMIT,
+    "fp16": FP16_LIMIT,
+    "bf16": BF16_LIMIT,
+    "int8": INT8_LIMIT,
+    "fp8": FP8_LIMIT,
+}
 
 
 def onnx_limit(precision: str, *, trained: bool) -> float:

@@ -13,7 +13,7 @@ from export.batch import BatchRange, parse_batch
 #: What the road from a checkpoint takes and a bundle has decided already.
 DECIDED = (
     "--ckpt", "--which", "--precision", "--image-size", "--via", "--input-layout", "--images",
-    "--gate-images", "--random-weights", "--seed",
+    "--gate-images", "--random-weights", "--seed", "--preprocess", "--source-size", "--postprocess",
 )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class _Axis:
 
 
 def _axis(size: int, new: int, start: int, count: int, interpolation: str) -> _Axis:
-    inside = 0 <= start and start + count <= new
+    inside = start >= 0 and start + count <= new
     if size == new and inside:
         return _Axis(np.zeros((0, 0), np.float32), start, count, False)
     weights = resample.matrix(size, new, interpolation if size != new else "nearest")
