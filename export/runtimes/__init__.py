@@ -7,15 +7,16 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from export._optional import EXTRA_OF, available
 from export.batch import BatchRange
 from export.latency import Latency
+from export.runtimes.builder import BuilderOptions
 from export.runtimes.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -33,17 +34,20 @@ class BuildError(RuntimeError):
 @dataclass(frozen=True)
 class BuildOptions:
     """`batch`: sizes the engine must accept. `tf32`: let float32 products round to 10 mantissa bits.
-    `targets`: GPU generations such as `("SM89",)`; empty means the runtime's own default."""
+    `targets`: GPU generations such as `("SM89",)`; empty means the runtime's own default. `builder`: the rare
+    options."""
 
     batch: BatchRange
     tf32: bool = False
     targets: tuple[str, ...] = ()
+    builder: BuilderOptions = field(default_factory=BuilderOptions)
 
 
 @dataclass(frozen=True)
 class Built:
     """A finished build. `engine` is what belongs into model.engine, None where the runtime runs the ONNX
-    file itself; `kernels` is None where the runtime does not tell."""
+    file itself; `kernels` is None where the runtime does not tell. `options`: what the rare options came to,
+    for the report; `notices`: what a user should know of them."""
 
     runtime: str
     model: bytes
@@ -52,6 +56,18 @@ class Built:
     kernels: tuple[Kernel, ...] | None = None
     layers_parsed: int | None = None
     warnings: tuple[str, ...] = field(default=())
+    options: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def stripped(self) -> bool:
+        """Whether the engine has no weights, and needs those of `model` before it runs."""
+        return "STRIP_PLAN" in self.options.get("builder_flags", ())
+
+    @property
+    def host_code(self) -> bool:
+        """Whether the engine brings code for the CPU (a lean runtime), which must be allowed to run."""
+        return "VERSION_COMPATIBLE" in self.options.get("builder_flags", ())
 
 
 class Session(Protocol):
@@ -84,6 +100,10 @@ class Runtime(Protocol):
 
     def why_not_run(self) -> str | None:
         """None if `open` can work on this machine, else the reason."""
+        ...
+
+    def refuses(self, options: BuilderOptions) -> str | None:
+        """None if `build` does all that `options` ask on this machine, else the reason."""
         ...
 
     def build(self, model: bytes, options: BuildOptions) -> Built:

@@ -12,9 +12,18 @@ builds_without_gpu          no         no       yes
 compute_capability_targets  no         no       yes
 tf32_flag                   yes        yes      yes
 kernel_specialisation       no         no       yes
+refitting                   yes        yes      yes (2)
+version_compatibility       yes        yes      no (3)
+hardware_compatibility      yes        yes      no (3)
+timing_cache                yes        yes      no (3)
+optimization_level          yes        yes      no (3)
 ==========================  =========  =======  ===============
 
 (1) accepted and ignored: 11 knows typed networks only.
+(2) 1.7 builds such an engine only where there is a GPU: without a driver it fails while it compiles.
+(3) the attributes are there and do nothing: 1.7 warns of the level of hardware compatibility, documents that
+    its timing cache has no effect and that an engine fits one release, and writes the same bytes at every
+    optimisation level.
 """
 
 from __future__ import annotations
@@ -34,6 +43,11 @@ class Capabilities:
     compute_capability_targets: bool
     tf32_flag: bool
     kernel_specialisation: bool
+    refitting: bool
+    version_compatibility: bool
+    hardware_compatibility: bool
+    timing_cache: bool
+    optimization_level: bool
 
 
 def _has(trt: Any, *path: str) -> bool:
@@ -42,6 +56,11 @@ def _has(trt: Any, *path: str) -> bool:
         if trt is None:
             return False
     return True
+
+
+def _for_rtx(trt: Any) -> bool:
+    """TensorRT for RTX has many attributes of TensorRT's builder that do nothing there."""
+    return _has(trt, "ComputeCapability")
 
 
 #: field of `Capabilities` -> (why it matters, the check).
@@ -56,7 +75,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "builds_without_gpu": (
         "Builder() works on a machine with no GPU and no driver",
-        lambda trt: _has(trt, "ComputeCapability"),
+        _for_rtx,
     ),
     "compute_capability_targets": (
         "the GPU generations an engine is built for can be named",
@@ -69,6 +88,26 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "kernel_specialisation": (
         "kernels for a dynamic shape are compiled while it runs, behind its back unless told otherwise",
         lambda trt: _has(trt, "DynamicShapesKernelSpecializationStrategy", "EAGER"),
+    ),
+    "refitting": (
+        "weights can be left out of an engine and put in when it is loaded",
+        lambda trt: _has(trt, "BuilderFlag", "STRIP_PLAN") and _has(trt, "OnnxParserRefitter"),
+    ),
+    "version_compatibility": (
+        "an engine can be built that later versions load",
+        lambda trt: _has(trt, "BuilderFlag", "VERSION_COMPATIBLE") and not _for_rtx(trt),
+    ),
+    "hardware_compatibility": (
+        "an engine can be built that other GPUs than the one at hand run",
+        lambda trt: _has(trt, "HardwareCompatibilityLevel", "AMPERE_PLUS") and not _for_rtx(trt),
+    ),
+    "timing_cache": (
+        "measured times of kernels can be kept for the next build",
+        lambda trt: _has(trt, "IBuilderConfig", "create_timing_cache") and not _for_rtx(trt),
+    ),
+    "optimization_level": (
+        "how long the builder searches can be said",
+        lambda trt: _has(trt, "IBuilderConfig", "builder_optimization_level") and not _for_rtx(trt),
     ),
 }
 assert set(CHECKS) == {field.name for field in fields(Capabilities)}, "one check for each capability"

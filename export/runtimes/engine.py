@@ -15,6 +15,7 @@ from export.runtimes import BuildError
 from export.runtimes.capabilities import capabilities
 from export.runtimes.cuda import CudaError, Device
 from export.runtimes.kernels import Kernel, read_kernels
+from export.runtimes.refit import refit
 from export.runtimes.tensorrt import recording_logger
 
 if TYPE_CHECKING:
@@ -25,18 +26,37 @@ GPU_WARM_UP_RUNS = 20
 
 
 class EngineSession:
-    """An engine on the GPU. Raises `BuildError` if the runtime refuses it."""
+    """An engine on the GPU. Raises `BuildError` if the runtime refuses it.
 
-    def __init__(self, trt: Any, engine: bytes, *, api: Any = None, cuda_graph: bool = False) -> None:
+    Args:
+      weights: the ONNX file whose weights an engine without weights is given; None for a whole engine.
+      host_code: let the engine run the code for the CPU that it brings (version-compatible engines do). It is
+        a program: only for engines that were built here or are trusted.
+    """
+
+    def __init__(
+        self,
+        trt: Any,
+        engine: bytes,
+        *,
+        api: Any = None,
+        cuda_graph: bool = False,
+        weights: bytes | None = None,
+        host_code: bool = False,
+    ) -> None:
         self.trt = trt
         self.cuda_graph = cuda_graph
         self._log = recording_logger(trt)
         # The runtime must outlive its engines, and the engine its contexts: keep all three.
         self._runtime = trt.Runtime(self._log)
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             reasons = "; ".join(self._log.at(trt.ILogger.ERROR)) or "it gave no reason"
             raise BuildError(f"{trt.__name__} does not load the engine on this GPU: {reasons}")
+        if weights is not None:
+            refit(trt, self._engine, weights, self._log)
         self._context = self._create_context()
         if self._context is None:
             raise BuildError(f"{trt.__name__} gives no execution context: not enough GPU memory?")

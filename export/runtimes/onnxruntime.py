@@ -11,6 +11,7 @@ import numpy as np
 from export._optional import require
 from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError, BuildOptions, Built
+from export.runtimes.builder import BuilderOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -104,6 +105,10 @@ class OnnxRuntime:
 
     def why_not_run(self) -> str | None:
         return None
+
+    def refuses(self, options: BuilderOptions) -> str | None:
+        given = options.flags()
+        return f"{given[0]} is about an engine, and onnxruntime builds none" if given else None
 
     def build(self, model: bytes, options: BuildOptions) -> Built:
         start = time.perf_counter()

@@ -10,7 +10,9 @@ import time
 from typing import Any
 
 from export._optional import require
-from export.runtimes import BuildError, BuildOptions, Built
+from export.runtimes import BuildError, BuildOptions, Built, timing_cache
+from export.runtimes import builder as rare
+from export.runtimes.builder import BuilderOptions
 from export.runtimes.capabilities import capabilities, network_flags
 from export.runtimes.kernels import read_kernels
 
@@ -62,16 +64,36 @@ class TensorRT:
 
         return cuda.why_no_gpu()
 
+    def refuses(self, options: BuilderOptions) -> str | None:
+        reason = rare.refusal(self.name, options, self.can)
+        if reason is not None or not (options.refit or options.strip_weights):
+            return reason
+        no_gpu = self.why_not_run() if self.can.builds_without_gpu else None
+        flag = "--refit" if options.refit else "--strip-weights"
+        return f"{flag} needs a GPU to build with {self.name}: {no_gpu}" if no_gpu else None
+
     def build(self, model: bytes, options: BuildOptions) -> Built:
+        reason = self.refuses(options.builder)
+        if reason is not None:
+            raise BuildError(reason)
         trt, log = self.trt, recording_logger(self.trt)
         start = time.perf_counter()
         builder = trt.Builder(log)
         network = builder.create_network(network_flags(trt, self.can))
         self._parse(network, model, log)
         config = self._configure(builder, network, options)
+        try:
+            told: dict[str, Any] = {"builder_flags": list(rare.configure(trt, config, options.builder))}
+        except ValueError as error:
+            raise BuildError(f"{self.name}: {error}") from error
+        wanted = options.builder.timing_cache
+        cache = None if wanted is None else timing_cache.attach(config, wanted)
         engine = builder.build_serialized_network(network, config)
         if engine is None:
             raise BuildError(f"{self.name} could not build the engine: {_quote(log.at(trt.ILogger.ERROR))}")
+        notices: tuple[str, ...] = ()
+        if cache is not None:
+            told["timing_cache"], notices = cache.finish()
         return Built(
             runtime=self.name,
             model=model,
@@ -80,6 +102,8 @@ class TensorRT:
             kernels=read_kernels(text for _, text in log.lines) or None,
             layers_parsed=network.num_layers,
             warnings=tuple(log.at(trt.ILogger.WARNING)),
+            options=told,
+            notices=notices,
         )
 
     def open(self, built: Built, *, cuda_graph: bool = False) -> Any:
@@ -88,7 +112,13 @@ class TensorRT:
 
         if built.engine is None:
             raise BuildError("nothing to open: this build has no engine")
-        return EngineSession(self.trt, built.engine, cuda_graph=cuda_graph)
+        return EngineSession(
+            self.trt,
+            built.engine,
+            cuda_graph=cuda_graph,
+            weights=built.model if built.stripped else None,
+            host_code=built.host_code,
+        )
 
     def _parse(self, network: Any, model: bytes, log: Any) -> None:
         parser = self.trt.OnnxParser(network, log)

@@ -99,6 +99,11 @@ class FakeTensorRT:
     engine: bytes | None = b"engine"
     input_shape: tuple[int, ...] = (4, 3, 8, 8)
     answer: Callable[[np.ndarray], np.ndarray] | None = None
+    #: How a timing cache of this GPU and version begins, and what a build adds to it.
+    cache_header: bytes = b"this GPU:"
+    measured: bytes = b""
+    #: What happens to a cache of another GPU: refused, or taken as an empty one.
+    refuses_foreign_cache: bool = True
 
     def seen(self, name: str) -> list[Any]:
         return [value for call, value in self.calls if call == name]
@@ -113,6 +118,16 @@ def fake_trt() -> Callable[..., FakeTensorRT]:
 def _fake_trt(version: str) -> FakeTensorRT:
     fake = FakeTensorRT(types.SimpleNamespace())
     flags = {"TF32": 7} | ({"FP16": 0, "INT8": 1} if version in ("9", "10") else {})
+    rare = version in ("10", "11", "rtx")
+    if rare:
+        flags |= {"REFIT": 4, "VERSION_COMPATIBLE": 13, "STRIP_PLAN": 19, "REFIT_IDENTICAL": 20}
+
+    class Cache:
+        def __init__(self, content: bytes, accepted: bool = True) -> None:
+            self.content, self.accepted = content, accepted
+
+        def serialize(self) -> bytes:
+            return self.content
 
     class ILogger:
         class Severity(enum.IntEnum):
@@ -137,6 +152,22 @@ def _fake_trt(version: str) -> FakeTensorRT:
         def add_optimization_profile(self, profile: Any) -> int:
             fake.calls.append(("profile", profile.shapes))
             return 0
+
+    if rare:
+
+        def create_timing_cache(self: Any, data: bytes) -> Cache:
+            foreign = bool(data) and not data.startswith(fake.cache_header)
+            return Cache(fake.cache_header if foreign or not data else data, not foreign)
+
+        def set_timing_cache(self: Any, cache: Cache, ignore_mismatch: bool) -> bool:
+            assert ignore_mismatch is False, "a cache of another GPU may never be taken"
+            self.cache = cache
+            return cache.accepted or not fake.refuses_foreign_cache
+
+        Config.create_timing_cache = create_timing_cache  # type: ignore[attr-defined]
+        Config.set_timing_cache = set_timing_cache  # type: ignore[attr-defined]
+        Config.builder_optimization_level = 3  # type: ignore[attr-defined]
+        Config.hardware_compatibility_level = "NONE"  # type: ignore[attr-defined]
 
     if version == "rtx":
 
@@ -170,6 +201,9 @@ def _fake_trt(version: str) -> FakeTensorRT:
 
         def build_serialized_network(self, network: Any, config: Config) -> bytes | None:
             fake.calls.append(("verbosity", config.profiling_verbosity))
+            fake.calls.append(("config", config))
+            if hasattr(config, "cache"):
+                config.cache.content += fake.measured
             self.log.log(ILogger.VERBOSE, fake.layer_lines)
             if fake.engine is None:
                 self.log.log(ILogger.ERROR, "Error Code 10: no implementation\n for node 7")
@@ -215,6 +249,10 @@ def _fake_trt(version: str) -> FakeTensorRT:
             "DynamicShapesKernelSpecializationStrategy", {"LAZY": 0, "EAGER": 1}
         )
         members["ComputeCapability"] = enum.IntEnum("ComputeCapability", {"SM80": 1, "SM89": 2, "SM120": 3})
+    if rare:
+        levels = {"NONE": 0, "AMPERE_PLUS": 1} | ({"SAME_COMPUTE_CAPABILITY": 2} if version != "10" else {})
+        members["HardwareCompatibilityLevel"] = enum.IntEnum("HardwareCompatibilityLevel", levels)
+        members["OnnxParserRefitter"] = members["Refitter"] = object
     for name, value in members.items():
         setattr(fake.module, name, value)
     return fake

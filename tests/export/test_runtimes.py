@@ -84,6 +84,11 @@ def test_the_table_for_each_version(fake_trt: Any) -> None:
         "compute_capability_targets": [False, False, False, True],
         "tf32_flag": [True, True, True, True],
         "kernel_specialisation": [False, False, False, True],
+        "refitting": [True, True, False, True],
+        "version_compatibility": [True, True, False, False],
+        "hardware_compatibility": [True, True, False, False],
+        "timing_cache": [True, True, False, False],
+        "optimization_level": [True, True, False, False],
     }
 
 

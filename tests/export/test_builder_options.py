@@ -1,0 +1,400 @@
+"""Rare builder options: flags, what each TensorRT is told, timing caches on disk, engines without weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export import builder_flags
+from export._optional import available
+from export.arguments import OneLineParser, UsageError
+from export.batch import BatchRange
+from export.provenance import sha256
+from export.runtimes import BuildError, BuildOptions, make, timing_cache
+from export.runtimes.builder import OPTIONS, BuilderOptions, TimingCache, trtexec
+from export.runtimes.refit import refit
+from export.runtimes.tensorrt import TensorRT
+
+FOUR = BatchRange(4, 4, 4)
+needs_rtx = pytest.mark.skipif(
+    not available("tensorrt_rtx_bindings"), reason="TensorRT for RTX is not installed: hvjax[tensorrt-rtx]"
+)
+EVERYTHING = BuilderOptions(
+    refit=True,
+    strip_weights=True,
+    hardware_compatible="ampere+",
+    timing_cache=TimingCache(Path("times.bin")),
+    optimization_level=4,
+)
+
+
+def given(*argv: str) -> BuilderOptions:
+    parser = OneLineParser(allow_abbrev=False)
+    builder_flags.add(parser.add_argument)
+    return builder_flags.read(parser.parse_known(argv))
+
+
+def build(fake: Any, name: str = "tensorrt", **options: Any) -> Any:
+    return TensorRT(name, fake.module).build(b"model", BuildOptions(FOUR, builder=BuilderOptions(**options)))
+
+
+# --- the command line -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_of_the_builder_by_default() -> None:
+    assert given() == BuilderOptions() and given().flags() == ()
+
+
+def test_every_flag_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "times.bin"
+    found = given("--refit", "--strip-weights", "--hardware-compatible", "--optimization-level", "5",
+                  "--timing-cache", str(file))  # fmt: skip
+    assert found == BuilderOptions(True, True, False, "ampere+", TimingCache(file), 5)
+    assert given("--version-compatible", "--hardware-compatible", "Same-Compute-Capability").flags() == (
+        "--version-compatible",
+        "--hardware-compatible",
+    )
+    assert set(found.flags()) | {"--version-compatible"} == set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--hardware-compatible", "hopper"], "--hardware-compatible hopper: .*accepted are ampere\\+, same"),
+        (["--optimization-level", "6"], "'6' is not a number from 0 to 5"),
+        (["--optimization-level", "fast"], "'fast' is not a number from 0 to 5"),
+        (["--version-compatible", "--strip-weights"], "does not go with --strip-weights"),
+        (["--version-compatible", "--refit"], "does not go with --refit"),
+        (["--timing-cache", "t", "--optimization-level", "0"], "measures nothing"),
+        (["--timing-cache", ""], "is not the name of a file"),
+        (["--timing-cache", "t@sha256:12"], "'12' is no SHA-256"),
+        (["--timing-cache", "t@sha256:" + "0" * 64], "t is pinned, and there is no such file"),
+        (["--timing-cache", "no/such/folder/t"], "there is no folder no/such/folder"),
+    ],
+)
+def test_mistakes_are_one_line(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message) as caught:
+        given(*argv)
+    assert "\n" not in str(caught.value)
+
+
+# --- what each runtime takes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["10", "11"])
+def test_tensorrt_is_told_all_of_it(fake_trt: Any, version: str, tmp_path: Path) -> None:
+    fake = fake_trt(version)
+    built = build(
+        fake,
+        refit=True,
+        strip_weights=True,
+        hardware_compatible="ampere+",
+        optimization_level=4,
+        timing_cache=TimingCache(tmp_path / "t"),
+    )
+    config = fake.seen("config")[0]
+    assert fake.seen("set_flag") == ["REFIT", "STRIP_PLAN"] == built.options["builder_flags"]
+    assert config.hardware_compatibility_level == fake.module.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert config.builder_optimization_level == 4 and config.cache is not None
+    assert built.stripped and not built.host_code
+
+
+def test_weights_that_come_back_are_the_same_unless_told(fake_trt: Any) -> None:
+    fake = fake_trt("11")
+    assert build(fake, strip_weights=True).options["builder_flags"] == ["REFIT_IDENTICAL", "STRIP_PLAN"]
+    built = build(fake, version_compatible=True)
+    assert built.host_code and not built.stripped
+    untouched = build(fake_trt("11"))
+    assert untouched.options == {"builder_flags": []} and not untouched.stripped
+
+
+def test_an_older_version_names_the_levels_it_knows(fake_trt: Any) -> None:
+    with pytest.raises(BuildError, match="same-compute-capability: this version knows ampere\\+"):
+        build(fake_trt("10"), hardware_compatible="same-compute-capability")
+    assert build(fake_trt("11"), hardware_compatible="same-compute-capability").engine
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version_compatible": True}, "its engines fit one release"),
+        ({"hardware_compatible": "ampere+"}, "name them with --targets"),
+        ({"timing_cache": TimingCache(Path("t"))}, "it times no kernels"),
+        ({"optimization_level": 5}, "chosen where the engine runs"),
+    ],
+)
+def test_rtx_refuses_what_it_would_ignore(fake_trt: Any, options: Any, message: str) -> None:
+    runtime = TensorRT("tensorrt_rtx", fake_trt("rtx").module)
+    reason = runtime.refuses(BuilderOptions(**options))
+    assert reason is not None and message in reason
+    assert "not known to tensorrt_rtx" in reason and "it takes --refit, --strip-weights" in reason
+    with pytest.raises(BuildError, match="not known to tensorrt_rtx"):
+        build(fake_trt("rtx"), "tensorrt_rtx", **options)
+
+
+def test_a_version_without_them_and_a_runtime_without_engines_refuse_too(fake_trt: Any) -> None:
+    reason = TensorRT("tensorrt", fake_trt("11-bare").module).refuses(BuilderOptions(refit=True))
+    assert (
+        reason == "--refit is not known to tensorrt: this version of it is too old; it takes no such option"
+    )
+    onnxruntime = make("onnxruntime")
+    assert onnxruntime.refuses(BuilderOptions()) is None
+    assert onnxruntime.refuses(EVERYTHING) == "--refit is about an engine, and onnxruntime builds none"
+
+
+# --- timing caches --------------------------------------------------------------------------------------
+
+
+def cached(fake: Any, file: Path, pin: str | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    built = build(fake, timing_cache=TimingCache(file, pin))
+    return built.options["timing_cache"], built.notices
+
+
+def test_a_cache_is_made_grows_and_is_used(fake_trt: Any, tmp_path: Path) -> None:
+    fake, file = fake_trt("11"), tmp_path / "times.bin"
+    fake.measured = b"conv1"
+    told, notices = cached(fake, file)
+    assert file.read_bytes() == b"this GPU:conv1" and not notices
+    assert (told["state"], told["loaded_bytes"], told["loaded_sha256"]) == ("written", 0, None)
+    assert told["sha256"] == sha256(b"this GPU:conv1")
+    fake.measured = b"conv2"
+    assert cached(fake, file)[0]["loaded_sha256"] == sha256(b"this GPU:conv1")
+    assert file.read_bytes() == b"this GPU:conv1conv2"
+    fake.measured = b""
+    told, notices = cached(fake, file)
+    assert (told["state"], told["sha256"], notices) == ("used as it was", sha256(file.read_bytes()), ())
+    assert list(tmp_path.iterdir()) == [file], "no temporary file is left"
+
+
+def test_a_pinned_cache_is_checked_and_never_written(fake_trt: Any, tmp_path: Path) -> None:
+    fake, file = fake_trt("11"), tmp_path / "times.bin"
+    file.write_bytes(b"this GPU:conv1")
+    pinned = timing_cache.parse(f"{file}@sha256:{sha256(file.read_bytes()).upper()}")
+    assert cached(fake, file, pinned.sha256) == (
+        {
+            "file": str(file), "pinned": pinned.sha256, "loaded_bytes": 14, "loaded_sha256": pinned.sha256,
+            "state": "used as it was", "sha256": pinned.sha256,
+        },
+        (),
+    )  # fmt: skip
+    fake.measured = b"conv2"
+    _, notices = cached(fake, file, pinned.sha256)
+    assert file.read_bytes() == b"this GPU:conv1" and "it is pinned and lacks times" in notices[0]
+    file.write_bytes(b"this GPU:other")
+    with pytest.raises(ValueError, match="is not the pinned file: its SHA-256 is"):
+        timing_cache.parse(f"{file}@sha256:{pinned.sha256}")
+    with pytest.raises(BuildError, match="is not the pinned file"):
+        cached(fake, file, pinned.sha256)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_cache_of_another_gpu_is_never_overwritten(fake_trt: Any, tmp_path: Path, refuses: bool) -> None:
+    """Whether TensorRT refuses it or quietly begins an empty one."""
+    fake, file = fake_trt("10"), tmp_path / "times.bin"
+    fake.refuses_foreign_cache, fake.measured = refuses, b"many new times, more than the file held"
+    file.write_bytes(b"another GPU:conv1")
+    if refuses:
+        with pytest.raises(BuildError, match="no timing cache for this GPU and this version"):
+            cached(fake, file)
+    else:
+        told, notices = cached(fake, file)
+        assert told["state"] == "left as it was" and "another GPU or version" in notices[0]
+    assert file.read_bytes() == b"another GPU:conv1"
+
+
+def test_a_cache_that_another_build_changed_is_left(
+    fake_trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, file = fake_trt("10"), tmp_path / "times.bin"
+    fake.measured = b"conv1"
+    attach = timing_cache.attach
+
+    def and_meanwhile(*arguments: Any) -> Any:
+        found = attach(*arguments)
+        file.write_bytes(b"this GPU:of another build")
+        return found
+
+    monkeypatch.setattr(timing_cache, "attach", and_meanwhile)
+    told, notices = cached(fake, file)
+    assert told["state"] == "left as it was" and "changed while the engine was built" in notices[0]
+    assert file.read_bytes() == b"this GPU:of another build"
+
+
+def test_a_folder_that_takes_no_file_costs_no_engine(
+    fake_trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(timing_cache.os, "replace", full)
+    told, notices = cached(fake_trt("10"), tmp_path / "times.bin")
+    assert told["state"] == "left as it was" and "No space left on device" in notices[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- engines without weights ----------------------------------------------------------------------------
+
+
+class Refitting:
+    """`Refitter` and `OnnxParserRefitter` of an engine whose weights are named."""
+
+    def __init__(self, trt: Any, needs: set[str], parses: bool = True, fits: bool = True) -> None:
+        self.needs, self.parses, self.fits, self.calls = needs, parses, fits, []
+        trt.Refitter, trt.OnnxParserRefitter = self.refitter, self.parser
+
+    def refitter(self, engine: Any, log: Any) -> Any:
+        self.calls.append(("engine", engine))
+        return self
+
+    def parser(self, refitter: Any, log: Any) -> Any:
+        assert refitter is self
+        return self
+
+    num_errors = 1
+
+    def get_error(self, index: int) -> Any:
+        return type("Error", (), {"desc": lambda _: "no initializer w1"})()
+
+    def refit_from_bytes(self, model: bytes) -> bool:
+        self.calls.append(("model", model))
+        return self.parses
+
+    def get_missing_weights(self) -> list[str]:
+        return sorted(self.needs)
+
+    def refit_cuda_engine(self) -> bool:
+        self.calls.append(("refitted", True))
+        return self.fits
+
+
+def test_an_engine_gets_its_weights_before_it_runs(fake_trt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session that `open` makes for the gate refits it, with the very file it was built from."""
+    from export.runtimes import engine
+
+    fake = fake_trt("11")
+    refitting = Refitting(fake.module, set())
+    order: list[str] = []
+
+    class Engine:
+        num_io_tensors = 0
+
+        def create_execution_context(self) -> Any:
+            order.extend(name for name, _ in refitting.calls)
+            return None
+
+    class Runtime:
+        engine_host_code_allowed = False
+
+        def __init__(self, log: Any) -> None:
+            self.log = log
+
+        def deserialize_cuda_engine(self, data: bytes) -> Any:
+            order.append(f"host code {self.engine_host_code_allowed}")
+            return Engine()
+
+    fake.module.Runtime = Runtime
+    runtime = TensorRT("tensorrt", fake.module)
+    for options, expected in (
+        ({"strip_weights": True}, ["host code False", "engine", "model", "refitted"]),
+        ({"refit": True}, ["host code False"]),
+        ({"version_compatible": True}, ["host code True"]),
+    ):
+        built = build(fake, **options)
+        order.clear(), refitting.calls.clear()
+        with pytest.raises(BuildError, match="no execution context"):  # the fake ends here
+            runtime.open(built)
+        assert order == expected
+        assert [value for name, value in refitting.calls if name == "model"] == [b"model"] * built.stripped
+    assert engine.refit is refit
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"parses": False}, "does not take its weights from model.onnx: no initializer w1"),
+        ({"needs": {"w1", "w2", "w3", "w4", "w5"}}, "lacks weights of the engine: w1, w2, w3 and 2 more"),
+        ({"fits": False}, "could not be refitted from model.onnx: Error Code 4"),
+    ],
+)
+def test_a_refit_that_fails_says_why(fake_trt: Any, state: Any, message: str) -> None:
+    from export.runtimes.tensorrt import recording_logger
+
+    fake = fake_trt("10")
+    log = recording_logger(fake.module)
+    log.log(fake.module.ILogger.ERROR, "Error Code 4")
+    Refitting(fake.module, state.pop("needs", set()), **state)
+    with pytest.raises(BuildError, match=message):
+        refit(fake.module, object(), b"model", log)
+
+
+# --- for other tools, and for real ----------------------------------------------------------------------
+
+
+def test_the_same_for_trtexec() -> None:
+    assert trtexec(BuilderOptions()) == ()
+    assert trtexec(EVERYTHING) == (
+        "--refit", "--stripWeights", "--hardwareCompatibilityLevel=ampere+", "--timingCacheFile=times.bin",
+        "--builderOptimizationLevel=4",
+    )  # fmt: skip
+    assert trtexec(BuilderOptions(version_compatible=True)) == ("--versionCompatible",)
+
+
+@needs_rtx
+def test_the_real_bindings_have_every_name() -> None:
+    """TensorRT for RTX shares these names with TensorRT 10 and 11, whose bindings cannot be tested here."""
+    trt = make("tensorrt_rtx").trt  # type: ignore[attr-defined]
+    for owner, names in {
+        trt.BuilderFlag: ("REFIT", "REFIT_IDENTICAL", "STRIP_PLAN", "VERSION_COMPATIBLE"),
+        trt.HardwareCompatibilityLevel: ("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY"),
+        trt.IBuilderConfig: ("hardware_compatibility_level", "builder_optimization_level",
+                             "create_timing_cache", "set_timing_cache"),
+        trt.ITimingCache: ("serialize",),
+        trt.Runtime: ("engine_host_code_allowed",),
+        trt.Refitter: ("get_missing_weights", "refit_cuda_engine"),
+        trt.OnnxParserRefitter: ("refit_from_bytes", "num_errors", "get_error"),
+    }.items():  # fmt: skip
+        assert [name for name in names if not hasattr(owner, name)] == []
+
+
+@needs_rtx
+def test_rtx_writes_the_same_engine_at_every_level(tiny_net: Any) -> None:
+    """Why --optimization-level is refused there: the attribute does nothing."""
+    runtime: Any = make("tensorrt_rtx")
+
+    def engine(level: int | None) -> bytes:
+        trt = runtime.trt
+        log = trt.Logger(trt.Logger.ERROR)
+        builder = trt.Builder(log)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        assert trt.OnnxParser(network, log).parse(tiny_net.make())
+        config = builder.create_builder_config()
+        if level is not None:
+            config.builder_optimization_level = level
+        return bytes(builder.build_serialized_network(network, config))
+
+    assert engine(None) == engine(0) == engine(5)
+
+
+@needs_rtx
+def test_rtx_needs_a_gpu_to_leave_weights_out(tiny_net: Any) -> None:
+    runtime = make("tensorrt_rtx")
+    model = tiny_net.make()
+    options = BuildOptions(FOUR, builder=BuilderOptions(strip_weights=True))
+    if runtime.why_not_run() is not None:
+        with pytest.raises(BuildError, match="--strip-weights needs a GPU to build with tensorrt_rtx: "):
+            runtime.build(model, options)
+        return
+    stripped, whole = runtime.build(model, options), runtime.build(model, BuildOptions(FOUR))
+    assert len(stripped.engine or b"") < len(whole.engine or b"")
+    images = tiny_net.images(4).transpose(0, 3, 1, 2).copy()
+    answers = []
+    for built in (stripped, whole):
+        session = runtime.open(built)
+        answers.append(session.run(images)["logits"])
+        session.close()
+    assert abs(answers[0] - answers[1]).max() <= 5e-5 * abs(answers[1]).max()
