@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from export import gate_images, reference
+from export.ends.feed import Rule, feed
+from export.ends.spec import PLAIN, Ends
 from export.feed import run_all
 from export.runtimes.onnxruntime import OnnxSession
 from hvjax.models.features import Backbone
@@ -37,29 +39,31 @@ def validation_agreement(
     deploy: tuple[Backbone, Mapping[str, Any]],
     *,
     size: tuple[int, int],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    rule: Rule,
     input_layout: str,
     batch: int,
+    ends: Ends = PLAIN,
 ) -> Agreement:
     """Runs every image of `file` (a run's gate.npz) through JAX and through the ONNX file.
 
     Args:
       deploy: the model with a head, and its variables, that `model` was exported from.
-      batch: images in one call of the file.
+      size, rule: how the model's pictures are prepared, by the file where `ends` says so.
+      batch: images in one call of the file, which answers logits.
 
     Raises:
       ValueError: the file holds no images that fit.
     """
     labels = _labels(file)
     channels = deploy[0].config.in_channels
-    images = gate_images.from_checkpoint(file, size, channels, np.iinfo(np.int32).max)
-    pixels = images.normalised(mean, std)
-    jax_says = reference.compute("logits", None, deploy, pixels, 1).outputs[reference.DEPLOY_FORM].argmax(-1)
+    picture, _ = ends.picture(size, rule.crop_pct)
+    images = gate_images.from_checkpoint(file, picture, channels, np.iinfo(np.int32).max)
+    fed = feed(images.pixels, ends, input_layout, size, rule)
+    answers = reference.compute("logits", None, deploy, fed.model, 1).outputs[reference.DEPLOY_FORM]
+    jax_says = answers.argmax(-1)
     session = OnnxSession(model)
     try:
-        inputs = pixels.transpose(0, 3, 1, 2) if input_layout == "nchw" else pixels
-        file_says = run_all(session, np.ascontiguousarray(inputs), batch)["logits"].argmax(-1)
+        file_says = run_all(session, fed.file, batch)["logits"].argmax(-1)
     finally:
         session.close()
     known = labels is not None and labels.shape == jax_says.shape

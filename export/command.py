@@ -21,6 +21,9 @@ import hvjax
 from export import economy, gate_images, graph, reference, runtimes
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
+from export.ends.feed import feed
+from export.ends.finish import finish
+from export.ends.flags import check as check_ends
 from export.engine_flags import options
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
@@ -76,6 +79,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
         size = request.image_size or source.image_size
         source = _at_size(source, size)
         _check_size(source, size)
+        check_ends(request.ends, source.model.config.num_classes, source.name)
     with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
             subject = prepare(request, source, size)
@@ -180,19 +184,17 @@ class Subject:
 def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
     """Draws weights where there are none, fuses, and computes the reference."""
     images = _images(request, source, size)
-    pixels = images.normalised(source.mean, source.std)
+    fed = feed(images.pixels, request.ends, request.input_layout, size, source)
     variables = source.variables
     if variables is None:
         with reference.on_cpu():
-            variables = random_variables(source.model, pixels, request.seed)
+            variables = random_variables(source.model, fed.model, request.seed)
     deploy, fused = hvjax.reparameterize(source.model, variables)
     training = None if source.model.deploy else (source.model, variables)
     output = graph.output_name(source.model)
     staged = request.batch.minimum if request.batch.dynamic else request.batch.typical
-    answers = reference.compute(output, training, (deploy, fused), pixels, staged)
-    nchw = request.input_layout == "nchw"
-    inputs = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if nchw else pixels
-    return Subject(deploy, fused, output, images, inputs, answers)
+    answers = reference.compute(output, training, (deploy, fused), fed.model, staged)
+    return Subject(deploy, fused, output, images, fed.file, answers)
 
 
 def _choose(request: Request) -> Choice:
@@ -251,10 +253,11 @@ def _folder(request: Request, source: Source, size: tuple[int, int]) -> OutputFo
 def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImages:
     wanted = max(request.gate_images, request.batch.maximum)
     channels = source.model.config.in_channels
+    size, crop_pct = request.ends.picture(size, source.crop_pct)
     try:
         if request.images is not None:
             found = gate_images.from_folder(
-                request.images, size, channels, wanted, source.crop_pct, source.interpolation
+                request.images, size, channels, wanted, crop_pct, source.interpolation
             )
         elif source.gate_file is not None:
             found = gate_images.from_checkpoint(source.gate_file, size, channels, wanted)
@@ -337,8 +340,8 @@ def _agreement(
             model,
             (subject.deploy, subject.variables),
             size=size,
-            mean=source.mean,
-            std=source.std,
+            rule=source,
+            ends=request.ends,
             input_layout=request.input_layout,
             batch=request.batch.typical,
         )

@@ -12,7 +12,7 @@ from export.batch import BatchRange, parse_batch
 from export.ends.flags import add_flags as add_ends_flags
 from export.ends.flags import default_layout
 from export.ends.flags import read as read_ends
-from export.ends.spec import Ends
+from export.ends.spec import PLAIN, Ends
 from export.quantize.flags import Int8Request
 from export.quantize.flags import add_flags as add_int8_flags
 from export.quantize.flags import read as read_int8
@@ -54,7 +54,7 @@ class Request:
     search: bool = True
     int8: Int8Request | None = None
     force_precision: bool = False
-    ends: Ends = Ends()
+    ends: Ends = PLAIN
 
     def folder(self, model: str, size: tuple[int, int]) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""

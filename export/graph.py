@@ -65,6 +65,12 @@ def to_onnx_bytes(
     return converted.SerializeToString()
 
 
+def _ends(request: Request) -> dict[str, str]:
+    """What is inside the file at its ends, where there is anything."""
+    found = {key: value for key, value in request.ends.as_dict().items() if value not in (None, "none")}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+
+
 def _metadata(request: Request, source: Source) -> dict[str, str]:
     """What a user of the file alone must know: how to prepare images and what the classes mean."""
     found = {
@@ -76,7 +82,10 @@ def _metadata(request: Request, source: Source) -> dict[str, str]:
         "std": json.dumps(source.std),
         "crop_pct": json.dumps(source.crop_pct),
         "interpolation": source.interpolation,
-        "pixel_range": "images are (pixels / 255 - mean) / std, RGB",
+        "pixel_range": "images are pixels in 0..255, RGB"
+        if request.ends.takes_pictures
+        else "images are (pixels / 255 - mean) / std, RGB",
+        **_ends(request),
     }
     if source.class_names:
         found["class_names"] = json.dumps(source.class_names)

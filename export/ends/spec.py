@@ -77,5 +77,9 @@ class Ends:
         return {"preprocess": self.preprocess, "source_size": source, "postprocess": after}
 
 
+#: A plain file.
+PLAIN = Ends()
+
+
 def size(pair: tuple[int, int]) -> str:
     return f"{pair[0]}x{pair[1]}"

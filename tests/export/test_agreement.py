@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from export.agreement import validation_agreement
 from export.bridge import convert
 
 MEAN, STD, SIZE, IMAGES = (0.5,) * 3, (0.25,) * 3, (32, 32), 11
+RULE = SimpleNamespace(mean=MEAN, std=STD, crop_pct=1.0, interpolation="bicubic")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def run(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 
 def agree(file: Path, model: bytes, exported: Any, **changed: Any) -> Any:
-    options = {"size": SIZE, "mean": MEAN, "std": STD, "input_layout": "nchw", "batch": 4, **changed}
+    options = {"size": SIZE, "rule": RULE, "input_layout": "nchw", "batch": 4, **changed}
     return validation_agreement(file, model, exported[:2], **options)
 
 
