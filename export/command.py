@@ -112,6 +112,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
                 settled = _settle(request, source, subject, model, float32, progress)
                 model, gate, precision = settled.model, settled.gate, settled.precision
                 agreement = agree(settled.runnable) if gate.passed else None
+            model, gate = _finish(request, subject, model, gate)
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(request, choice, model) if gate.passed else (None, None)
         counted = economy.count(model)
@@ -326,6 +327,20 @@ def _gate(request: Request, subject: Subject, model: bytes) -> Gate:
         )
     finally:
         session.close()
+
+
+def _finish(request: Request, subject: Subject, model: bytes, gate: Gate) -> tuple[bytes, Gate]:
+    """The file with what is asked for behind its logits, and the gate of the whole."""
+    return finish(
+        model,
+        gate,
+        request.ends,
+        subject.inputs,
+        subject.reference.outputs,
+        output=subject.output,
+        precision=request.precision,
+        batch=request.batch,
+    )
 
 
 def _agreement(

@@ -10,6 +10,8 @@ import numpy as np
 from export import parity
 from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.batch import BatchRange
+from export.ends.compare import compare_with_jax
+from export.ends.spec import PLAIN, Ends
 from export.parity import Comparison
 from export.runtimes import Session
 from export.stages import StageError, first_wrong, stage_errors
@@ -106,13 +108,16 @@ def gate_engine(
     precision: str,
     tf32: bool,
     batch: BatchRange,
+    ends: Ends = PLAIN,
 ) -> list[Comparison]:
     """Compares a running engine with both forms of the model."""
     limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
-    return parity.compare_batches(
+    return compare_with_jax(
         session.run,
         images,
-        {name: {output: value} for name, value in outputs.items()},
+        outputs,
+        ends,
+        output=output,
         candidate="model.engine",
         batches=batch.gate_sizes,
         limit=limit,

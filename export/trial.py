@@ -75,6 +75,7 @@ def try_engine(
             precision=request.precision,
             tf32=request.tf32,
             batch=request.batch,
+            ends=request.ends,
         )
         latencies = latencies_of(session, request.batch, subject.inputs)
         kernels = session.kernels() if built.kernels is None else None
