@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 import hvjax
-from export.ends.front import SCOPE, front
+from export.ends.front import front
+from export.ends.spec import FRONT
 from export.flags import Request
 from export.load import Source
 from hvjax.models.features import Backbone
@@ -45,8 +46,8 @@ def to_onnx_bytes(
     )
 
     def answer(weights: Any, pictures: jax.Array) -> jax.Array:
-        held = {name: value for name, value in weights.items() if name != SCOPE}
-        logits: Any = model.apply(held, before.apply(weights.get(SCOPE), pictures))
+        held = {name: value for name, value in weights.items() if name != FRONT}
+        logits: Any = model.apply(held, before.apply(weights.get(FRONT), pictures))
         return logits.astype(jnp.float32)
 
     picture, _ = request.ends.picture(size, source.crop_pct)
@@ -54,7 +55,7 @@ def to_onnx_bytes(
     converted = convert(
         answer,
         jax.ShapeDtypeStruct(shape, request.ends.dtype),
-        weights={**variables, SCOPE: dict(before.constants)} if before.constants else variables,
+        weights={**variables, FRONT: dict(before.constants)} if before.constants else variables,
         input_names=[INPUT],
         output_names=[output_name(model)],
         input_layout=request.input_layout,

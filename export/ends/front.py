@@ -11,11 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from export.ends import resample
-from export.ends.spec import Ends
+from export.ends.spec import FRONT, Ends
 from hvjax.preprocessing import placement
-
-#: Names of nodes and constants of this part of the graph begin so.
-SCOPE = "preprocess"
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def front(
     }
 
     def apply(held: Any, pictures: jax.Array) -> jax.Array:
-        with jax.named_scope(SCOPE):
+        with jax.named_scope(FRONT):
             x = pictures.astype(jnp.float32)
             if columns is not None and rows is not None:
                 x = x.transpose(0, 3, 1, 2)

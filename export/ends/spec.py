@@ -8,6 +8,8 @@ from typing import Any
 PREPROCESS = ("none", "normalise", "full")
 POSTPROCESS = ("none", "softmax", "topk")
 
+#: Names of nodes and constants before the model begin so.
+FRONT = "preprocess"
 LOGITS, PROBABILITIES = "logits", "probabilities"
 #: Outputs of a file that ends in top-k.
 TOP_PROBABILITIES, TOP_CLASSES = "top_probabilities", "top_classes"

@@ -18,6 +18,7 @@ from typing import Any
 
 import onnx
 
+from export.ends.spec import FRONT
 from export.quantize.names import FIRST, KEEP, LAST
 
 #: Operators with weights.
@@ -122,6 +123,8 @@ def _check_keep(keep: Sequence[str], names: Sequence[str]) -> None:
 
 def _is_layer(node: onnx.NodeProto, held: Mapping[str, onnx.TensorProto]) -> bool:
     if node.op_type not in LAYERS or node.input[0] in held or node.input[1] not in held:
+        return False
+    if node.input[1].startswith(f"{FRONT}."):  # resizing of pictures, bit for bit
         return False
     tensor = held[node.input[1]]
     return len(tensor.dims) >= 2 and tensor.data_type in (
