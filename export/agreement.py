@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from export import gate_images, reference
+from export import gate_images, parity, reference
 from export.ends.feed import Rule, feed
 from export.ends.spec import PLAIN, Ends
 from export.feed import run_all
@@ -28,6 +28,11 @@ class Agreement:
     top1: float
     accuracy_jax: float | None
     accuracy_file: float | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether half precision may name other classes this often, on a trained model."""
+        return parity.enough_agreement(self.top1, self.images)
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

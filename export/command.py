@@ -24,6 +24,7 @@ from export.agreement import Agreement, validation_agreement
 from export.ends.feed import feed
 from export.ends.finish import finish
 from export.ends.flags import check as check_ends
+from export.ends.tail import attach
 from export.engine_flags import options
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
@@ -99,6 +100,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
                 quantiser = eight_bits.prepare(request, source, model, size, gated, progress.bar)
         with progress.stage("gate", f"gate on {len(subject.images)} images"):
 
+            @functools.lru_cache(maxsize=1)
             def agree(runnable: bytes) -> Agreement | None:
                 return _agreement(request, source, subject, runnable, size)
 
@@ -109,7 +111,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
                 )
                 model, gate, agreement = quantised.done.model, quantised.gate, quantised.agreement
             else:
-                settled = _settle(request, source, subject, model, float32, progress)
+                settled = _settle(request, source, subject, model, float32, agree, progress)
                 model, gate, precision = settled.model, settled.gate, settled.precision
                 agreement = agree(settled.runnable) if gate.passed else None
             model, gate = _finish(request, subject, model, gate)
@@ -123,7 +125,7 @@ def run(request: Request, check: Callable[[], None]) -> int:
             verdict = worth = None
             if request.precision in WORDS and request.command == "to_trt" and built is not None:
                 part = subject.inputs[: request.batch.typical]
-                worth = weigh(request, model, float32(), choice, built, trial, part)
+                worth = weigh(request, model, attach(float32(), request.ends), choice, built, trial, part)
             if quantised is not None:
                 trial, verdict = eight_bits.judge(
                     request,
@@ -286,6 +288,7 @@ def _settle(
     subject: Subject,
     model: bytes,
     float32: Callable[[], bytes],
+    agree: Callable[[bytes], Agreement | None],
     progress: Progress,
 ) -> Settled:
     """Gates the file; in half precision, finds the modules that must stay float32 if it fails."""
@@ -299,6 +302,11 @@ def _settle(
         reference=subject.reference,
         output=subject.output,
     )
+
+    def agrees(runnable: bytes) -> bool:
+        found = agree(runnable)
+        return found is None or request.force_precision or found.enough
+
     try:
         return settle(
             model,
@@ -306,6 +314,7 @@ def _settle(
             keep=request.keep_fp32,
             may_search=request.search,
             float32_weights=lambda: initializers(float32()),
+            agrees=agrees,
             tell=progress.bar,
         )
     except NoSuchModule as error:

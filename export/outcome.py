@@ -57,7 +57,7 @@ class Outcome:
         none, it is not asked."""
         if self.agreement is None or self.precision is None or self.request.force_precision:
             return True
-        return parity.enough_agreement(self.agreement.top1, self.agreement.images)
+        return self.agreement.enough
 
     @property
     def engine(self) -> EngineState:

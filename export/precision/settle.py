@@ -77,6 +77,7 @@ def settle(
     keep: Collection[str],
     may_search: bool,
     float32_weights: Callable[[], Mapping[str, np.ndarray]],
+    agrees: Callable[[bytes], bool] = lambda runnable: True,
     tell: Tell = lambda done, most, what: None,
 ) -> Settled:
     """Gates a half-precision file, and finds float32 islands if it fails or overflows.
@@ -85,11 +86,13 @@ def settle(
       keep: modules that stay float32 because the user says so.
       may_search: False fails instead of searching.
       float32_weights: the initializers of the float32 export; called only if there are islands.
+      agrees: whether a file that passed the gate is right on more images (of `Settled.runnable`); if not,
+        the search aims lower, too.
 
     Raises:
       NoSuchModule: (a ValueError) a name in `keep` that matches no module.
     """
-    return _Settling(model, task, keep, float32_weights, tell).run(may_search)
+    return _Settling(model, task, keep, float32_weights, agrees, tell).run(may_search)
 
 
 def initializers(model: bytes) -> dict[str, np.ndarray]:
@@ -107,9 +110,10 @@ class _Settling:
         task: Task,
         keep: Collection[str],
         float32_weights: Callable[[], Mapping[str, np.ndarray]],
+        agrees: Callable[[bytes], bool],
         tell: Tell,
     ) -> None:
-        self.task, self.tell = task, tell
+        self.task, self.agrees, self.tell = task, agrees, tell
         self.typed = onnx.load_model_from_string(model)
         self.owners = half_nodes(self.typed)
         self.asked = frozenset(select(self.typed, keep) & self.owners.keys())
@@ -131,22 +135,28 @@ class _Settling:
         model = self._with(self.asked)
         gate = self._gate(model, left)
         before = _worst(gate)
-        if gate.passed or not may_search:
+        if not may_search or self._passed(gate):
             return self._settled(model, gate, self.asked, over, None, before)
         held = self.asked.union(*(self._whole_modules(found.nodes) for found in left))
         if left:  # that is often all that is wrong
             model = self._with(held)
             gate = self._gate(model, [])
-            if gate.passed:
+            if self._passed(gate):
                 cured = Found(held, (), before, _worst(gate), 0, True)
                 return self._settled(model, gate, held, over, cured, before)
-        aims = [SEARCH_AIM * self.task.limit * LOWER_AIM**lowered for lowered in range(1 + LOWERED)]
+        error = _worst(gate) if gate.passed else np.inf  # right here, and not on more images: aim below it
+        aim = min(SEARCH_AIM * self.task.limit, LOWER_AIM * error)
+        aims = [aim * LOWER_AIM**lowered for lowered in range(1 + LOWERED)]
         found, model, gate = self._attempt(held, aims[0])
         for aim in aims[1:]:
-            if gate.passed or not found.passed:
+            if not found.passed or self._passed(gate):
                 break
             found, model, gate = self._attempt(held, aim)
         return self._settled(model, gate, found.kept, over, found, before)
+
+    def _passed(self, gate: Gate) -> bool:
+        """Of the file gated last."""
+        return gate.passed and self.agrees(self._copy)
 
     def _attempt(self, held: frozenset[str], aim: float) -> tuple[Found, bytes, Gate]:
         """The search's islands, the file with them, and its gate."""

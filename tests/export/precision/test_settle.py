@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,21 @@ from export.precision.settle import Settled, settle
 OVERFLOW = {"block2/mlp/fc1": 3e4, "block2/mlp/fc2": 1 / 3e4}
 
 
-def settled(net: Any, *, keep: tuple[str, ...] = (), may_search: bool = True, **changes: Any) -> Settled:
+def settled(
+    net: Any,
+    *,
+    keep: tuple[str, ...] = (),
+    may_search: bool = True,
+    agrees: Callable[[bytes], bool] = lambda runnable: True,
+    **changes: Any,
+) -> Settled:
     return settle(
         net.typed.SerializeToString(),
         dataclasses.replace(net.task, **changes),
         keep=keep,
         may_search=may_search,
         float32_weights=net.weights,
+        agrees=agrees,
     )
 
 
@@ -123,3 +132,20 @@ def test_a_gate_that_no_aim_satisfies_reports_the_islands_of_its_file(
 def test_an_unknown_module_is_refused(sample: Any) -> None:
     with pytest.raises(NoSuchModule, match="did you mean block2/mlp"):
         settled(sample(), keep=("block2/mlpp",))
+
+
+def test_a_file_that_is_wrong_on_more_images_gets_islands_too(sample: Any) -> None:
+    """The gate's images are not all there are: what disagrees elsewhere has too large an error here."""
+    net = sample("fp16", cancels={"block1/mlp": 8.0})
+    tried: list[bytes] = []
+
+    def agrees(runnable: bytes) -> bool:
+        tried.append(runnable)
+        return len(tried) > 1
+
+    plain = settled(net, may_search=False)
+    assert plain.gate.passed and plain.precision is not None and not plain.precision.islands
+    found = settled(net, agrees=agrees)
+    assert found.gate.passed and found.precision is not None and found.precision.islands
+    assert found.precision.error_after < plain.precision.error_after
+    assert tried == [plain.runnable, found.runnable]
