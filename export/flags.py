@@ -13,13 +13,14 @@ from export.ends.flags import add_flags as add_ends_flags
 from export.ends.flags import default_layout
 from export.ends.flags import read as read_ends
 from export.ends.spec import PLAIN, Ends
-from export.quantize.flags import Int8Request
-from export.quantize.flags import add_flags as add_int8_flags
-from export.quantize.flags import read as read_int8
+from export.quantize.flags import QuantiseRequest
+from export.quantize.flags import add_flags as add_quantise_flags
+from export.quantize.flags import read as read_quantise
+from export.quantize.names import QUANTISED
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", *QUANTISED)
 #: Asked for often enough to deserve an answer of their own.
-LATER_PRECISIONS = ("fp8", "int4")
+LATER_PRECISIONS = ("int4",)
 VIAS = ("jax2tf", "stablehlo")
 LAYOUTS = ("nchw", "nhwc")
 #: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
@@ -52,7 +53,7 @@ class Request:
     argv: tuple[str, ...]
     keep_fp32: tuple[str, ...] = ()
     search: bool = True
-    int8: Int8Request | None = None
+    quantise: QuantiseRequest | None = None
     force_precision: bool = False
     ends: Ends = PLAIN
 
@@ -98,7 +99,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         argv=tuple(argv),
         keep_fp32=tuple(name.strip().strip("/") for name in found.keep_fp32.split(",") if name.strip()),
         search=not found.no_search,
-        int8=read_int8(found, found.precision, found.runtime if engine else None),
+        quantise=read_quantise(found, found.precision, found.runtime if engine else None),
         force_precision=found.force_precision,
         ends=ends,
     )
@@ -125,14 +126,14 @@ def _parser(command: str) -> OneLineParser:
     add = parser.add_argument
     add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of a training folder (best)")
-    add("--precision", default="fp32", help="fp32 (default), fp16, bf16 or int8")
+    add("--precision", default="fp32", help="fp32 (default), fp16, bf16, int8 or fp8")
     add(
         "--keep-fp32",
         default="",
         metavar="MODULE,...",
         help="stay float32 in fp16 or bf16: stage3/block2/mlp",
     )
-    add("--no-search", action="store_true", help="fail if fp16 or bf16 needs float32 modules; search none")
+    add("--no-search", action="store_true", help="fail if modules must stay float; search none")
     add("--batch", default="8", help="fixed (8, default) or smallest:typical:largest (1:8:32)")
     add("--image-size", help="224 or HEIGHTxWIDTH (default: what the model was trained at)")
     add("--via", default="jax2tf", help="jax2tf (default) or stablehlo, which needs no TensorFlow")
@@ -144,7 +145,7 @@ def _parser(command: str) -> OneLineParser:
     add("--overwrite", action="store_true", help="replace results that are there already")
     add("--random-weights", action="store_true", help="allow a bare model name: weights are drawn at random")
     add("--seed", default="0", help="of the random weights (0)")
-    add_int8_flags(add)
+    add_quantise_flags(add)
     if command == "to_trt":
         add("--onnx", metavar="BUNDLE", help="build from a bundle, without JAX; see --onnx BUNDLE --help")
         engine_flags.add(add)

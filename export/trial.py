@@ -20,6 +20,8 @@ from export.runtimes.onnxruntime import OnnxRuntime
 
 #: Half precisions -> their names in messages and in the builder's list of layers.
 HALF = {"fp16": ("float16", "Half"), "bf16": ("bfloat16", "BFloat16")}
+#: The 8-bit types by precision, in the builder's list of layers.
+NARROW = {"int8": "Int8", "fp8": "FP8"}
 #: An engine is in half precision if at least this share of the kernels that should write that do, and nothing
 #: wider. The rest are border casts and statistics in float32; a weakly typed build would have none or few.
 MIN_HALF_SHARE = 0.5
@@ -99,13 +101,13 @@ def wrong_precision(kernels: Iterable[Kernel] | None, precision: str, half_share
 
     `half_share` is that of the file (`Economy`): what is float32 there may be float32 in the engine.
     """
-    if kernels is not None and precision == "int8":
+    if kernels is not None and precision in NARROW:
         known = [kernel for kernel in kernels if kernel.writes]
-        used = any("Int8" in kernel.writes for kernel in known)
+        used = any(NARROW[precision] in kernel.writes for kernel in known)
         return (
             []
             if used or not known
-            else [f"the engine is not in int8: none of {len(known)} kernels writes it"]
+            else [f"the engine is not in {precision}: none of {len(known)} kernels writes it"]
         )
     if kernels is None or precision not in HALF:
         return []

@@ -8,7 +8,8 @@
 3. The choice is verified by running it, enlarged until it passes, and what turns out not to be needed is
    given back.
 
-Every step is a run of one graph on a few images; there are at most `MAX_RUNS`.
+Every step is a run of one graph on a few images; there are at most `MAX_RUNS`. Layers that must stay float in
+int8 and fp8 files (`quantize/settle.py`) are searched in the same way: only the words differ.
 """
 
 from __future__ import annotations
@@ -45,6 +46,14 @@ Tell = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the two precisions are called in messages."""
+
+    narrow: str = "half precision"
+    wide: str = "float32"
+
+
+@dataclass(frozen=True)
 class Part:
     """A module, its nodes, and the error with only it in half precision."""
 
@@ -75,8 +84,8 @@ class OutOfRuns(Exception):
 class Runs:
     """Counts, remembers and announces runs."""
 
-    def __init__(self, measure: Measure, tell: Tell, most: int) -> None:
-        self._measure, self._tell, self.most = measure, tell, most
+    def __init__(self, measure: Measure, tell: Tell, most: int, words: Words) -> None:
+        self._measure, self._tell, self.most, self.words = measure, tell, most, words
         self._known: dict[frozenset[str], Measured] = {}
 
     @property
@@ -99,6 +108,7 @@ def search(
     target: float,
     tell: Tell = lambda done, most, what: None,
     most: int = MAX_RUNS,
+    words: Words = Words(),
 ) -> Found:
     """Finds the nodes that must stay float32.
 
@@ -108,22 +118,22 @@ def search(
       measure: runs the graph with these nodes in float32.
       target: the error that `measure` accepts.
     """
-    runs = Runs(measure, tell, most)
+    runs = Runs(measure, tell, most, words)
     held = frozenset(fixed)
-    before = runs(frozenset(), "all in half precision")
-    start = runs(held, "with the modules that overflow in float32")
+    before = runs(frozenset(), f"all in {words.narrow}")
+    start = runs(held, f"with the modules that overflow in {words.wide}")
     if start.passed:
         return Found(held, (), before.error, start.error, runs.done, True)
     every = held | frozenset(owners)
-    most_precise = runs(every, "all in float32")
+    most_precise = runs(every, f"all in {words.wide}")
     if not most_precise.passed:
-        note = f"all in float32 it is off by {most_precise.error:.1e}: precision is not what is wrong"
+        note = f"all in {words.wide} it is off by {most_precise.error:.1e}: precision is not what is wrong"
         return Found(held, (), before.error, start.error, runs.done, False, note)
     try:
         ranked = _shares(owners, held, every, target, runs)
         parts = _enough(ranked, held, target, runs)
     except OutOfRuns:
-        note = f"no choice of float32 modules passed within {most} runs"
+        note = f"no choice of {words.wide} modules passed within {most} runs"
         return Found(held, (), before.error, start.error, runs.done, False, note)
     parts = _give_back(parts, held, runs)
     kept = held.union(*(part.nodes for part in parts))
@@ -137,7 +147,7 @@ def _shares(
     """Modules with their shares of the error, largest first; split where the error sits in a part."""
 
     def measured(name: str, nodes: frozenset[str]) -> Part:
-        return Part(name, nodes, runs(every - nodes, f"only {name} in half precision").error)
+        return Part(name, nodes, runs(every - nodes, f"only {name} in {runs.words.narrow}").error)
 
     free = {node: owner for node, owner in owners.items() if node not in held}
     ranked = _by_error([measured(name, nodes) for name, nodes in _split("", frozenset(free), free).items()])
@@ -162,12 +172,12 @@ def _enough(ranked: list[Part], held: frozenset[str], target: float, runs: Runs)
     """The first of `ranked` with which the graph passes: as many as the shares say, more while it does not,
     then as few as a bisection finds."""
     low, count, step = 0, _needed(ranked, target), 1
-    while not runs(_union(held, ranked[:count]), f"{count} modules in float32").passed:
+    while not runs(_union(held, ranked[:count]), f"{count} modules in {runs.words.wide}").passed:
         low, count, step = count, min(count + step, len(ranked)), 2 * step
     while count - low > 1:
         middle = (low + count) // 2
         try:
-            passed = runs(_union(held, ranked[:middle]), f"{middle} modules in float32").passed
+            passed = runs(_union(held, ranked[:middle]), f"{middle} modules in {runs.words.wide}").passed
         except OutOfRuns:
             break
         low, count = (low, middle) if passed else (middle, count)

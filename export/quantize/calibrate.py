@@ -85,4 +85,4 @@ FUNCTIONS: dict[str, Callable[[Magnitudes], float]] = {
     "percentile": percentile,
     "minmax": minmax,
 }
-assert tuple(FUNCTIONS) == CALIBRATORS
+assert tuple(FUNCTIONS) == CALIBRATORS["int8"]

@@ -76,13 +76,12 @@ def _weights(
     rounded, scales = known[name]
     narrow = f"{name}.{grid.name}"
     fresh += [_tensor(rounded, narrow, grid), numpy_helper.from_array(scales, f"{name}.scale")]
-    return helper.make_node(
-        "DequantizeLinear",
-        [narrow, f"{name}.scale"],
-        [f"{name}.dequantized"],
-        name=f"{name}.dequantize",
-        **({} if axis is None else {"axis": axis}),
+    node = helper.make_node(
+        "DequantizeLinear", [narrow, f"{name}.scale"], [f"{name}.dequantized"], name=f"{name}.dequantize"
     )
+    if axis is not None:
+        node.attribute.append(helper.make_attribute("axis", axis))
+    return node
 
 
 def _pair(

@@ -1,8 +1,11 @@
 """Words of the command line and the code: read by the flags, which import neither onnx nor NumPy."""
 
-#: How ranges are chosen; the first is the default. `calibrate.py` has one function for each.
-CALIBRATORS = ("entropy", "percentile", "minmax")
-#: Types of what is not int8; the first is the default.
+#: The precisions that are made by QuantizeLinear and DequantizeLinear; `grids.py` has their numbers.
+QUANTISED = ("int8", "fp8")
+#: How ranges are chosen; the first is the default. `calibrate.py` has one function for each. Entropy compares
+#: with a grid of equal steps, which fp8 is not: small values keep their bits there whatever the range.
+CALIBRATORS = {"int8": ("entropy", "percentile", "minmax"), "fp8": ("minmax", "percentile")}
+#: Types of what is not quantised; the first is the default.
 FLOATS = ("fp16", "fp32")
 #: Words for the two layers at the ends, beside names and patterns of names.
 FIRST, LAST = "first", "last"

@@ -51,7 +51,7 @@ def _add(found: Magnitudes, name: str, value: np.ndarray) -> None:
     try:
         found.add(value)
     except ValueError as error:
-        raise ValueError(f"calibration: {name}: {error}; int8 needs activations that are finite") from error
+        raise ValueError(f"calibration: {name}: {error}; 8 bits need activations that are finite") from error
 
 
 def _sizes(model: onnx.ModelProto, tensors: Sequence[str], batch: int) -> dict[str, int]:

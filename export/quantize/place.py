@@ -1,12 +1,12 @@
-"""Where QuantizeLinear and DequantizeLinear go, so that TensorRT computes in int8 and fuses what it can.
+"""Where QuantizeLinear and DequantizeLinear go, so that TensorRT computes in 8 bits and fuses what it can.
 
 The rules; docs/export-decisions.md has the measurements behind them:
 
 * the input and the weights of every Conv, Gemm and MatMul whose weights are constant;
 * one pair for a tensor, however many of these layers read it;
-* the other branch of a sum that an int8 convolution ends in: the sum then reads int8, not float16;
-* not: depthwise convolutions (TensorRT for RTX makes dense ones of them in int8), what the user keeps, and
-  anything around softmax, normalisation, GELU and products of two activations.
+* the other branch of a sum that a quantised convolution ends in: the sum then reads 8 bits, not 16;
+* not: depthwise convolutions (TensorRT for RTX makes dense ones of them in int8), what the user keeps or the
+  search finds, and anything around softmax, normalisation, GELU and products of two activations.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Use = tuple[int, int]  # (index of a node, index of its input)
 
 @dataclass
 class Plan:
-    """What becomes int8.
+    """What is quantised.
 
     activations: tensor -> the uses that read its quantised form. weights: initializer -> (axis of output
-    channels, uses). layers: names of the layers in int8, in order. kept: layer left out -> why.
+    channels, uses). layers: names of the layers in 8 bits, in order. kept: layer left out -> why.
     """
 
     activations: dict[str, list[Use]] = field(default_factory=dict)
@@ -40,11 +40,12 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def plan(model: onnx.ModelProto, keep: Sequence[str] = KEEP) -> Plan:
+def plan(model: onnx.ModelProto, keep: Sequence[str] = KEEP, also: Mapping[str, str] | None = None) -> Plan:
     """Applies the rules to a float model.
 
     Args:
       keep: layers that stay as they are: "first", "last", names, or patterns of names with * and ?.
+      also: names of further ones -> why.
 
     Raises:
       ValueError: an entry of `keep` that no layer answers to, or a model with nothing to quantise.
@@ -57,6 +58,7 @@ def plan(model: onnx.ModelProto, keep: Sequence[str] = KEEP) -> Plan:
     found = Plan()
     for index in layers:
         why = _why_kept(nodes[index], names[index], index, layers, keep, held)
+        why = why or (also or {}).get(names[index])
         if why is not None:
             found.kept[names[index]] = why
             continue
@@ -66,7 +68,7 @@ def plan(model: onnx.ModelProto, keep: Sequence[str] = KEEP) -> Plan:
         found.activations.setdefault(nodes[index].input[0], []).append((index, 0))
         found.weights.setdefault(weights, (axis, []))[1].append((index, 1))
     if not found.layers:
-        raise ValueError("int8: every layer with weights is kept in float; nothing is left to quantise")
+        raise ValueError("every layer with weights is kept in float: nothing is left to quantise")
     _residual_branches(nodes, held, found)
     return found
 
@@ -116,7 +118,7 @@ def _check_keep(keep: Sequence[str], names: Sequence[str]) -> None:
         if pattern not in (FIRST, LAST) and not any(fnmatchcase(name, pattern) for name in names):
             some = ", ".join(names[:3])
             raise ValueError(
-                f"--int8-keep {pattern}: no such layer; accepted are first, last, and names or patterns "
+                f"--quant-keep {pattern}: no such layer; accepted are first, last, and names or patterns "
                 f"of the {len(names)} layers ({some}, ...)"
             )
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from export.agreement import Agreement
+from export.ends.feed import feed
+from export.ends.tail import attach
 from export.flags import Request, UsageError
 from export.gate import Gate
 from export.load import Source
@@ -43,14 +45,14 @@ def prepare(
     """
     assert request.quantise is not None, "only for int8 and fp8"
     try:
-        images, notice = calibration_images(request.quantise, source, size, gated, request.seed)
+        picture, crop_pct = request.ends.picture(size, source.crop_pct)
+        prepared = dataclasses.replace(source, crop_pct=crop_pct)
+        images, notice = calibration_images(request.quantise, prepared, picture, gated, request.seed)
         if notice:
             print(f"notice: {notice}", file=sys.stderr)
         for line in images.skipped:
             print(f"notice: skipped {line}", file=sys.stderr)
-        pixels = images.normalised(source.mean, source.std)
-        if request.input_layout == "nchw":
-            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        pixels = feed(images.pixels, request.ends, request.input_layout, size, source).file
         return Quantiser(
             base,
             request.quantise,
@@ -72,7 +74,7 @@ def settle(
     agree: Callable[[bytes], Agreement | None],
     tell: Tell,
 ) -> Settled:
-    """The file that ships, gated; with layers in float if its accuracy needs them and the user lets us search.
+    """The file that ships, gated; with layers in float if its accuracy needs them and a search is allowed.
 
     Args:
       gate, agree: of an ONNX file: against JAX, and on the validation images (asked if the gate passed).
@@ -103,8 +105,8 @@ def judge(
     images: np.ndarray,
     float32: Callable[[], bytes],
 ) -> tuple[Trial, QuantiseVerdict]:
-    """Everything that can be known of the file here: what cannot be measured stays None. The trial is returned
-    with its comparisons forgiven, if the user forces the precision.
+    """Everything that can be known of the file here: what cannot be measured stays None. The trial is
+    returned with its comparisons forgiven, if the user forces the precision.
 
     Args:
       built, trial: of the quantised file; None if the gate stopped it.
@@ -154,7 +156,7 @@ def _engines(
             "narrow_kernels": narrow_kernels(kernels, request.precision),
         }
     try:
-        other = versus(request, choice, built, trial.ran, done.base, images)
+        other = versus(request, choice, built, trial.ran, attach(done.base, request.ends), images)
         if other.kernels is not None:
             found["kernels_float"] = len(other.kernels)
         found["gpu_ratio"] = other.gpu_ratio

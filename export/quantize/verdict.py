@@ -87,7 +87,8 @@ class QuantiseVerdict:
         if self.drop is not None and _too_much(self.drop, self.images):
             found.append(
                 f"{self.precision} costs {self.drop:.1f} points of {self._measure} on {self.images} images "
-                f"(limit {MAX_DROP:.1f}); try another --calibrator, other --calibration pictures, --quant-keep"
+                f"(limit {MAX_DROP:.1f}); try another --calibrator, other --calibration pictures, "
+                "--quant-keep"
             )
         if self.searched is not None and self.searched.note is not None:
             found.append(f"{self.searched.note} ({self.searched.runs} runs)")

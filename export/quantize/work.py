@@ -1,8 +1,8 @@
-"""A float model and pictures -> the int8 model, and what was done to it."""
+"""A float model and pictures -> the model in 8 bits, and what was done to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +12,18 @@ from export import gate_images
 from export.gate_images import GateImages
 from export.load import Source
 from export.quantize.calibrate import FUNCTIONS
-from export.quantize.flags import Int8Request
-from export.quantize.insert import insert
+from export.quantize.flags import QuantiseRequest
+from export.quantize.grids import GRIDS
+from export.quantize.insert import Known, insert
 from export.quantize.observe import observe
 from export.quantize.place import plan
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """`model`: in int8; `base`: the same graph before, in float; layers in int8, those kept and why; how many
-    images of what source the ranges are from; `clipped`: share of the largest magnitude that is represented,
-    of the tensor that lost most."""
+    """`model`: in 8 bits; `base`: the same graph before, in float; the quantised layers, those kept and why;
+    how many images of what source the ranges are from; `clipped`: share of the largest magnitude that is
+    represented, of the tensor that lost most."""
 
     model: bytes
     base: bytes
@@ -34,48 +35,69 @@ class Quantised:
     clipped: float
 
 
-def quantise_model(
-    base: bytes,
-    request: Int8Request,
-    images: np.ndarray,
-    source: str,
-    batch: int,
-    say: Callable[[int, int], None] = lambda done, total: None,
-) -> Quantised:
-    """Plans, takes ranges from `images` (in the layout of the file's input) and inserts Q/DQ.
+class Quantiser:
+    """A float model whose ranges are known: written in 8 bits as often as asked, with these or those layers.
+
+    `layers` can be quantised; `images` are those of the ranges.
 
     Args:
       base: float16 or float32 ONNX file that takes `batch` images.
+      images: in the layout of the file's input.
       source: in words where the images are from.
 
     Raises:
       ValueError: no layer to quantise, `keep` names none, or activations that are not finite; one line.
     """
-    model = onnx.load_model_from_string(base)
-    found = plan(model, request.keep)
-    tensors = list(found.activations)
-    seen = observe(model, tensors, images, batch, say)
-    largest = {name: FUNCTIONS[request.calibrator](seen[name]) for name in tensors}
-    made = insert(model, found, largest)
-    for entry in made.metadata_props:
-        if entry.key == "precision":
-            entry.value = "int8"
-    onnx.checker.check_model(made, full_check=True)
-    parts = [largest[name] / seen[name].largest for name in tensors if seen[name].largest]
-    return Quantised(
-        model=made.SerializeToString(),
-        base=base,
-        layers=tuple(found.layers),
-        kept=dict(found.kept),
-        tensors=len(tensors),
-        images=len(images),
-        source=source,
-        clipped=min(parts, default=1.0),
-    )
+
+    def __init__(
+        self,
+        base: bytes,
+        request: QuantiseRequest,
+        images: np.ndarray,
+        source: str,
+        batch: int,
+        say: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.base, self.images, self.batch = base, images, batch
+        self.grid = GRIDS[request.precision]
+        self._request, self._source = request, source
+        self._model = onnx.load_model_from_string(base)
+        widest = plan(self._model, request.keep)  # fewer layers read fewer of its tensors, never others
+        self.layers = tuple(widest.layers)
+        tensors = list(widest.activations)
+        seen = observe(self._model, tensors, images, batch, say)
+        self._largest = {name: FUNCTIONS[request.calibrator](seen[name]) for name in tensors}
+        self._seen = {name: found.largest for name, found in seen.items()}
+        self._known: Known = {}
+
+    def write(self, kept: Mapping[str, str] | None = None) -> Quantised:
+        """The file in which all `layers` but those in `kept` (layer -> why) are quantised.
+
+        Raises:
+          ValueError: none is left, or a range without a scale; one line.
+        """
+        found = plan(self._model, self._request.keep, kept)
+        made = insert(self._model, found, self._largest, self.grid, self._known)
+        for entry in made.metadata_props:
+            if entry.key == "precision":
+                entry.value = self.grid.name
+        onnx.checker.check_model(made, full_check=True)
+        tensors = found.activations
+        parts = [self._largest[name] / self._seen[name] for name in tensors if self._seen[name]]
+        return Quantised(
+            model=made.SerializeToString(),
+            base=self.base,
+            layers=tuple(found.layers),
+            kept=dict(found.kept),
+            tensors=len(tensors),
+            images=len(self.images),
+            source=self._source,
+            clipped=min(parts, default=1.0),
+        )
 
 
 def calibration_images(
-    request: Int8Request, source: Source, size: tuple[int, int], gated: int, seed: int
+    request: QuantiseRequest, source: Source, size: tuple[int, int], gated: int, seed: int
 ) -> tuple[GateImages, str | None]:
     """Pictures to take ranges from, and a line to print if they are not the user's own.
 

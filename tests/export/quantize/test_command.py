@@ -15,7 +15,7 @@ import pytest
 from export import flags, parity, speed, to_onnx
 from export.agreement import Agreement
 from export.quantize import stage, verdict
-from export.quantize.flags import Int8Request
+from export.quantize.flags import QuantiseRequest
 from export.quantize.work import Quantised
 from export.runtimes import Built
 from export.runtimes.kernels import Kernel
@@ -84,9 +84,9 @@ def test_beyond_its_limit_it_is_refused_unless_forced(
         (["--precision", "int8", "--calibrator", "entropie"], "did you mean entropy? accepted are entropy"),
         (["--precision", "int8", "--calibration-images", "0"], "'0' is not a number above 0"),
         (["--precision", "int8", "--int8-rest", "bf16"], "accepted are fp16, fp32"),
-        (["--precision", "int8", "--keep-fp32", "stage1"], "--int8-keep names layers that stay float"),
-        (["--precision", "fp16", "--calibrator", "minmax"], "--calibrator is about --precision int8"),
-        (["--calibration", "pictures"], "--calibration is about --precision int8"),
+        (["--precision", "int8", "--keep-fp32", "stage1"], "--quant-keep names layers that stay float"),
+        (["--precision", "fp16", "--calibrator", "minmax"], "--calibrator is about --precision int8 or fp8"),
+        (["--calibration", "pictures"], "--calibration is about --precision int8 or fp8"),
     ],
 )
 def test_mistakes_in_flags(capsys: Any, arguments: list[str], message: str) -> None:
@@ -110,7 +110,7 @@ def test_a_folder_of_pictures(small_weights: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for index in range(3):
         pil.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / f"{index}.png")
-    request = Int8Request(calibration=tmp_path, images=2)
+    request = QuantiseRequest(calibration=tmp_path, images=2)
     images, notice = calibration_images(request, load_source(str(small_weights)), (32, 32), 8, 0)
     assert len(images) == 2 and notice is None and str(tmp_path) in images.source
 
@@ -122,15 +122,15 @@ def test_held_out_images_that_the_gate_does_not_use(small_weights: Path, tmp_pat
     pixels = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2).repeat(3, 3)
     np.savez(tmp_path / "gate.npz", images=pixels)
     source = dataclasses.replace(load_source(str(small_weights)), gate_file=tmp_path / "gate.npz")
-    images, notice = calibration_images(Int8Request(), source, (32, 32), 4, 0)
+    images, notice = calibration_images(QuantiseRequest(), source, (32, 32), 4, 0)
     assert images.pixels[:, 0, 0, 0].tolist() == [4, 5] and notice is not None
-    images, notice = calibration_images(Int8Request(), source, (32, 32), 6, 0)
+    images, notice = calibration_images(QuantiseRequest(), source, (32, 32), 6, 0)
     assert len(images) == 6 and notice is not None and "the gate's own 6 images" in notice
 
 
 # --- the verdict in words ------------------------------------------------------------------------------
 
-BARE = verdict.Int8Verdict("entropy", "fp16", ("a",), {}, 1, 8, "pictures", 100, 200)
+BARE = verdict.QuantiseVerdict("int8", "entropy", "fp16", ("a",), {}, 1, 8, "pictures", 100, 200)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_slower_is_refused_where_it_was_measured() -> None:
     assert not slow.reasons(), "the CPU is not what the file is for"
     assert "1.30 times as long as float32" in dataclasses.replace(slow, deployed_on_cpu=True).reasons()[0]
     assert "the int8 engine takes 1.20 times" in dataclasses.replace(BARE, gpu_ratio=1.2).reasons()[0]
-    more = dataclasses.replace(BARE, kernels_int8=9, kernels_float=5, int8_kernels=7)
+    more = dataclasses.replace(BARE, kernels=9, kernels_float=5, narrow_kernels=7)
     assert not more.reasons() and "int8 has 9 kernels, fp16 has 5" in more.cautions()[1]
     assert len(dataclasses.replace(more, gpu_ratio=0.8).cautions()) == 1, "measured, so not guessed"
     assert "WeightBiasQuantization" in BARE.cautions()[0]
-    assert not dataclasses.replace(BARE, rest="fp32", kernels_int8=5, kernels_float=5).cautions()
+    assert not dataclasses.replace(BARE, rest="fp32", kernels=5, kernels_float=5).cautions()
 
 
 def test_an_engine_without_int8_is_told() -> None:
@@ -196,8 +196,9 @@ def test_engines_are_compared_in_turns() -> None:
     built = runtime.build(b"int8", None)
     choice, images = SimpleNamespace(runtime=runtime), np.zeros((8, 3, 4, 4), np.float32)
     trial = Trial(ran=True)
-    _, found = stage.judge(request, done, choice, built, trial, None, images, lambda: b"")  # type: ignore[arg-type]
-    assert found.gpu_ratio == 1.5 and (found.kernels_int8, found.kernels_float) == (1, 1)
+    settled = SimpleNamespace(done=done, agreement=None, searched=None)
+    _, found = stage.judge(request, settled, choice, built, trial, images, lambda: b"")  # type: ignore[arg-type]
+    assert found.gpu_ratio == 1.5 and (found.kernels, found.kernels_float) == (1, 1)
     assert [session.milliseconds for session in opened] == [3.0, 2.0, 3.0, 2.0]
     assert all(session.closed for session in opened) and "1.50 times" in found.reasons()[0]
 
@@ -214,5 +215,5 @@ def test_speed_is_the_median_of_pairs() -> None:
 def test_the_rest_is_float32_for_onnx_runtime() -> None:
     for runtime, rest in (("onnxruntime", "fp32"), ("auto", "fp16")):
         request = flags.parse("to_trt", ["--ckpt", "x", "--precision", "int8", "--runtime", runtime])
-        assert request.int8 is not None and request.int8.rest == rest
-    assert flags.parse("to_onnx", ["--ckpt", "x"]).int8 is None
+        assert request.quantise is not None and request.quantise.rest == rest
+    assert flags.parse("to_onnx", ["--ckpt", "x"]).quantise is None

@@ -12,11 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export._optional import available
 from export.batch import BatchRange
-from export.quantize.flags import Int8Request
+from export.quantize.flags import QuantiseRequest
 from export.quantize.insert import insert
 from export.quantize.place import plan
-from export.quantize.stage import in_int8
-from export.quantize.work import quantise_model
+from export.quantize.stage import narrow_kernels
+from export.quantize.work import Quantiser
 from export.runtimes.onnxruntime import OnnxSession
 
 #: Of the largest logit: three layers of some ten terms, each rounded to 255 steps a tensor.
@@ -79,7 +79,7 @@ def test_ends_stay_float_unless_told_otherwise(tiny_net: Any) -> None:
         "head": "the last layer",
     }
     assert plan(model, keep=("stage[12]",)).layers == ["head"]
-    with pytest.raises(ValueError, match=r"--int8-keep stage9: no such layer; accepted are first, last"):
+    with pytest.raises(ValueError, match=r"--quant-keep stage9: no such layer; accepted are first, last"):
         plan(model, keep=("stage9",))
     with pytest.raises(ValueError, match="nothing is left to quantise"):
         plan(model, keep=("*",))
@@ -98,7 +98,7 @@ def test_depthwise_stays_float_and_the_other_branch_of_a_sum_is_read_as_int8() -
 def test_the_int8_file_answers_nearly_as_the_float_file(tiny_net: Any, half: bool, calibrator: str) -> None:
     base = typed(tiny_net.make(half=half)).SerializeToString()
     images = np.ascontiguousarray(tiny_net.images(16).transpose(0, 3, 1, 2))
-    done = quantise_model(base, Int8Request(calibrator=calibrator, keep=()), images, "noise", batch=4)
+    done = Quantiser(base, QuantiseRequest(calibrator=calibrator, keep=()), images, "noise", batch=4).write()
     got = OnnxSession(done.model).run(images[:4])["logits"]
     want = tiny_net.features(images[:4].transpose(0, 2, 3, 1))["logits"]
     error = np.abs(got - want).max() / np.abs(want).max()
@@ -113,7 +113,7 @@ def test_biases_survive_float16_scales(tiny_net: Any) -> None:
     net = type(tiny_net)(weights)
     base = typed(net.make(half=True)).SerializeToString()
     images = np.ascontiguousarray(net.images(4).transpose(0, 3, 1, 2))
-    done = quantise_model(base, Int8Request(calibrator="minmax", keep=()), images, "noise", batch=4)
+    done = Quantiser(base, QuantiseRequest(calibrator="minmax", keep=()), images, "noise", batch=4).write()
     want = net.features(images.transpose(0, 2, 3, 1))["logits"]
     error = np.abs(OnnxSession(done.model).run(images)["logits"] - want).max() / np.abs(want).max()
     assert error < INT8_TOLERANCE
@@ -137,7 +137,7 @@ def test_activations_that_are_not_finite_are_named(tiny_net: Any) -> None:
     base = typed(tiny_net.make()).SerializeToString()
     images = np.full((4, 3, 8, 8), np.nan, np.float32)
     with pytest.raises(ValueError, match=r"calibration: x2: NaN or infinity"):
-        quantise_model(base, Int8Request(), images, "nothing", batch=4)
+        Quantiser(base, QuantiseRequest(), images, "nothing", batch=4)
 
 
 def test_the_metadata_and_the_count_of_images(tiny_net: Any) -> None:
@@ -145,9 +145,9 @@ def test_the_metadata_and_the_count_of_images(tiny_net: Any) -> None:
     helper.set_model_props(model, {"precision": "fp16", "model": "tiny"})
     images = np.ascontiguousarray(tiny_net.images(6).transpose(0, 3, 1, 2))
     seen: list[tuple[int, int]] = []
-    done = quantise_model(
-        model.SerializeToString(), Int8Request(), images, "noise", 4, lambda a, b: seen.append((a, b))
-    )
+    done = Quantiser(
+        model.SerializeToString(), QuantiseRequest(), images, "noise", 4, lambda a, b: seen.append((a, b))
+    ).write()
     props = {entry.key: entry.value for entry in onnx.load_model_from_string(done.model).metadata_props}
     assert props == {"precision": "int8", "model": "tiny"}
     assert seen == [(1, 2), (2, 2)] and done.images == 6, "the last batch is filled up"
@@ -168,4 +168,4 @@ def test_tensorrt_computes_the_quantised_layers_in_int8() -> None:
     reading = [k for k in kernels if k.kind == "correlation" and "Int8" in {t.dtype for t in k.inputs}]
     assert len(reading) == 2, [k.name for k in kernels]
     assert all("Int8" in {t.dtype for t in kernel.constants} for kernel in reading)
-    assert in_int8(kernels) >= len(reading) + 2, "and kernels that round to int8 before them"
+    assert narrow_kernels(kernels, "int8") >= len(reading) + 2, "and kernels that round to int8 before them"
