@@ -119,6 +119,8 @@ class Outcome:
                 f"  gate     {verdict}: {runner} differs from JAX by {found.difference.relative:.1e} "
                 f"of the largest value (limit {found.limit:.0e}) on {found.images} images"
             )
+        ends = request.ends.line(request.input_layout)
+        lines += [f"  ends     {ends}"] if ends else []
         if self.precision is not None:
             lines.append(f"  floats   {self.precision.line()}")
         if self.worth is not None:

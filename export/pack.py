@@ -11,6 +11,7 @@ from export import attribution
 from export.answers import DEPLOY_FORM, Reference
 from export.bundle.gatefile import GateFile, tolerances
 from export.bundle.write import bundle_files
+from export.ends.compare import expected, relative_limit
 from export.files import OutputFolder
 from export.graph import INPUT
 from export.outcome import Outcome
@@ -31,13 +32,16 @@ def write_bundle(
       report: the content of report.json.
       inputs: the gate's images in the layout of the file's input. answers: JAX's on them.
     """
+    request, logits = outcome.request, answers.outputs[DEPLOY_FORM]
+    limits = tolerances(request.precision, outcome.gate.limit)
     gate = GateFile(
         input=INPUT,
-        output=output,
+        output=request.ends.compared(output),
         inputs=inputs,
-        expected=answers.outputs[DEPLOY_FORM],
-        tolerances=tolerances(outcome.request.precision, outcome.gate.limit),
-        exact_top1=outcome.request.precision == "fp32",
+        expected=expected(request.ends, logits),
+        tolerances={key: relative_limit(request.ends, limit, logits) for key, limit in limits.items()},
+        exact_top1=request.precision == "fp32",
+        top=request.ends.top,
     )
     source, built = outcome.source, outcome.built
     served = built is not None and built.engine is not None and built.runtime == "tensorrt"

@@ -26,8 +26,9 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """`size` is (height, width) of the model's input, `layout` "nchw" or "nhwc"; `mean` and `std` have one
-    entry a channel, for pixels in 0..1; `classes` may be empty; `batch` is None where nothing says it."""
+    """`size` is (height, width) of the file's input, `layout` "nchw" or "nhwc"; `mean` and `std` have one
+    entry a channel, for pixels in 0..1; `classes` may be empty; `batch` is None where nothing says it;
+    `resizes`: the file resizes and crops what it takes."""
 
     size: tuple[int, int]
     layout: str
@@ -37,6 +38,7 @@ class Recipe:
     interpolation: str
     classes: tuple[str, ...] = ()
     batch: int | None = None
+    resizes: bool = False
 
     def pixels(self, image: Path) -> np.ndarray:
         """What the model sees of an image file, uint8 (height, width, channels).
@@ -45,6 +47,18 @@ class Recipe:
         """
         rgb = preprocessing.resize_and_crop(image, self.size, self.crop_pct, self.interpolation)
         return to_channels(rgb, len(self.mean))
+
+    def notice(self, image: Path) -> str | None:
+        """What is done to an image of another size before a file that resizes sees it. Raises as `pixels`."""
+        if not self.resizes:
+            return None
+        found = preprocessing.read_image(image)
+        if (found.height, found.width) == self.size:
+            return None
+        return (
+            f"{image.name} has {found.height}x{found.width} pixels, and the file takes "
+            f"{self.size[0]}x{self.size[1]}: it is resized twice, and what does not fit is cut off"
+        )
 
     def inputs(self, pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """uint8 (images, height, width, channels) as the graph takes them: normalised unless it takes uint8,
@@ -82,12 +96,14 @@ def _from_bundle(folder: Path) -> Recipe:
     path = folder / PREPROCESS
     said, names = _read(path), _read(folder / LABELS) if (folder / LABELS).is_file() else None
     try:
+        resizes = "resize" in said.get("in_graph", ())
         return _recipe(
-            size=said["crop"]["size"],
+            size=said["source_size"] if resizes else said["crop"]["size"],
             layout=said["input"]["layout"],
             mean=said["mean"],
             std=said["std"],
             crop_pct=said["crop"]["crop_pct"],
+            resizes=resizes,
             interpolation=said["resize"]["interpolation"],
             classes=names or (),
         )
@@ -110,6 +126,7 @@ def _from_metadata(metadata: Mapping[str, str], size: tuple[int, int] | None) ->
             mean=json.loads(metadata["mean"]),
             std=json.loads(metadata["std"]),
             crop_pct=crop_pct,
+            resizes=metadata.get("preprocess") == "full",
             interpolation=interpolation,
             classes=json.loads(metadata.get("class_names", "[]")),
         )
@@ -122,8 +139,10 @@ def _from_report(path: Path) -> Recipe:
     try:
         model = said["model"]
         crop_pct, interpolation = _of_registry(model["name"])
+        resizes = model.get("preprocess") == "full"
         return _recipe(
-            size=model["image_size"],
+            size=model["source_size"] if resizes else model["image_size"],
+            resizes=resizes,
             layout=model["input_layout"],
             mean=model["mean"],
             std=model["std"],
@@ -161,17 +180,20 @@ def _recipe(
     interpolation: Any,
     classes: Any,
     batch: int | None = None,
+    resizes: bool = False,
 ) -> Recipe:
+    """`size` is that of the file's input; a file that `resizes` crops too, and takes the whole picture."""
     height, width = size
     made = Recipe(
         size=(int(height), int(width)),
         layout=str(layout),
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
-        crop_pct=float(crop_pct),
+        crop_pct=1.0 if resizes else float(crop_pct),
         interpolation=str(interpolation),
         classes=tuple(str(name) for name in classes),
         batch=batch,
+        resizes=resizes,
     )
     if made.layout not in ("nchw", "nhwc") or len(made.mean) != len(made.std) or not made.mean:
         raise ValueError(f"layout {made.layout}, {len(made.mean)} means, {len(made.std)} deviations")

@@ -67,6 +67,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
 def _model(outcome: Outcome) -> dict[str, Any]:
     source, request = outcome.source, outcome.request
     height, width = outcome.size
+    picture, _ = request.ends.picture(outcome.size, source.crop_pct)
     channels = source.model.config.in_channels
     batch = "batch" if request.batch.dynamic else request.batch.typical
     nchw = request.input_layout == "nchw"
@@ -82,8 +83,10 @@ def _model(outcome: Outcome) -> dict[str, Any]:
             "maximum": request.batch.maximum,
         },
         "image_size": [height, width],
+        **request.ends.as_dict(),
         "input_layout": request.input_layout,
-        "input_shape": [batch, channels, height, width] if nchw else [batch, height, width, channels],
+        "input_dtype": request.ends.dtype,
+        "input_shape": [batch, channels, *picture] if nchw else [batch, *picture, channels],
         "mean": list(source.mean),
         "std": list(source.std),
         "num_classes": source.model.config.num_classes,

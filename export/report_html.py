@@ -9,6 +9,7 @@ from typing import Any
 from export import report_charts as charts
 from export import report_proof as proof
 from export.economy import MOVING
+from export.ends.spec import from_dict
 from export.precision.report import precision_card
 from export.precision.worth import worth_card
 from export.quantize.card import quantise_card
@@ -78,11 +79,12 @@ def _head(data: Data) -> str:
 def _tiles(data: Data) -> str:
     gate, engine, graph = data["gate"], data["engine"], data["graph"]
     lines = [line for line in gate["comparisons"] if line["candidate"].startswith("model.onnx")]
-    errors = [line["relative"] for line in lines]
-    worst = None if any(error is None for error in errors) or not errors else max(errors)
+    known = [line for line in lines if line["relative"] is not None]
+    shares = {line["relative"] / line["limit"]: line for line in known}
+    worst = shares[max(shares)] if shares and len(known) == len(lines) else {"relative": None, **gate}
     tops = [line["top1"] for line in lines if line["top1"] is not None]
     tiles = [
-        (_error(worst), f"largest error of the ONNX file, relative (limit {gate['limit']:.0e})"),
+        (_error(worst["relative"]), f"largest error of the ONNX file, relative (limit {worst['limit']:.0e})"),
         (f"{graph['nodes']}", f"ONNX nodes, {graph['transposes']} of them Transposes"),
         (in_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
     ]
@@ -224,15 +226,21 @@ def _seconds(data: Data) -> str:
 
 def _model(data: Data) -> str:
     model = data["model"]
+    ends = from_dict(model)
+    prepared = (
+        "nothing: pixels in 0..255 as they are" if ends.takes_pictures else "(pixels / 255 - mean) / std"
+    )
     rows = [
         (
             "input",
-            f"<code>images</code> float32 {_shape(model['input_shape'])} ({model['input_layout']})",
+            f"<code>images</code> {escape(model.get('input_dtype', 'float32'))} "
+            f"{_shape(model['input_shape'])} ({model['input_layout']})",
         ),
         (
             "prepare with",
-            f"(pixels / 255 - mean) / std; mean {_numbers(model['mean'])}, std {_numbers(model['std'])}",
+            f"{prepared}; mean {_numbers(model['mean'])}, std {_numbers(model['std'])}",
         ),
+        *([("the file", escape(words))] if (words := ends.line(model["input_layout"])) else []),
         ("classes", str(model["num_classes"])),
         ("front end", escape(model["via"])),
     ]

@@ -18,6 +18,7 @@ import numpy as np
 from export import runtimes
 from export._optional import MissingExtra, available, require
 from export.arguments import OneLineParser, UsageError, checked, positive
+from export.ends.spec import LOGITS, PROBABILITIES, TOP_CLASSES, TOP_PROBABILITIES
 from export.feed import run_all
 from export.recipe import REPORT, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
@@ -167,20 +168,23 @@ def _size(shape: Sequence[int], metadata: Mapping[str, str]) -> tuple[int, int] 
 def _predict(loaded: _Loaded, images: Sequence[Path], top: int) -> list[Prediction]:
     pixels = np.stack([_pixels(loaded.recipe, image) for image in images])
     inputs = loaded.recipe.inputs(pixels, loaded.dtype)
-    answers = run_all(loaded.session, inputs, loaded.batch)[loaded.output].astype(np.float64)
+    outputs = run_all(loaded.session, inputs, loaded.batch)
+    answers = outputs[loaded.output].astype(np.float64)
     if answers.ndim != 2 or not np.isfinite(answers).all():
         raise UsageError(
             f"the model answers {loaded.output} of shape {answers.shape[1:]}"
             + ("" if np.isfinite(answers).all() else " that are not finite")
             + ": these are no classes"
         )
-    chances = answers if loaded.output == "probabilities" else _softmax(answers)
+    chances = _softmax(answers) if loaded.output == LOGITS else answers
     order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
+    classes = outputs[TOP_CLASSES] if loaded.output == TOP_PROBABILITIES else np.arange(chances.shape[1])
+    classes = np.broadcast_to(classes, chances.shape)
     return [
         Prediction(
             image.name,
             pixels[row],
-            tuple((loaded.recipe.label(int(k)), float(chances[row, k])) for k in best),
+            tuple((loaded.recipe.label(int(classes[row, k])), float(chances[row, k])) for k in best),
         )
         for row, (image, best) in enumerate(zip(images, order, strict=True))
     ]
@@ -190,6 +194,9 @@ def _pixels(recipe: Recipe, image: Path) -> np.ndarray:
     if image.is_dir():
         raise UsageError(f"--image {image}: a folder; name the files in it")
     try:
+        notice = recipe.notice(image)
+        if notice:
+            print(f"notice: {notice}", file=sys.stderr)
         return recipe.pixels(image)
     except (ValueError, OSError) as error:
         text = str(error)
@@ -218,10 +225,12 @@ def _real_inputs(model: Any) -> list[Any]:
 
 
 def _output(names: Sequence[str], given: str) -> str:
-    """The output to show: the logits, or the probabilities of a graph that ends in a softmax."""
-    for known in ("logits", "probabilities"):
+    """The output to show: the logits, or the probabilities of a graph that ends in a softmax or top-k."""
+    for known in (LOGITS, PROBABILITIES):
         if known in names:
             return known
+    if TOP_PROBABILITIES in names and TOP_CLASSES in names:
+        return TOP_PROBABILITIES
     raise UsageError(f"{given}: its outputs are {', '.join(names)}; logits or probabilities are needed")
 
 

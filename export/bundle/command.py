@@ -130,7 +130,7 @@ def _triton(result: Result) -> str:
         "tensorrt_plan",
         result.batch,
         (gate.input, gate.inputs.shape[1:], gate.inputs.dtype),
-        (gate.output, gate.expected.shape[1:], gate.expected.dtype),
+        *result.bundle.ends.outputs(gate.output, gate.expected.shape[-1]),
     )
 
 

@@ -1,7 +1,8 @@
 """gate.npz: what to feed the graph, what it must answer, and how near.
 
 Arrays (never pickles): `input.NAME` (images, ...) in the layout and type of the graph's input;
-`output.NAME` (images, ...) as the deploy form answers in JAX in float32; `tolerance.onnx`,
+`output.NAME` (images, ...) as the deploy form answers in JAX in float32 (for a graph that ends in top-k: all
+probabilities, and `top`, how many of them the graph gives); `tolerance.onnx`,
 `tolerance.engine`, `tolerance.engine_tf32`: the largest difference allowed, relative to the largest
 magnitude of the expected output; `exact_top1`: whether each image must keep its top-1 class.
 """
@@ -23,7 +24,8 @@ TOLERANCES = ("onnx", "engine", "engine_tf32")
 
 @dataclass(frozen=True)
 class GateFile:
-    """`inputs` and `expected` have one entry an image; `tolerances` has the keys `TOLERANCES`."""
+    """`inputs` and `expected` have one entry an image; `tolerances` has the keys `TOLERANCES`; `top`: the
+    graph gives that many largest of `expected` and their classes, 0: `expected` itself."""
 
     input: str
     output: str
@@ -31,6 +33,7 @@ class GateFile:
     expected: np.ndarray
     tolerances: Mapping[str, float]
     exact_top1: bool
+    top: int = 0
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -46,6 +49,7 @@ class GateFile:
             "exact_top1": np.array(self.exact_top1),
         }
         arrays |= {f"tolerance.{key}": np.array(self.tolerances[key], np.float64) for key in TOLERANCES}
+        arrays |= {"top": np.array(self.top)} if self.top else {}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -84,19 +88,22 @@ def unpack(data: bytes, name: str = "gate.npz") -> GateFile:
         expected=arrays[outputs[0]],
         tolerances={key: _number(arrays[f"tolerance.{key}"], f"tolerance.{key}", name) for key in TOLERANCES},
         exact_top1=bool(_number(arrays["exact_top1"], "exact_top1", name)),
+        top=int(_number(arrays["top"], "top", name, "iu")) if "top" in arrays else 0,
     )
     if found.inputs.ndim < 2 or found.expected.ndim < 2 or len(found.inputs) != len(found.expected):
         raise BundleError(
             f"{name}: inputs of shape {found.inputs.shape} and outputs of shape {found.expected.shape} "
             "do not belong together"
         )
+    if not 0 <= found.top <= found.expected.shape[-1]:
+        raise BundleError(f"{name}: top is {found.top}, of {found.expected.shape[-1]} classes")
     if found.expected.dtype.kind != "f" or not np.isfinite(found.expected).all():
         raise BundleError(f"{name}: the expected outputs are not finite floating point numbers")
     return found
 
 
-def _number(array: np.ndarray, key: str, name: str) -> float:
-    if array.shape != () or array.dtype.kind not in "fb":
+def _number(array: np.ndarray, key: str, name: str, kinds: str = "fb") -> float:
+    if array.shape != () or array.dtype.kind not in kinds:
         raise BundleError(f"{name}: {key} is not one number")
     return float(array)
 

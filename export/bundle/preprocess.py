@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.ends.spec import from_dict
+
 #: The weights of red, green and blue in a model's single channel (ITU-R BT.601).
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -17,7 +19,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 def describe(
     model: Mapping[str, Any], *, crop_pct: float, interpolation: str, name: str, dtype: str, channels: int
 ) -> dict[str, Any]:
-    """The content of preprocess.json.
+    """The content of preprocess.json. `steps` are left to whoever feeds the graph, those of `in_graph` are
+    inside it; `source_size` is that of the pictures which it resizes.
 
     Args:
       model: the section `model` of report.json.
@@ -27,14 +30,20 @@ def describe(
     height, width = model["image_size"]
     short = [math.floor(height / crop_pct), math.floor(width / crop_pct)]
     square = short[0] == short[1]
+    ends = from_dict(model)
+    in_graph = {"none": (), "normalise": ("normalise",), "full": ("resize", "crop", "normalise")}
+    inside = in_graph[ends.preprocess]
+    steps = {
+        "read": "RGB, 8 bits a channel, turned upright by its EXIF orientation, alpha dropped",
+        "resize": "keep the aspect ratio; resize so that both sides cover resize.short_side",
+        "crop": "the centre; top = round((resized height - height) / 2), left likewise, halves to even",
+        "normalise": "(pixels / 255 - mean) / std, in float32, by channel",
+        "arrange": "in the layout and channel order below, a batch axis in front",
+    }
     return {
-        "steps": [
-            "read: RGB, 8 bits a channel, turned upright by its EXIF orientation, alpha dropped",
-            "resize: keep the aspect ratio; resize so that both sides cover resize.short_side",
-            "crop: the centre; top = round((resized height - height) / 2), left likewise, halves to even",
-            "normalise: (pixels / 255 - mean) / std, in float32, by channel",
-            "arrange: in the layout and channel order below, a batch axis in front",
-        ],
+        "steps": [f"{step}: {how}" for step, how in steps.items() if step not in inside],
+        "in_graph": list(inside),
+        "source_size": list(ends.source) if ends.source is not None else None,
         "resize": {
             "rule": "shorter side exact, longer side cut down to whole pixels"
             if square

@@ -11,6 +11,7 @@ from typing import Any
 from export.batch import BatchRange
 from export.bundle import FILES, FORMAT, KIND, MANIFEST, BundleError
 from export.bundle.gatefile import GateFile, unpack
+from export.ends.spec import Ends, from_dict
 from export.provenance import sha256
 
 
@@ -31,6 +32,10 @@ class Bundle:
     @property
     def precision(self) -> str:
         return str(self.manifest["model"]["precision"])
+
+    @property
+    def ends(self) -> Ends:
+        return from_dict(self.manifest["model"])
 
     @property
     def half_share(self) -> float:
@@ -73,6 +78,7 @@ def read_bundle(given: Path) -> Bundle:
         for key in ("gate", "graph", "proof"):
             if not isinstance(manifest["report"][key], dict):
                 raise TypeError(f"report.{key}")
+        from_dict(manifest["model"])
         texts = [*(manifest["model"][key] for key in ("name", "precision")), *manifest["nodes"]]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a name that is no text")

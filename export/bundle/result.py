@@ -77,9 +77,11 @@ class Result:
         ]
         lines += [f"  reason   {reason}" for reason in self.reasons()]
         lines += [f"  notice   {notice}" for notice in self.notices()]
+        ends = bundle.ends.line(str(bundle.manifest["model"].get("input_layout")))
+        lines += [f"  ends     {ends}"] if ends else []
         for candidate, compared in (("ONNX Runtime", self.compared), ("the engine", self.trial.comparisons)):
             if compared:
-                worst = max(compared, key=lambda line: line.difference.relative)
+                worst = max(compared, key=lambda line: line.share)
                 verdict = "passed" if all(line.passed for line in compared) else "FAILED"
                 lines.append(
                     f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "

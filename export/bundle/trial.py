@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export import parity
 from export._optional import available
 from export.answers import DEPLOY_FORM
 from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
+from export.ends.compare import compare
 from export.parity import Comparison
 from export.precision import CANNOT_RUN
 from export.runtimes import BuildError, Built, Choice
@@ -105,10 +105,12 @@ def _compare(
     """`coarse`: products are rounded (TF32), so that two classes that are nearly equal may change places."""
     gate = bundle.gate
     try:
-        return parity.compare_batches(
+        return compare(
             run,
             gate.inputs,
-            {DEPLOY_FORM: {gate.output: gate.expected}},
+            {DEPLOY_FORM: gate.expected},
+            output=gate.output,
+            top=gate.top,
             candidate=candidate,
             batches=batch.gate_sizes,
             limit=limit,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,22 +19,28 @@ from export.batch import BatchRange
 
 #: platform -> the file it serves.
 PLATFORMS = {"tensorrt_plan": "model.engine", "onnxruntime_onnx": "model.onnx"}
-_TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "uint8": "TYPE_UINT8", "int8": "TYPE_INT8"}
+_TYPES = {
+    "float32": "TYPE_FP32",
+    "float16": "TYPE_FP16",
+    "uint8": "TYPE_UINT8",
+    "int8": "TYPE_INT8",
+    "int32": "TYPE_INT32",
+}
 
 
 def config(
     name: str,
     platform: str,
     batch: BatchRange,
-    inputs: tuple[str, Sequence[int], np.dtype],
-    outputs: tuple[str, Sequence[int], np.dtype],
+    inputs: tuple[str, Sequence[int], Any],
+    *outputs: tuple[str, Sequence[int], Any],
 ) -> str:
     """The text of config.pbtxt.
 
     Args:
       name: of the model, and of its folder in Triton's model repository.
       platform: a key of `PLATFORMS`.
-      inputs, outputs: name, axes without the batch, type.
+      inputs, outputs: name, axes without the batch, NumPy type or its name.
     """
     served = PLATFORMS[platform]
     batching = batch.dynamic and batch.minimum == 1
@@ -47,7 +54,7 @@ def config(
     if not batching and batch.dynamic:
         lines.append(f"# batches of {batch.minimum} to {batch.maximum} only: the client must send them")
     leading: tuple[int, ...] = () if batching else ((-1,) if batch.dynamic else (batch.typical,))
-    for field, (tensor, shape, dtype) in (("input", inputs), ("output", outputs)):
+    for field, (tensor, shape, dtype) in (("input", inputs), *(("output", one) for one in outputs)):
         dims = ", ".join(str(size) for size in (*leading, *shape))
         lines += [
             f"{field} [",

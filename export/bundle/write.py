@@ -11,6 +11,7 @@ from export.bundle import FORMAT, KIND, MANIFEST, triton
 from export.bundle import preprocess as preprocessing
 from export.bundle.gatefile import GateFile
 from export.bundle.trtexec import command_lines
+from export.ends.spec import from_dict
 from export.provenance import sha256
 
 #: Images kept in gate.npz unless a batch needs more.
@@ -48,6 +49,7 @@ def bundle_files(
     batch = BatchRange(**described["batch"])
     gate = _first(gate, max(KEPT_IMAGES, batch.maximum))
     shape, classes = gate.inputs.shape[1:], gate.expected.shape[1:]
+    outputs = from_dict(described).outputs(gate.output, classes[-1])
     dtype = str(gate.inputs.dtype)
     prepared = preprocessing.describe(
         described,
@@ -62,7 +64,7 @@ def bundle_files(
         platform,
         batch,
         (gate.input, shape, gate.inputs.dtype),
-        (gate.output, classes, gate.expected.dtype),
+        *outputs,
     )
     files = {
         "gate.npz": gate.pack(),
@@ -81,6 +83,7 @@ def bundle_files(
         "model": dict(described),
         "input": {"name": gate.input, "dtype": dtype, "shape": list(shape)},
         "output": {"name": gate.output, "dtype": str(gate.expected.dtype), "shape": list(classes)},
+        "outputs": [{"name": name, "dtype": kind, "shape": list(axes)} for name, axes, kind in outputs],
         "versions": dict(report["versions"]),
         "nodes": list(nodes),
         "report": {key: value for key, value in report.items() if key not in OF_THE_MACHINE},
@@ -91,7 +94,13 @@ def bundle_files(
 
 def _first(gate: GateFile, count: int) -> GateFile:
     return GateFile(
-        gate.input, gate.output, gate.inputs[:count], gate.expected[:count], gate.tolerances, gate.exact_top1
+        gate.input,
+        gate.output,
+        gate.inputs[:count],
+        gate.expected[:count],
+        gate.tolerances,
+        gate.exact_top1,
+        gate.top,
     )
 
 

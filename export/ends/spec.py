@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,13 @@ class Ends:
         after = f"topk:{self.top}" if self.postprocess == "topk" else self.postprocess
         source = list(self.source) if self.source is not None else None
         return {"preprocess": self.preprocess, "source_size": source, "postprocess": after}
+
+
+def from_dict(said: Mapping[str, Any]) -> Ends:
+    """What `Ends.as_dict` wrote, among other things; a plain file where nothing is said."""
+    source, (after, _, top) = said.get("source_size"), str(said.get("postprocess", "none")).partition(":")
+    height_width = (int(source[0]), int(source[1])) if source else None
+    return Ends(str(said.get("preprocess", "none")), height_width, after, int(top or 0))
 
 
 #: A plain file.
