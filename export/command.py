@@ -25,7 +25,7 @@ from export.ends.feed import feed
 from export.ends.finish import finish
 from export.ends.flags import check as check_ends
 from export.ends.tail import attach
-from export.engine_flags import options
+from export.engine_flags import options, refuse
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
@@ -205,6 +205,7 @@ def _choose(request: Request) -> Choice:
         choice = runtimes.choose(request.runtime)
     except (BuildError, ValueError) as error:
         raise UsageError(f"--runtime {request.runtime}: {error}") from error
+    refuse(request, choice.runtime)
     if choice.notice:
         print(f"notice: {choice.notice}", file=sys.stderr)
     return choice

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from export import runtimes
+from export import builder_flags, runtimes
 from export.arguments import UsageError, choice
 from export.batch import BatchRange
-from export.runtimes import BuildOptions
+from export.runtimes import BuildOptions, Runtime
+from export.runtimes.builder import BuilderOptions
 
 
 class EngineRequest(Protocol):
@@ -25,6 +26,8 @@ class EngineRequest(Protocol):
     def cuda_graph(self) -> bool: ...
     @property
     def targets(self) -> tuple[str, ...]: ...
+    @property
+    def builder(self) -> BuilderOptions: ...
 
 
 def add(add: Callable[..., Any]) -> None:
@@ -34,6 +37,7 @@ def add(add: Callable[..., Any]) -> None:
     add("--tf32", action="store_true", help="let float32 products round to TF32 on the GPU")
     add("--cuda-graph", action="store_true", help="measure the engine's latency with a CUDA graph")
     add("--targets", metavar="SM89,...", help="GPU generations (tensorrt_rtx; default: its portable set)")
+    builder_flags.add(add)
 
 
 def runtime(found: argparse.Namespace) -> str:
@@ -46,13 +50,27 @@ def targets(found: argparse.Namespace) -> tuple[str, ...]:
 
 def options(request: EngineRequest, batch: BatchRange) -> BuildOptions:
     """What the builder is told."""
-    return BuildOptions(batch, tf32=request.tf32, targets=request.targets)
+    return BuildOptions(batch, tf32=request.tf32, targets=request.targets, builder=request.builder)
+
+
+def refuse(request: EngineRequest, runtime: Runtime) -> None:
+    """Raises `UsageError` for a builder option that the chosen runtime does not carry out here."""
+    reason = runtime.refuses(request.builder) if request.builder.flags() else None
+    if reason is not None:
+        raise UsageError(reason)
 
 
 def check(request: EngineRequest) -> None:
-    """Raises `UsageError` for a flag about an engine where none is built."""
+    """Raises `UsageError` for a flag about an engine where none is built, and for targets too many."""
+    if len(request.targets) > 1 and (request.builder.refit or request.builder.strip_weights):
+        flag = "--refit" if request.builder.refit else "--strip-weights"
+        raise UsageError(f"{flag} takes one of --targets at most, and {len(request.targets)} were given")
     if request.runtime != "onnxruntime":
         return
+    if request.builder.flags():
+        raise UsageError(
+            f"{request.builder.flags()[0]} is about an engine, and --runtime onnxruntime builds none"
+        )
     for name in ("require_engine_run", "tf32", "cuda_graph", "targets"):
         if getattr(request, name):
             flag = "--" + name.replace("_", "-")

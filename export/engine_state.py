@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from export.report_parts import in_bytes
-from export.runtimes import Built, Choice
+from export.runtimes import Built, Choice, builder
+from export.runtimes.builder import BuilderOptions
 from export.runtimes.kernels import Kernel, data_movements
 from export.trial import Trial
 
@@ -34,6 +36,21 @@ class EngineState:
     def kernels(self) -> tuple[Kernel, ...] | None:
         """As the running engine told them, or else the builder."""
         return self.trial.kernels or (self.built.kernels if self.built else None)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the build although it is no failure."""
+        return self.built.notices if self.built is not None else ()
+
+    def options(self, asked: BuilderOptions) -> dict[str, Any]:
+        """The rare builder options, for report.json: what was asked, and what the build made of it."""
+        used = dict(self.built.options) if self.built is not None else {}
+        return {**asked.as_dict(), **used, "line": builder.line(asked, used)}
+
+    def options_lines(self, asked: BuilderOptions) -> list[str]:
+        """The same for the summary: nothing, if nothing was asked."""
+        text = self.options(asked)["line"]
+        return ([f"  options  {text}"] if text else []) + [f"  notice   {line}" for line in self.notices]
 
     def line(self) -> str:
         """Status, size and kernels in one line."""

@@ -17,7 +17,7 @@ _BESIDE = ("model.engine", "report.json", "report.html", "report.png")
 #: Everything an export may write.
 PRODUCTS = (*FILES, MANIFEST, *_BESIDE)
 #: What building from a bundle may write.
-ENGINE_PRODUCTS = ("model.engine", "config.pbtxt", "report.json", "report.html")
+ENGINE_PRODUCTS = ("model.engine", "config.pbtxt", "trtexec.txt", "report.json", "report.html")
 #: Names that others use too: a training run has a gate.npz of its own, a Triton repository a config.pbtxt.
 _SHARED_NAMES = ("gate.npz", "labels.json", "preprocess.json", "config.pbtxt", MANIFEST)
 #: Where the results of an export that failed its gate or build are left for inspection.

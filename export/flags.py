@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from export import engine_flags
+from export import builder_flags, engine_flags
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.batch import BatchRange, parse_batch
 from export.ends.flags import add_flags as add_ends_flags
@@ -17,6 +17,7 @@ from export.quantize.flags import QuantiseRequest
 from export.quantize.flags import add_flags as add_quantise_flags
 from export.quantize.flags import read as read_quantise
 from export.quantize.names import QUANTISED
+from export.runtimes.builder import BuilderOptions
 
 PRECISIONS = ("fp32", "fp16", "bf16", *QUANTISED)
 #: Asked for often enough to deserve an answer of their own.
@@ -56,6 +57,7 @@ class Request:
     quantise: QuantiseRequest | None = None
     force_precision: bool = False
     ends: Ends = PLAIN
+    builder: BuilderOptions = field(default_factory=BuilderOptions)
 
     def folder(self, model: str, size: tuple[int, int]) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
@@ -102,6 +104,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         quantise=read_quantise(found, found.precision, found.runtime if engine else None),
         force_precision=found.force_precision,
         ends=ends,
+        builder=builder_flags.read(found) if engine else BuilderOptions(),
     )
     _check_together(request)
     return request

@@ -85,7 +85,16 @@ class Outcome:
         near = self.precision.caution() if self.precision else None
         narrow = self.quantised.cautions() if self.quantised else []
         return [
-            text for text in (self.choice.notice, self.gate.caution, near, *narrow, *self.forced()) if text
+            text
+            for text in (
+                self.choice.notice,
+                self.gate.caution,
+                near,
+                *narrow,
+                *self.engine.notices,
+                *self.forced(),
+            )
+            if text
         ]
 
     def forced(self) -> list[str]:
@@ -132,6 +141,7 @@ class Outcome:
             lines += [f"  caution  {text}" for text in (*self.quantised.cautions(), *self.forced())]
         lines.append(f"  graph    {self.economy.nodes} nodes, {self.economy.transposes} Transposes")
         lines.append(f"  engine   {self.engine.line()}")
+        lines += self.engine.options_lines(request.builder)
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
         lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)

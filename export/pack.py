@@ -12,6 +12,7 @@ from export.answers import DEPLOY_FORM, Reference
 from export.bundle.gatefile import GateFile, tolerances
 from export.bundle.write import bundle_files
 from export.ends.compare import expected, relative_limit
+from export.engine_flags import options
 from export.files import OutputFolder
 from export.graph import INPUT
 from export.outcome import Outcome
@@ -44,7 +45,10 @@ def write_bundle(
         top=request.ends.top,
     )
     source, built = outcome.source, outcome.built
+    # Triton serves no engines of TensorRT for RTX, and gives none its weights
     served = built is not None and built.engine is not None and built.runtime == "tensorrt"
+    if built is not None and built.stripped:
+        served = False
     files = bundle_files(
         report,
         outcome.model,
@@ -54,6 +58,7 @@ def write_bundle(
         nodes=attribution.node_names(outcome.model),
         channels=source.model.config.in_channels,
         platform="tensorrt_plan" if served else "onnxruntime_onnx",
+        options=options(outcome.request, outcome.request.batch),
     )
     for name, content in files.items():
         folder.write(name, content)

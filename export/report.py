@@ -120,6 +120,7 @@ def _engine(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.build_error,
         "tf32": outcome.request.tf32,
         "targets": list(outcome.request.targets),
+        "options": outcome.engine.options(outcome.request.builder),
     }
     if built is not None and built.engine is not None:
         data |= {

@@ -25,8 +25,8 @@ def page(data: Data) -> str:
     sections = (
         _head(data), _tiles(data), _stages(data), _comparisons(data), precision_card(data), worth_card(data),
         quantise_card(data),
-        proof.validation(data), _graph(data), _engine(data), proof.layers(data), _latency(data),
-        proof.files(data), _seconds(data), _model(data),
+        proof.validation(data), _graph(data), _engine(data), _options(data), proof.layers(data),
+        _latency(data), proof.files(data), _seconds(data), _model(data),
         _origin(data),
     )  # fmt: skip
     return (
@@ -191,6 +191,21 @@ def _engine(data: Data) -> str:
         "and less traffic to memory."
     )
     return card("Engine", what, body)
+
+
+def _options(data: Data) -> str:
+    """The rare options of the builder, if any was asked for."""
+    options = data["engine"].get("options") or {}
+    if not options.get("line"):
+        return ""
+    rows = [("builder flags", ", ".join(options.get("builder_flags") or ()) or "none")]
+    for key in ("hardware_compatible", "optimization_level"):
+        if options[key] is not None:
+            rows.append((key.replace("_", " "), str(options[key])))
+    for key, value in (options["timing_cache"] or {}).items():
+        rows.append((f"timing cache: {key.replace('_', ' ')}", "none" if value is None else str(value)))
+    cells = [(name, f"<code>{escape(value)}</code>") for name, value in rows]
+    return card("Options of the builder", f"The engine: {escape(options['line'])}.", table(("", ""), cells))
 
 
 def _latency(data: Data) -> str:

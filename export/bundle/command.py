@@ -19,7 +19,8 @@ from export.bundle.flags import BundleRequest, parse
 from export.bundle.read import Bundle, is_bundle, read_bundle
 from export.bundle.result import Result
 from export.bundle.trial import gate_onnx, try_engine
-from export.engine_flags import options
+from export.bundle.trtexec import command_lines
+from export.engine_flags import options, refuse
 from export.files import ENGINE_PRODUCTS, OutputFolder
 from export.interrupt import Interrupted, listening
 from export.progress import Progress
@@ -84,9 +85,11 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
 
 def _choose(request: BundleRequest) -> Choice:
     try:
-        return runtimes.choose(request.runtime)
+        choice = runtimes.choose(request.runtime)
     except (BuildError, ValueError) as error:
         raise UsageError(f"--runtime {request.runtime}: {error}") from error
+    refuse(request, choice.runtime)
+    return choice
 
 
 def _folder(request: BundleRequest, choice: Choice) -> OutputFolder:
@@ -111,8 +114,10 @@ def _write(result: Result, folder: OutputFolder, seconds: dict[str, float]) -> N
     built = result.built
     if built is not None and built.engine is not None:
         folder.write("model.engine", built.engine)
-        if built.runtime == "tensorrt":  # Triton serves no engines of TensorRT for RTX
+        if built.runtime == "tensorrt" and not built.stripped:  # Triton serves no others
             folder.write("config.pbtxt", _triton(result))
+    if result.request.builder.flags() or result.request.tf32 or result.request.targets:
+        folder.write("trtexec.txt", _command_lines(result))  # that of the bundle builds something else
     data = result.report(seconds)
     folder.write("report.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
     try:
@@ -121,6 +126,12 @@ def _write(result: Result, folder: OutputFolder, seconds: dict[str, float]) -> N
         folder.write("report.html", page(data))
     except Exception as error:  # a page for the eye: nothing that goes wrong with it may cost the engine
         print(f"notice: no report.html: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _command_lines(result: Result) -> str:
+    gate = result.bundle.gate
+    wanted = options(result.request, result.batch)
+    return command_lines(gate.input, gate.inputs.shape[1:], result.batch, wanted)
 
 
 def _triton(result: Result) -> str:

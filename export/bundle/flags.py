@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from export import engine_flags
+from export import builder_flags, engine_flags
 from export.arguments import OneLineParser, UsageError, checked
 from export.batch import BatchRange, parse_batch
+from export.runtimes.builder import BuilderOptions
 
 #: What the road from a checkpoint takes and a bundle has decided already.
 DECIDED = (
@@ -31,6 +32,7 @@ class BundleRequest:
     cuda_graph: bool
     targets: tuple[str, ...]
     argv: tuple[str, ...]
+    builder: BuilderOptions = field(default_factory=BuilderOptions)
 
     def range(self, known: BatchRange) -> BatchRange:
         """The batches to build for: those of the bundle, or the part of them that was asked for.
@@ -76,6 +78,7 @@ def parse(argv: Sequence[str]) -> BundleRequest:
         cuda_graph=found.cuda_graph,
         targets=engine_flags.targets(found),
         argv=tuple(argv),
+        builder=builder_flags.read(found),
     )
     engine_flags.check(request)
     return request

@@ -88,6 +88,7 @@ class Result:
                     f"of the largest value (limit {worst.limit:.0e}) on {worst.images} images"
                 )
         lines.append(f"  engine   {self.engine.line()}")
+        lines += self.engine.options_lines(self.request.builder)
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
         lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)
@@ -112,7 +113,7 @@ class Result:
                 "command": shlex.join(["python", "-m", "export.to_trt", *self.request.argv]),
                 "accepted": self.accepted,
                 "reasons": self.reasons(),
-                "notices": self.notices(),
+                "notices": [*self.notices(), *self.engine.notices],
                 "model": {**manifest["model"], "batch": sizes},
                 "bundle": {
                     "folder": str(self.bundle.folder),
@@ -157,6 +158,7 @@ class Result:
             "error": self.build_error,
             "tf32": self.request.tf32,
             "targets": list(self.request.targets),
+            "options": self.engine.options(self.request.builder),
         }
         if self.built is not None and self.built.engine is not None:
             data |= {

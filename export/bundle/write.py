@@ -13,6 +13,7 @@ from export.bundle.gatefile import GateFile
 from export.bundle.trtexec import command_lines
 from export.ends.spec import from_dict
 from export.provenance import sha256
+from export.runtimes import BuildOptions
 
 #: Images kept in gate.npz unless a batch needs more.
 KEPT_IMAGES = 16
@@ -35,6 +36,7 @@ def bundle_files(
     channels: int,
     nodes: Sequence[str],
     platform: str = "onnxruntime_onnx",
+    options: BuildOptions | None = None,
 ) -> dict[str, bytes]:
     """Name -> content of every file of the bundle but model.onnx, which is listed in the manifest too.
 
@@ -44,6 +46,7 @@ def bundle_files(
       crop_pct, interpolation, channels: of the model's images, as the registry has them.
       nodes: names of the graph's nodes, to tell the layers of an engine from.
       platform: what Triton is to serve, a key of `triton.PLATFORMS`.
+      options: what the builder was told, for trtexec.txt.
     """
     described = report["model"]
     batch = BatchRange(**described["batch"])
@@ -70,7 +73,7 @@ def bundle_files(
         "gate.npz": gate.pack(),
         "preprocess.json": _json(prepared),
         "labels.json": _json(list(described["class_names"]) or None),
-        "trtexec.txt": command_lines(gate.input, shape, batch).encode(),
+        "trtexec.txt": command_lines(gate.input, shape, batch, options).encode(),
         "config.pbtxt": served.encode(),
     }
     listed = {"model.onnx": model, **files}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import bundles
 import pytest
 
 from export import builder_flags
 from export._optional import available
 from export.arguments import OneLineParser, UsageError
 from export.batch import BatchRange
+from export.bundle.trtexec import command_lines
 from export.provenance import sha256
 from export.runtimes import BuildError, BuildOptions, make, timing_cache
 from export.runtimes.builder import OPTIONS, BuilderOptions, TimingCache, trtexec
@@ -332,7 +336,7 @@ def test_a_refit_that_fails_says_why(fake_trt: Any, state: Any, message: str) ->
         refit(fake.module, object(), b"model", log)
 
 
-# --- for other tools, and for real ----------------------------------------------------------------------
+# --- for other tools ------------------------------------------------------------------------------------
 
 
 def test_the_same_for_trtexec() -> None:
@@ -342,6 +346,81 @@ def test_the_same_for_trtexec() -> None:
         "--builderOptimizationLevel=4",
     )  # fmt: skip
     assert trtexec(BuilderOptions(version_compatible=True)) == ("--versionCompatible",)
+
+
+def test_the_command_lines_that_go_with_an_engine() -> None:
+    wanted = BuildOptions(FOUR, tf32=True, targets=("SM89", "SM120"), builder=EVERYTHING)
+    text = command_lines("images", (3, 8, 8), FOUR, wanted)
+    ten, eleven, rtx = re.findall(r"^(?:trtexec|tensorrt_rtx) .*$", text, re.MULTILINE)
+    rare = " ".join(trtexec(EVERYTHING))
+    assert eleven == f"trtexec --onnx=model.onnx --saveEngine=model.engine {rare}"
+    assert ten == f"{eleven} --stronglyTyped"
+    assert rtx == (
+        "tensorrt_rtx --onnx=model.onnx --saveEngine=model.engine "
+        "--computeCapabilities=89,120 --refit --stripWeights"
+    )
+    current = command_lines("images", (3, 8, 8), FOUR, BuildOptions(FOUR, targets=("CURRENT",)))
+    assert "model.engine --useGpu" in current
+
+
+# --- both roads -----------------------------------------------------------------------------------------
+
+
+def test_a_bundle_is_built_with_them_and_says_so(
+    fake_trt: Any, tiny_net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from export.bundle import command
+    from export.runtimes import Choice
+
+    fake, bundle = fake_trt("11"), bundles.write(tiny_net, tmp_path / "bundle", (4, 4, 4))
+    fake.measured = b"conv1"
+    runtime = TensorRT("tensorrt", fake.module)
+    monkeypatch.setattr(command.runtimes, "choose", lambda name: Choice(runtime))
+    cache = tmp_path / "times.bin"
+    asked = ["--strip-weights", "--hardware-compatible", "--timing-cache", str(cache)]
+    assert command.main(["--onnx", str(bundle), *asked]) == 0
+    said = capsys.readouterr().out
+    assert "options  without weights: it is refitted from model.onnx" in said
+    assert f"timing cache {cache}, written, SHA-256 {sha256(cache.read_bytes())[:12]}" in said
+    made = {path.name for path in (bundle / "tensorrt").iterdir()}
+    assert made == {"model.engine", "report.json", "report.html", "trtexec.txt"}, "no engine for Triton"
+    options = json.loads((bundle / "tensorrt" / "report.json").read_text())["engine"]["options"]
+    assert options["builder_flags"] == ["REFIT_IDENTICAL", "STRIP_PLAN"] and options["strip_weights"] is True
+    assert options["timing_cache"]["sha256"] == sha256(b"this GPU:conv1")
+    page = (bundle / "tensorrt" / "report.html").read_text()
+    assert "REFIT_IDENTICAL, STRIP_PLAN" in page and sha256(b"this GPU:conv1") in page
+    assert (
+        "--stripWeights --hardwareCompatibilityLevel=ampere+"
+        in (bundle / "tensorrt" / "trtexec.txt").read_text()
+    )
+
+
+def test_what_a_runtime_does_not_do_ends_the_command(tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
+    from export import to_trt
+
+    bundle = bundles.write(tiny_net, tmp_path / "bundle")
+    for argv, message in (
+        (["--onnx", str(bundle), "--runtime", "onnxruntime", "--refit"], "--refit is about an engine"),
+        (["--onnx", str(bundle), "--refit", "--targets", "SM89,SM120"], "takes one of --targets at most"),
+        (["--ckpt", "resnet50", "--runtime", "onnxruntime", "--timing-cache", str(tmp_path / "t")],
+         "--timing-cache is about an engine"),
+    ):  # fmt: skip
+        assert to_trt.main(argv) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (bundle / "onnxruntime").exists()
+
+
+# --- for real -------------------------------------------------------------------------------------------
+
+
+@needs_rtx
+def test_rtx_ends_the_command_with_what_it_takes(tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
+    from export.bundle import command
+
+    bundle = bundles.write(tiny_net, tmp_path / "bundle")
+    assert command.main(["--onnx", str(bundle), "--runtime", "tensorrt_rtx", "--version-compatible"]) == 2
+    assert "is not known to tensorrt_rtx: its engines fit one release of it" in capsys.readouterr().err
 
 
 @needs_rtx
