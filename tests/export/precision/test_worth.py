@@ -96,7 +96,8 @@ def test_slower_on_the_cpu_it_is_for_is_refused_unless_forced(
     flags = ["--runtime", "onnxruntime"] + (["--force-precision"] if force else [])
     status, data = exported(small_weights, tmp_path / "out", *flags)
     assert (status == 0) is force and data["worth"]["cpu_ratio"] == 1.4
-    assert data["worth"]["file"][0] < 0.6 * data["worth"]["file"][1]
+    half, full = data["worth"]["file"]
+    assert half < full
     reason = "fp16 takes 1.40 times as long as fp32 in ONNX Runtime"
     assert any(reason in text for text in data["notices" if force else "reasons"])
     assert "worth    model.onnx" in capsys.readouterr().out
