@@ -25,7 +25,7 @@ def raise_average_pool(program: Program) -> None:
             window = match.made_by(total, "reduce_window")
             if window is None or window.attrs["reducer"] != "add" or not match.once(total):
                 continue
-            if not is_neutral("add", window.inputs[1].data):
+            if not is_neutral("add", window.inputs[1].data) or not _slides_over_an_image(window):
                 continue
             include = _counts_padding(match, window, factor, inverse=op.kind == "multiply")
             if include is None:
@@ -72,6 +72,18 @@ def _untrimmed(match: Matcher, x: Value, window: int) -> Value:
     whole = cut.inputs[0]
     dropped = [a - b for a, b in zip(whole.shape, x.shape, strict=True)]
     return whole if dropped[0] == dropped[2] == 0 and dropped[1] < window else x
+
+
+def _slides_over_an_image(window: Op) -> bool:
+    """What AveragePool takes: half of a running sum over two tokens, for one, only looks like a pool."""
+    attrs, rank = window.attrs, window.inputs[0].rank
+    if any(set(attrs.get(key, (1,))) != {1} for key in ("base_dilations", "window_dilations")):
+        return False
+    padding = np.asarray(attrs.get("padding", np.zeros((rank, 2))), int)
+    size, strides = attrs["window_dimensions"], attrs.get("window_strides", (1,) * rank)
+    slid = [a for a in range(rank) if (size[a], strides[a], *padding[a]) != (1, 1, 0, 0)]
+    fits = all(padding[a].min() >= 0 and padding[a].max() < size[a] for a in slid)
+    return fits and 1 <= len(slid) <= rank - 2 <= 3
 
 
 def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) -> bool | None:

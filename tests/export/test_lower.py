@@ -77,6 +77,10 @@ UNARY = {
 }
 
 
+def test_a_slice_of_everything_is_nothing(same_as_jax: Check) -> None:
+    assert len(same_as_jax(lambda x: jnp.roll(x, 0, 1) + 1, _draw(3, 5)).graph.node) == 1
+
+
 @pytest.mark.parametrize("name", sorted(UNARY))
 def test_operation_of_one_array(name: str, same_as_jax: Check) -> None:
     same_as_jax(UNARY[name], _draw(3, 5, 4), tolerance=TRANSCENDENTAL)

@@ -83,6 +83,11 @@ def test_a_window_sum_divided_by_something_else_is_no_average(same_as_jax: Check
     assert operators(same_as_jax(fn, _draw(2, 6, 6, 3), **NCHW)) == ["AveragePool", "Mul", "Div"]
 
 
+def test_half_of_a_running_sum_over_two_is_no_pool(same_as_jax: Check, operators: Check) -> None:
+    model = same_as_jax(lambda x: 0.5 * jnp.cumsum(x, 0), _draw(2, 3))
+    assert operators(model) == ["CumSum", "Mul"]
+
+
 @pytest.mark.parametrize("padding", [0, 1])
 def test_max_pool(padding: int, same_as_jax: Check, operators: Check) -> None:
     model = same_as_jax(lambda x: max_pool2d(x, 3, 2, padding=padding), _draw(2, 7, 8, 3), **NCHW)
