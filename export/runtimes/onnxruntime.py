@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export._optional import require
+from export._optional import available, require
 from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError, BuildOptions, Built
 from export.runtimes.builder import BuilderOptions
+from export.runtimes.providers import ProviderSession, why_missing
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,6 +25,10 @@ _ERRORS_ONLY = 3
 #: float16, so that every bias is clipped at 65504 steps without a message (seen in 1.31: top-1 of Next-ViT-S
 #: trained on digits falls from 100 to 77 %).
 _WRONG_OPTIMISERS = ("WeightBiasQuantization",)
+#: This one ends the process in float16 files: it makes a Cast that a later rewrite reads too early, where the
+#: batch is moved by a Transpose before a product (https://github.com/microsoft/onnxruntime/issues/28392, seen
+#: in 1.31 with perm (1, 0, 2)). Files in float32 keep it: there it is right, and products are faster.
+_CRASHES_ON_FLOAT16 = ("MatmulTransposeFusion",)
 
 
 def cpu_threads() -> int:
@@ -48,6 +54,7 @@ class OnnxSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = _ERRORS_ONLY
+        disabled = [*_WRONG_OPTIMISERS, *(_CRASHES_ON_FLOAT16 if _has_float16(model) else ())]
         try:
             if _holds_float8(model):
                 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -55,11 +62,14 @@ class OnnxSession:
                 model,
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=list(_WRONG_OPTIMISERS),
+                disabled_optimizers=disabled,
             )
         except Exception as error:  # onnxruntime raises classes of its own that share no public base
             raise BuildError(f"ONNX Runtime does not load the file: {first_line(error)}") from error
-        self.input = self._session.get_inputs()[0].name
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise BuildError(f"the file has {len(inputs)} inputs; one, of images, was expected")
+        self.input = inputs[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, images: Float[np.ndarray, "b ..."]) -> dict[str, np.ndarray]:
@@ -89,19 +99,25 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """Builds nothing: the ONNX file is what runs."""
+    """Builds nothing: the ONNX file is what runs. `provider`: where, a key of `PROVIDERS`."""
 
     name = "onnxruntime"
     builds_engine = False
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str = "cpu") -> None:
         self._ort = require("onnxruntime")
+        self.provider = provider
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": self._ort.__version__}
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the file is gated and timed where it is deployed, as an engine is."""
+        return self.provider != "cpu"
+
     def why_not_build(self) -> str | None:
-        return None
+        return why_missing(self.provider, self._ort) if self.on_gpu else None
 
     def why_not_run(self) -> str | None:
         return None
@@ -112,13 +128,34 @@ class OnnxRuntime:
 
     def build(self, model: bytes, options: BuildOptions) -> Built:
         start = time.perf_counter()
-        OnnxSession(model).close()
-        return Built(self.name, model, None, time.perf_counter() - start)
+        told = {"provider": self.provider, "tf32": options.tf32}
+        built = Built(self.name, model, None, 0.0, options=told)
+        self.open(built).close()
+        return dataclasses.replace(built, seconds=time.perf_counter() - start)
 
-    def open(self, built: Built, *, cuda_graph: bool = False) -> OnnxSession:
+    def open(self, built: Built, *, cuda_graph: bool = False) -> OnnxSession | ProviderSession:
         if cuda_graph:
-            raise BuildError("ONNX Runtime runs on the CPU here: there is no CUDA graph to measure with")
-        return OnnxSession(built.model)
+            raise BuildError("ONNX Runtime replays no CUDA graph here: there is none to measure with")
+        if not self.on_gpu:
+            return OnnxSession(built.model)
+        tf32 = bool(built.options.get("tf32"))
+        return ProviderSession(built.model, self.provider, tf32=tf32, disabled=_WRONG_OPTIMISERS)
+
+
+def _has_float16(model: bytes) -> bool:
+    if not available("onnx"):
+        return False
+    onnx = require("onnx")
+    try:
+        graph = onnx.load_model_from_string(model).graph
+    except Exception:  # ONNX Runtime says better what is wrong with it
+        return False
+    half = onnx.TensorProto.FLOAT16
+    return (
+        any(tensor.data_type == half for tensor in graph.initializer)
+        or any(value.type.tensor_type.elem_type == half for value in graph.input)
+        or any(a.name == "to" and a.i == half for node in graph.node for a in node.attribute)
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from export import runtimes
 from export._optional import MissingExtra, available, require
@@ -17,6 +23,31 @@ FOUR = BuildOptions(BatchRange(4, 4, 4))
 needs_rtx = pytest.mark.skipif(
     not available("tensorrt_rtx_bindings"), reason="TensorRT for RTX is not installed: hvjax[tensorrt-rtx]"
 )
+
+
+def test_a_product_behind_a_transpose_of_the_batch_loads_in_float16(tmp_path: Path) -> None:
+    """ONNX Runtime ends the process on this graph unless told to leave it alone: so, in one of its own."""
+    kind = TensorProto.FLOAT16
+    weights = numpy_helper.from_array(np.eye(4, dtype=np.float16), "w")
+    moved = helper.make_node("Transpose", ["x"], ["moved"], perm=[1, 0, 2])
+    graph = helper.make_graph(
+        [moved, helper.make_node("MatMul", ["moved", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [2, 3, 4])],
+        [helper.make_tensor_value_info("y", kind, [3, 2, 4])],
+        [weights],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "model.onnx")
+    code = (
+        "import sys, numpy; from export.runtimes.onnxruntime import OnnxSession; "
+        "session = OnnxSession(open(sys.argv[1], 'rb').read()); "
+        "x = numpy.arange(24, dtype=numpy.float16).reshape(2, 3, 4); "
+        "assert (session.run(x)['y'] == x.transpose(1, 0, 2)).all()"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path / "model.onnx")]
+    ended = subprocess.run(line, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 class Stub:
