@@ -92,6 +92,11 @@ class Runtime(Protocol):
     name: str
     builds_engine: bool
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether what it deploys runs on a GPU."""
+        ...
+
     def versions(self) -> dict[str, str]: ...
 
     def why_not_build(self) -> str | None:
@@ -123,12 +128,16 @@ class Choice:
     notice: str | None = None
 
 
-def make(name: str) -> Runtime:
-    """The runtime called `name`. Raises `MissingExtra` where its package is not installed."""
+def make(name: str, provider: str = "cpu") -> Runtime:
+    """The runtime called `name`. Raises `MissingExtra` where its package is not installed.
+
+    Args:
+      provider: of ONNX Runtime, a key of `providers.PROVIDERS`.
+    """
     if name == "onnxruntime":
         from export.runtimes.onnxruntime import OnnxRuntime
 
-        return OnnxRuntime()
+        return OnnxRuntime(provider)
     from export.runtimes.tensorrt import TensorRT
 
     return TensorRT(name, MODULE_OF[name])

@@ -47,6 +47,7 @@ class TensorRT:
     """
 
     builds_engine = True
+    on_gpu = True
 
     def __init__(self, name: str, module: Any) -> None:
         self.name = name
