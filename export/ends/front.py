@@ -46,7 +46,8 @@ def front(
         resized, (top, left) = placement(ends.source, size, crop_pct)
         rows = _axis(ends.source[0], resized[0], top, size[0], interpolation)
         columns = _axis(ends.source[1], resized[1], left, size[1], interpolation)
-    by_channel = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    deviations = np.asarray(std, np.float64)
+    scale, shift = 1 / (255 * deviations), -np.asarray(mean, np.float64) / deviations
     constants = {
         name: axis.matrix for name, axis in (("columns", columns), ("rows", rows)) if axis and axis.resizes
     }
@@ -59,7 +60,7 @@ def front(
                 x = columns.apply(x, held.get("columns"))
                 x = rows.apply(x.transpose(0, 1, 3, 2), held.get("rows"))
                 x = x.transpose(0, 3, 2, 1)
-            return (x / jnp.float32(255) - by_channel[0]) / by_channel[1]
+            return x * scale.astype(np.float32) + shift.astype(np.float32)
 
     return Front(constants, apply)
 
