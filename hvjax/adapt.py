@@ -1,8 +1,8 @@
-"""Weights of one model for another number of classes or of image channels.
+"""Weights of one model for another number of classes or of image channels, or another image size.
 
-Everything keeps its values but what depends on these two numbers: the head, which is drawn anew, and the
-kernels that read the image, which are summed or repeated as timm does it (timm/models/_manipulate.py,
-`adapt_input_conv`).
+Everything keeps its values but what depends on these numbers: the head, which is drawn anew, the kernels that
+read the image, which are summed or repeated as timm does it (timm/models/_manipulate.py, `adapt_input_conv`),
+and tables of positions, which are interpolated.
 """
 
 from __future__ import annotations
@@ -19,26 +19,32 @@ import numpy as np
 
 from hvjax.models.features import Backbone
 from hvjax.ops.trees import Path, Tree, flatten, unflatten
+from hvjax.registry import get_spec, identify
 from hvjax.structure import abstract_variables, sample_size
+from hvjax.weights.convert import position_tables
+from hvjax.weights.rules import Leaf
 
 
 def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: Any = None) -> Tree:
-    """Variables for `model` from those of `donor`, which differs in `num_classes` or `in_channels` only.
+    """Variables for `model` from those of `donor`, which differs in `num_classes`, `in_channels` or
+    `image_size` only.
 
     The head is drawn anew where the number of classes differs. A kernel that reads 3 channels is summed over
     them for one channel; for n channels they are repeated in turn, n of them taken, and scaled by 3 / n, so
-    that a gray image, or one of equal channels, gives the activations that it gave before.
+    that a gray image, or one of equal channels, gives the activations that it gave before. Tables of
+    positions are interpolated as for a checkpoint of another image size (hvjax/weights/positions.py).
 
     Args:
       variables: of `donor`, in the form that both models have.
       key: for the head; `jax.random.key(0)` by default.
 
     Raises:
-      ValueError: if the tensors of the models differ in more than what follows from these two numbers.
+      ValueError: if the tensors of the models differ in more than what follows from these numbers.
 
     Warns:
-      UserWarning: saying what was drawn anew and what was summed or repeated.
+      UserWarning: saying what was drawn anew, summed, repeated or interpolated.
     """
+    variables, resized = _at_image_size(variables, donor, model)
     have, wanted = flatten(variables), flatten(abstract_variables(model))
     channels = reading_channels(donor)
     # Another head is another head, also where some of its tensors happen to have the same shape.
@@ -57,15 +63,40 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
     if strange or donor.deploy != model.deploy:
         where = f", for example in {'.'.join(strange[0])}" if strange else ""
         raise ValueError(
-            f"the weights of {donor.variant} differ from the model in more than its head and the image "
-            f"channels{where}: they cannot be adapted"
+            f"the weights of {donor.variant} differ from the model in more than its head and what follows "
+            f"from the images' channels and size{where}: they cannot be adapted"
         )
-    _warn(fresh, channels, donor, model)
+    _warn(fresh, channels, resized, donor, model)
     if fresh:
         images = jnp.zeros((1, *sample_size(model), model.config.in_channels))
         start = flatten(model.init(jax.random.key(0) if key is None else key, images))
         result |= {path: np.asarray(start[path]) for path in fresh}
     return unflatten({path: result[path] for path in wanted})
+
+
+def _at_image_size(
+    variables: Mapping[str, Any], donor: Backbone, model: Backbone
+) -> tuple[Mapping[str, Any], list[Path]]:
+    """Variables whose tables of positions are for the images of `model`, and which ones were interpolated."""
+    if getattr(donor.config, "image_size", None) == getattr(model.config, "image_size", None):
+        return variables, []
+    flat, wanted = flatten(variables), flatten(abstract_variables(model))
+    before, after = (_position_tables(m) for m in (donor, model))
+    resized = []
+    for path, leaf in after.items():
+        old = before[path].resize if path in before else None
+        if path not in flat or old is None or leaf.resize is None or old.grids == leaf.resize.grids:
+            continue
+        there = leaf.shape_there(tuple(wanted[path].shape))
+        table = leaf.resize(leaf.to_theirs(np.asarray(flat[path])), there, old.grids)
+        flat[path] = leaf.to_ours(table).astype(np.asarray(flat[path]).dtype)
+        resized.append(path)
+    return unflatten(flat), resized
+
+
+def _position_tables(model: Backbone) -> dict[Path, Leaf]:
+    tables = get_spec(identify(model)[0]).weight_tables(model.config)
+    return position_tables(tables[0], flatten(abstract_variables(model))) if tables else {}
 
 
 def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
@@ -99,7 +130,9 @@ def head_tensors(model: Backbone) -> set[Path]:
     return set(flatten(abstract_variables(model))) - set(flatten(abstract_variables(without)))
 
 
-def _warn(fresh: list[Path], channels: Mapping[Path, int], donor: Backbone, model: Backbone) -> None:
+def _warn(
+    fresh: list[Path], channels: Mapping[Path, int], resized: list[Path], donor: Backbone, model: Backbone
+) -> None:
     said = []
     if fresh:
         names = ", ".join(sorted({".".join(path[1:-1]) for path in fresh}))
@@ -110,5 +143,8 @@ def _warn(fresh: list[Path], channels: Mapping[Path, int], donor: Backbone, mode
         names = ", ".join(sorted({".".join(path[1:]) for path in channels}))
         how = "summed over its" if now == 1 else f"made for {now} from its"
         said.append(f"{names} is {how} {before} image channels")
+    if resized:
+        old, new = (f"{m.config.image_size[0]}x{m.config.image_size[1]}" for m in (donor, model))
+        said.append(f"{len(resized)} tables of positions are interpolated from images of {old} to {new}")
     if said:
         warnings.warn(f"weights adapted to {model.variant}: {'; '.join(said)}", UserWarning, stacklevel=4)

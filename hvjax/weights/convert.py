@@ -118,6 +118,18 @@ def tensors_at(names: Iterable[str], table: Table, places: Container[Path]) -> l
     return [name for name in names if any(path in places for path, _, _ in _candidates(name, table))]
 
 
+def position_tables(table: Table, paths: Iterable[Path]) -> dict[Path, Leaf]:
+    """Those of our paths that are tables of positions, which `Leaf.resize` fits to another image size."""
+    found: dict[Path, Leaf] = {}
+    for path in paths:
+        for rule in table.rules:
+            for leaf in rule.leaves:
+                fits = (leaf.collection, leaf.target) == (path[0], path[-1])
+                if leaf.resize is not None and fits and match(rule.target, ".".join(path[1:-1])) is not None:
+                    found[path] = leaf
+    return found
+
+
 def _candidates(name: str, table: Table) -> list[tuple[Path, Leaf, Rule]]:
     """Our paths for one name of the state dict; one, if the table is right and the name belongs to it."""
     module, _, last = name.rpartition(".")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hvjax.weights.positions import Grid, Resize, resize_maps
+from hvjax.weights.positions import Grid, Grids, Resize, resize_maps
 from hvjax.weights.rules import (
     CONV_BIAS,
     LAYER_NORM,
@@ -59,17 +60,23 @@ def distance_table(grid: Grid) -> Resize:
     cut again, so that distance zero stays distance zero. No reference code resizes these tables.
     """
 
-    def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return _DistanceTable((grid,))
+
+
+@dataclass(frozen=True)
+class _DistanceTable:
+    grids: Grids
+
+    def __call__(self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None) -> np.ndarray:
         side = math.isqrt(tensor.shape[-1])
-        if side * side != tensor.shape[-1] or tensor.shape[:-1] != shape[:-1]:
+        rows, columns = old[0] if old else (side, side)
+        if rows * columns != tensor.shape[-1] or tensor.shape[:-1] != shape[:-1]:
             raise ValueError("not a table over the distances of a square map, or one of other heads")
-        mirrored = abs(np.arange(1 - side, side))
-        offsets = tensor.reshape(*shape[:-1], side, side)[..., mirrored[:, None], mirrored]
-        height, width = grid
+        down, right = abs(np.arange(1 - rows, rows)), abs(np.arange(1 - columns, columns))
+        offsets = tensor.reshape(*shape[:-1], rows, columns)[..., down[:, None], right]
+        height, width = self.grids[0]
         resized = resize_maps(offsets, (2 * height - 1, 2 * width - 1))[..., height - 1 :, width - 1 :]
         return resized.reshape(shape)
-
-    return resize
 
 
 def _stem(conv1: str, norm1: str, conv2: str, norm2: str) -> tuple[Rule, ...]:

@@ -3,23 +3,37 @@
 Everything here is separable, with the numbers of PyTorch's `interpolate(mode, align_corners=False,
 antialias=False)`, with which the reference implementations do it: sampled at pixel centres, the border
 repeated. Bicubic unless said otherwise: Keys' kernel with a = -0.75 ("Cubic convolution interpolation for
-digital image processing", 1981). Tables are square on the side of the checkpoint, because nothing in it tells
-the grid.
+digital image processing", 1981). Tables of a PyTorch checkpoint are square, because nothing in it tells the
+grid; those of our own weights files know it.
 
-The functions `*_table(...)` make the hook of a `Leaf`, `resize(tensor, wanted shape) -> tensor`, both in the
-checkpoint's order of axes.
+The functions `*_table(...)` make the hook of a `Leaf`, `resize(tensor, wanted shape, old=None) -> tensor`,
+both in the checkpoint's order of axes. `old` are the `grids` of the hook that the tensor was made for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 Grid = tuple[int, int]
+Grids = tuple[Grid, ...]
 Lines = Callable[[int, int], np.ndarray]  # (old, new) -> weights (new, old) of one line
-Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+
+
+class Resize(Protocol):
+    """A hook; `grids` are the maps that its tables are of."""
+
+    @property
+    def grids(self) -> Grids: ...
+
+    def __call__(
+        self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None
+    ) -> np.ndarray: ...
+
 
 SHARPNESS = -0.75  # a of Keys' kernel, as PyTorch has it
 
@@ -52,25 +66,37 @@ def token_table(grid: Grid, lines: Lines = bicubic_matrix, others: int = 0) -> R
 
     The first `others` positions, of a class token for example, are kept.
     """
+    return _TokenTable((grid,), lines, others)
 
-    def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+
+@dataclass(frozen=True)
+class _TokenTable:
+    grids: Grids
+    lines: Lines
+    others: int
+
+    def __call__(self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None) -> np.ndarray:
         _check_others(tensor, shape, axes=(-2,))
-        kept, table = np.split(np.moveaxis(tensor, -2, -1), [others], axis=-1)
-        return np.moveaxis(np.concatenate([kept, _resize_axis(table, grid, lines)], axis=-1), -1, -2)
-
-    return resize
+        kept, table = np.split(np.moveaxis(tensor, -2, -1), [self.others], axis=-1)
+        table = resize_axis(table, self.grids[0], self.lines, old and old[0])
+        return np.moveaxis(np.concatenate([kept, table], axis=-1), -1, -2)
 
 
 def pair_table(queries: Grid, keys: Grid) -> Resize:
     """Hook for one value a pair of positions, `(..., queries, keys)`: interpolated over the map of the
     queries and over that of the keys."""
+    return _PairTable((queries, keys))
 
-    def resize(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+
+@dataclass(frozen=True)
+class _PairTable:
+    grids: Grids
+
+    def __call__(self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None) -> np.ndarray:
         _check_others(tensor, shape, axes=(-2, -1))
-        tensor = _resize_axis(tensor, keys)
-        return np.moveaxis(_resize_axis(np.moveaxis(tensor, -2, -1), queries), -1, -2)
-
-    return resize
+        tensor = resize_axis(tensor, self.grids[1], old=old and old[1])
+        tensor = resize_axis(np.moveaxis(tensor, -2, -1), self.grids[0], old=old and old[0])
+        return np.moveaxis(tensor, -1, -2)
 
 
 def offset_table(window: Grid) -> Resize:
@@ -86,16 +112,24 @@ def _keys(distance: np.ndarray) -> np.ndarray:
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
-def _resize_axis(table: np.ndarray, grid: Grid, lines: Lines = bicubic_matrix) -> np.ndarray:
-    """Interpolate the last axis, a flattened square map, to the flattened map of `grid`."""
-    side = math.isqrt(table.shape[-1])
-    if side * side != table.shape[-1]:
+def resize_axis(
+    table: np.ndarray, grid: Grid, lines: Lines = bicubic_matrix, old: Grid | None = None
+) -> np.ndarray:
+    """Interpolate the last axis, the flattened map `old` (by default a square one), to that of `grid`."""
+    old = square(table.shape[-1], grid) if old is None else old
+    maps = table.reshape(*table.shape[:-1], *old)
+    return resize_maps(maps, grid, lines).reshape(*table.shape[:-1], grid[0] * grid[1])
+
+
+def square(positions: int, grid: Grid) -> Grid:
+    """The square map of so many positions, which are wanted for `grid`; ValueError if there is none."""
+    side = math.isqrt(positions)
+    if side * side != positions:
         raise ValueError(
-            f"{table.shape[-1]} positions are no square map, so that their grid is not known: "
+            f"{positions} positions are no square map, so that their grid is not known: "
             f"interpolate them to {grid[0]}x{grid[1]} positions first"
         )
-    maps = table.reshape(*table.shape[:-1], side, side)
-    return resize_maps(maps, grid, lines).reshape(*table.shape[:-1], grid[0] * grid[1])
+    return side, side
 
 
 def _check_others(tensor: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:

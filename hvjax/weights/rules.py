@@ -42,6 +42,10 @@ class Leaf:
         kept = tensor.shape[-self.ones :] if self.ones < 0 else tensor.shape[: tensor.ndim - self.ones]
         return np.transpose(tensor.reshape(kept), self.axes)
 
+    def to_theirs(self, tensor: np.ndarray) -> np.ndarray:
+        """Inverse of `to_ours`."""
+        return np.transpose(tensor, np.argsort(self.axes)).reshape(self.shape_there(tensor.shape))
+
     def shape_there(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape that a tensor of our `shape` has in the checkpoint."""
         kept = tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
