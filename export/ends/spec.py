@@ -50,7 +50,7 @@ class Ends:
         """Name, shape without the batch, and type of what the file gives, for a model that answers
         `classes` numbers called `output`."""
         if self.postprocess == "topk":
-            return [(TOP_PROBABILITIES, (self.top,), "float32"), (TOP_CLASSES, (self.top,), "int32")]
+            return [(TOP_PROBABILITIES, (self.top,), "float32"), (TOP_CLASSES, (self.top,), "int64")]
         return [(self.compared(output), (classes,), "float32")]
 
     def suffix(self) -> str:

@@ -17,7 +17,8 @@ SCOPE = "postprocess"
 
 def attach(model: bytes, ends: Ends) -> bytes:
     """`model`, whose output is "logits" (b, classes) in float32, with what `ends.postprocess` asks for behind
-    it; itself if that is nothing. The logits stay in the graph under their name."""
+    it; itself if that is nothing. Classes are int64, as TopK gives them: another type is one more kernel. The
+    logits stay in the graph under their name."""
     if ends.postprocess == "none":
         return model
     made = onnx.load_model_from_string(model)
@@ -33,21 +34,13 @@ def attach(model: bytes, ends: Ends) -> bytes:
         graph.output.append(probabilities)
     else:
         graph.value_info.append(probabilities)
-        count, wide = f"{SCOPE}.k", f"{SCOPE}/TopK:1"
+        count = f"{SCOPE}.k"
         graph.initializer.append(numpy_helper.from_array(np.array([ends.top], np.int64), count))
-        graph.node.extend(
-            [
-                helper.make_node("TopK", [PROBABILITIES, count], [TOP_PROBABILITIES, wide], f"{SCOPE}/TopK"),
-                helper.make_node("Cast", [wide], [TOP_CLASSES], f"{SCOPE}/Cast", to=TensorProto.INT32),
-            ]
-        )
+        outputs = {TOP_PROBABILITIES: TensorProto.FLOAT, TOP_CLASSES: TensorProto.INT64}
+        graph.node.append(helper.make_node("TopK", [PROBABILITIES, count], list(outputs), f"{SCOPE}/TopK"))
         shape = [batch, ends.top]
-        graph.value_info.append(helper.make_tensor_value_info(wide, TensorProto.INT64, shape))
         graph.output.extend(
-            [
-                helper.make_tensor_value_info(TOP_PROBABILITIES, TensorProto.FLOAT, shape),
-                helper.make_tensor_value_info(TOP_CLASSES, TensorProto.INT32, shape),
-            ]
+            helper.make_tensor_value_info(name, kind, shape) for name, kind in outputs.items()
         )
     onnx.checker.check_model(made, full_check=True)
     return made.SerializeToString()
