@@ -21,7 +21,8 @@ class Source:
     """A model in training (or, from a deploy file, already deploy) form, float32.
 
     `variables` is None for a bare model name: weights are then drawn once images are known. `mean` and
-    `std` are for pixels in 0..1, one per channel. `gate_file` is a training run's gate.npz, if any.
+    `std` are for pixels in 0..1, one per channel. `gate_file` is a training run's gate.npz, if any; `notice`
+    is what a user of the export should know about these weights.
     """
 
     model: Backbone
@@ -36,6 +37,7 @@ class Source:
     class_names: tuple[str, ...] = ()
     gate_file: Path | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    notice: str | None = None
 
     @property
     def random(self) -> bool:

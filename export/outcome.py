@@ -88,6 +88,7 @@ class Outcome:
             text
             for text in (
                 self.choice.notice,
+                self.source.notice,
                 self.gate.caution,
                 near,
                 *narrow,
@@ -119,7 +120,7 @@ class Outcome:
             name += ", RANDOM WEIGHTS"
         lines.append(f"{'accepted' if self.accepted else 'REJECTED'}: {name}")
         lines += [f"  reason   {reason}" for reason in self.reasons()]
-        lines += [f"  caution  {self.gate.caution}"] if self.gate.caution else []
+        lines += [f"  caution  {text}" for text in (self.source.notice, self.gate.caution) if text]
         found = worst(self.gate.comparisons, "model.onnx")
         if found is not None:
             verdict = "passed" if self.gate.passed else "FAILED"

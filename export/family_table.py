@@ -1,0 +1,70 @@
+"""The sizes of a family as a table: the same cells for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Of the columns; the first two are words, the others numbers.
+HEAD = (
+    "size", "verdict", "error", "nodes", "kernels", "move data", "GMACs", "batch", "median ms", "images/s",
+    "ns/pixel", "engine MB",
+)  # fmt: skip
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """One row of the table; "-" where there is nothing to tell."""
+    latency = row["latency"] or {}
+    median = latency.get("median_ms")
+    per_pixel = None if median is None else 1e6 * median / latency["batch"] / row["pixels"]
+    return (
+        f"{row['image_size'][0]}x{row['image_size'][1]}",
+        "accepted" if row["accepted"] else "REJECTED",
+        _show(row["error"], ".1e"),
+        _show(row["nodes"], "d"),
+        _show(row["kernels"], "d"),
+        _show(row["data_movements"], "d"),
+        _show(row["macs"] and row["macs"] / 1e9, ".2f"),
+        _show(latency.get("batch"), "d"),
+        _show(median, ".2f"),
+        _show(latency.get("images_per_second"), ",.0f"),
+        _show(per_pixel, ".1f"),
+        _show(row["engine_bytes"] and row["engine_bytes"] / 1e6, ".1f"),
+    )
+
+
+def text(data: Mapping[str, Any]) -> str:
+    """The table for the terminal, and what was measured where."""
+    rows = [HEAD, *(cells(row) for row in data["sizes"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    failed = sum(not row["accepted"] for row in data["sizes"])
+    verdict = f"{failed} of them REJECTED" if failed else "all accepted"
+    lines = [f"family of {data['model']}, {data['precision']}: {len(data['sizes'])} sizes, {verdict}"]
+    lines += ["  " + _line(row, widths) for row in rows]
+    lines += [f"  latency  {words}" for words in [where(data)] if words]
+    for row in data["sizes"]:
+        lines += [f"  reason   {cells(row)[0]}: {reason}" for reason in row["reasons"]]
+    return "\n".join(lines)
+
+
+def where(data: Mapping[str, Any]) -> str:
+    """What the latencies were measured on; empty if there are none."""
+    places = {
+        f"{found['where']}" + (f", {found['threads']} threads" if found["threads"] else "")
+        for row in data["sizes"]
+        if (found := row["latency"])
+    }
+    what = (
+        "the ONNX file, not the engine" if any(place.startswith("CPU") for place in places) else "the engine"
+    )
+    return f"of {what}, on {' and '.join(sorted(places))}" if places else ""
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+    numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+    return "  ".join(words + numbers).rstrip()
+
+
+def _show(value: Any, form: str) -> str:
+    return "-" if value is None else format(value, form)
