@@ -21,11 +21,13 @@ import hvjax
 from export import economy, gate_images, graph, reference, runtimes
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
+from export.at_size import at_size
 from export.ends.feed import feed
 from export.ends.finish import finish
 from export.ends.flags import check as check_ends
 from export.ends.tail import attach
 from export.engine_flags import options, refuse
+from export.family import export_family
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
@@ -59,7 +61,11 @@ def main(command: str, argv: Sequence[str]) -> int:
     prefix = f"python -m export.{command}: "
     try:
         with listening() as wish:
-            return run(parse(command, argv), wish.check)
+            request = parse(command, argv)
+            if not request.family:
+                return run(request, wish.check)
+            source = _load(request)
+            return export_family(request, source, lambda one: run(one, wish.check, source), prefix)
     except (UsageError, MissingExtra) as error:
         print(f"{prefix}error: {error}", file=sys.stderr)
         return 2
@@ -71,15 +77,15 @@ def main(command: str, argv: Sequence[str]) -> int:
         return interrupted.exit_status
 
 
-def run(request: Request, check: Callable[[], None]) -> int:
-    """One export, stage by stage. `check` raises between stages if the user wants it to end."""
+def run(request: Request, check: Callable[[], None], source: Source | None = None) -> int:
+    """One export, stage by stage. `check` raises between stages if the user wants it to end; `source` is what
+    `request` names, if it is loaded already."""
     choice = _choose(request)
     progress = Progress(STAGES, check)
     with progress.stage("load", f"load {request.ckpt}"):
-        source = _load(request)
+        source = source or _load(request)
         size = request.image_size or source.image_size
-        source = _at_size(source, size)
-        _check_size(source, size)
+        source = at_size(source, size, adapt_positions=request.adapt_positions)
         check_ends(request.ends, source.model.config.num_classes, source.name)
     with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
@@ -224,27 +230,6 @@ def _load(request: Request) -> Source:
     if request.random_weights and not source.random:
         raise UsageError(f"--random-weights is for a bare model name, and {request.ckpt} has weights")
     return source
-
-
-def _at_size(source: Source, size: tuple[int, int]) -> Source:
-    """A model without weights whose tables of positions fix the image size is made for `size`."""
-    config = source.model.config
-    if not source.random or getattr(config, "image_size", size) == size:
-        return source
-    config = dataclasses.replace(config, image_size=size)
-    return dataclasses.replace(source, model=source.model.clone(config=config), image_size=size)
-
-
-def _check_size(source: Source, size: tuple[int, int]) -> None:
-    """Asks the model itself, without computing anything."""
-    images = jax.ShapeDtypeStruct((1, *size, source.model.config.in_channels), np.float32)
-    try:
-        jax.eval_shape(source.model.init, jax.random.key(0), images)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"--image-size {size[0]}x{size[1]}: {source.name} cannot take it: {reason}"
-        ) from error
 
 
 def _folder(request: Request, source: Source, size: tuple[int, int]) -> OutputFolder:

@@ -13,6 +13,8 @@ from export.ends.flags import add_flags as add_ends_flags
 from export.ends.flags import default_layout
 from export.ends.flags import read as read_ends
 from export.ends.spec import PLAIN, Ends
+from export.image_size import Size, parse_sizes, shown
+from export.image_size import add_flags as add_size_flags
 from export.quantize.flags import QuantiseRequest
 from export.quantize.flags import add_flags as add_quantise_flags
 from export.quantize.flags import read as read_quantise
@@ -37,7 +39,7 @@ class Request:
     which: str
     precision: str
     batch: BatchRange
-    image_size: tuple[int, int] | None
+    image_size: Size | None
     via: str
     runtime: str
     input_layout: str
@@ -59,12 +61,20 @@ class Request:
     ends: Ends = PLAIN
     builder: BuilderOptions = field(default_factory=BuilderOptions)
 
-    def folder(self, model: str, size: tuple[int, int]) -> Path:
+    family: tuple[Size, ...] = ()
+    adapt_positions: bool = False
+
+    def folder(self, model: str, size: Size) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
-        if self.out is not None:
-            return self.out
+        return self.out if self.out is not None else Path("exports") / self._name(model, shown(size))
+
+    def family_folder(self, model: str) -> Path:
+        """The folder with a folder for each size: --out, or exports/next_vit_s-sizes-fp32-b8."""
+        return self.out if self.out is not None else Path("exports") / self._name(model, "sizes")
+
+    def _name(self, model: str, sizes: str) -> str:
         batch = str(self.batch).replace(":", "-")
-        return Path("exports") / f"{model}-{size[0]}x{size[1]}-{self.precision}-b{batch}{self.ends.suffix()}"
+        return f"{model}-{sizes}-{self.precision}-b{batch}{self.ends.suffix()}"
 
 
 def parse(command: str, argv: Sequence[str]) -> Request:
@@ -78,13 +88,17 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         raise UsageError("--ckpt is needed: a training folder, a .safetensors file or a model name")
     engine = command == "to_trt"
     ends = read_ends(found)
+    sizes = checked(parse_sizes, found.image_size, "--image-size") if found.image_size else ()
+    family = sizes if "," in (found.image_size or "") else ()
     request = Request(
         command=command,
         ckpt=found.ckpt,
         which=found.which,
         precision=choice("--precision", found.precision, PRECISIONS, LATER_PRECISIONS),
         batch=checked(parse_batch, found.batch, "--batch"),
-        image_size=checked(_image_size, found.image_size, "--image-size") if found.image_size else None,
+        image_size=sizes[0] if sizes and not family else None,
+        family=family,
+        adapt_positions=found.adapt_positions,
         via=choice("--via", found.via, VIAS),
         runtime=engine_flags.runtime(found) if engine else "onnxruntime",
         input_layout=choice("--input-layout", found.input_layout or default_layout(ends), LAYOUTS),
@@ -138,7 +152,7 @@ def _parser(command: str) -> OneLineParser:
     )
     add("--no-search", action="store_true", help="fail if modules must stay float; search none")
     add("--batch", default="8", help="fixed (8, default) or smallest:typical:largest (1:8:32)")
-    add("--image-size", help="224 or HEIGHTxWIDTH (default: what the model was trained at)")
+    add_size_flags(add)
     add("--via", default="jax2tf", help="jax2tf (default) or stablehlo, which needs no TensorFlow")
     add("--input-layout", help="nchw (default) or nhwc (default of uint8 pictures): order of the input")
     add_ends_flags(add)
@@ -153,13 +167,6 @@ def _parser(command: str) -> OneLineParser:
         add("--onnx", metavar="BUNDLE", help="build from a bundle, without JAX; see --onnx BUNDLE --help")
         engine_flags.add(add)
     return parser
-
-
-def _image_size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"{text!r} is neither a size (224) nor HEIGHTxWIDTH (256x192)")
-    return int(parts[0]), int(parts[-1])
 
 
 def _natural(text: str) -> int:
