@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import hvjax
-from export import economy, gate_images, graph, reference, runtimes
+from export import economy, gate_images, graph, reference
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
 from export.at_size import at_size
@@ -26,7 +26,7 @@ from export.ends.feed import feed
 from export.ends.finish import finish
 from export.ends.flags import check as check_ends
 from export.ends.tail import attach
-from export.engine_flags import options, refuse
+from export.engine_flags import choose, options
 from export.family import export_family
 from export.files import OutputFolder
 from export.flags import Request, UsageError, parse
@@ -207,11 +207,7 @@ def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
 
 
 def _choose(request: Request) -> Choice:
-    try:
-        choice = runtimes.choose(request.runtime)
-    except (BuildError, ValueError) as error:
-        raise UsageError(f"--runtime {request.runtime}: {error}") from error
-    refuse(request, choice.runtime)
+    choice = choose(request, request.precision)
     if choice.notice:
         print(f"notice: {choice.notice}", file=sys.stderr)
     return choice

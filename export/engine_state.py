@@ -24,7 +24,7 @@ class EngineState:
 
     @property
     def status(self) -> str:
-        if not self.choice.runtime.builds_engine:
+        if not self.choice.runtime.builds_engine and not self.trial.ran:
             return "none"
         if self.built is None:
             return "not built"
@@ -55,6 +55,8 @@ class EngineState:
     def line(self) -> str:
         """Status, size and kernels in one line."""
         text = self.status
+        if self.trial.ran and not self.choice.runtime.builds_engine:
+            text = f"none; {self.choice.runtime.deploys} {text}"
         if self.status == NOT_RUN and self.trial.why_not:
             text += f": {self.trial.why_not}"
         if self.built is not None and self.built.engine is not None:

@@ -60,6 +60,7 @@ class Request:
     force_precision: bool = False
     ends: Ends = PLAIN
     builder: BuilderOptions = field(default_factory=BuilderOptions)
+    provider: str = "cpu"
 
     family: tuple[Size, ...] = ()
     adapt_positions: bool = False
@@ -119,6 +120,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         force_precision=found.force_precision,
         ends=ends,
         builder=builder_flags.read(found) if engine else BuilderOptions(),
+        provider=engine_flags.provider(found) if engine else "cpu",
     )
     _check_together(request)
     return request

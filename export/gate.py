@@ -109,8 +109,9 @@ def gate_engine(
     tf32: bool,
     batch: BatchRange,
     ends: Ends = PLAIN,
+    candidate: str = "model.engine",
 ) -> list[Comparison]:
-    """Compares a running engine with both forms of the model."""
+    """Compares a running engine, or what `candidate` names, with both forms of the model."""
     limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
     return compare_with_jax(
         session.run,
@@ -118,7 +119,7 @@ def gate_engine(
         outputs,
         ends,
         output=output,
-        candidate="model.engine",
+        candidate=candidate,
         batches=batch.gate_sizes,
         limit=limit,
         exact_top1=precision == "fp32" and not tf32,

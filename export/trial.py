@@ -78,6 +78,7 @@ def try_engine(
             tf32=request.tf32,
             batch=request.batch,
             ends=request.ends,
+            candidate=choice.runtime.deploys,
         )
         latencies = latencies_of(session, request.batch, subject.inputs)
         kernels = session.kernels() if built.kernels is None else None
@@ -91,7 +92,7 @@ def try_engine(
 def _why_not(choice: Choice, built: Built | None) -> str | None:
     if built is None:
         return "there is no engine"
-    if not choice.runtime.builds_engine:
+    if not choice.runtime.builds_engine and not choice.runtime.on_gpu:
         return f"{choice.runtime.name} builds no engine"
     return choice.runtime.why_not_run()
 

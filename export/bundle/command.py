@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from export import runtimes
 from export._optional import MissingExtra
 from export.arguments import UsageError
 from export.bundle import BundleError, triton
@@ -20,7 +19,7 @@ from export.bundle.read import Bundle, is_bundle, read_bundle
 from export.bundle.result import Result
 from export.bundle.trial import gate_onnx, try_engine
 from export.bundle.trtexec import command_lines
-from export.engine_flags import options, refuse
+from export.engine_flags import choose, options
 from export.files import ENGINE_PRODUCTS, OutputFolder
 from export.interrupt import Interrupted, listening
 from export.progress import Progress
@@ -67,7 +66,7 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
     with progress.stage("load", f"read and verify {request.bundle}"):
         bundle = read_bundle(request.bundle)
         batch = request.range(bundle.batch)
-    choice = _choose(request)
+    choice = choose(request, bundle.precision)
     with _folder(request, choice) as folder:
         with progress.stage("gate", f"gate model.onnx on {len(bundle.gate)} images"):
             compared = gate_onnx(bundle, batch)
@@ -81,15 +80,6 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
         paths = folder.publish(accepted=result.accepted)
     print(result.lines(paths))
     return 0 if result.accepted else 1
-
-
-def _choose(request: BundleRequest) -> Choice:
-    try:
-        choice = runtimes.choose(request.runtime)
-    except (BuildError, ValueError) as error:
-        raise UsageError(f"--runtime {request.runtime}: {error}") from error
-    refuse(request, choice.runtime)
-    return choice
 
 
 def _folder(request: BundleRequest, choice: Choice) -> OutputFolder:

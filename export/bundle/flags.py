@@ -33,6 +33,7 @@ class BundleRequest:
     targets: tuple[str, ...]
     argv: tuple[str, ...]
     builder: BuilderOptions = field(default_factory=BuilderOptions)
+    provider: str = "cpu"
 
     def range(self, known: BatchRange) -> BatchRange:
         """The batches to build for: those of the bundle, or the part of them that was asked for.
@@ -79,6 +80,7 @@ def parse(argv: Sequence[str]) -> BundleRequest:
         targets=engine_flags.targets(found),
         argv=tuple(argv),
         builder=builder_flags.read(found),
+        provider=engine_flags.provider(found),
     )
     engine_flags.check(request)
     return request

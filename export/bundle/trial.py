@@ -59,7 +59,8 @@ def try_engine(
     if built is None:
         return Trial(False, "there is no engine")
     errors = wrong_precision(built.kernels, bundle.precision, bundle.half_share)
-    reason = None if choice.runtime.builds_engine else f"{choice.runtime.name} builds no engine"
+    deployed = choice.runtime.builds_engine or choice.runtime.on_gpu
+    reason = None if deployed else f"{choice.runtime.name} builds no engine"
     reason = reason or choice.runtime.why_not_run()
     if reason is not None:
         if request.require_engine_run:
@@ -71,7 +72,7 @@ def try_engine(
         return Trial(False, "it did not load", errors=(*errors, f"the engine does not load here: {error}"))
     try:
         limit = bundle.gate.engine_tolerance(request.tf32)
-        compared = _compare(session.run, bundle, "model.engine", batch, limit, request.tf32)
+        compared = _compare(session.run, bundle, choice.runtime.deploys, batch, limit, request.tf32)
         latencies = latencies_of(session, batch, bundle.gate.inputs)
         kernels = session.kernels() if built.kernels is None else None
     except (BuildError, RuntimeError, ValueError) as error:

@@ -108,7 +108,7 @@ def _on_cpu(found: Worth, request: Request, model: bytes, float32: bytes, images
     from export.runtimes.onnxruntime import OnnxSession
     from export.speed import ratio
 
-    if request.runtime != "onnxruntime" or request.precision in CANNOT_RUN:
+    if request.runtime != "onnxruntime" or request.provider != "cpu" or request.precision in CANNOT_RUN:
         return found
     first, second = OnnxSession(model), OnnxSession(float32)
     try:

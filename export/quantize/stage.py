@@ -118,7 +118,9 @@ def judge(
     found = dataclasses.replace(
         verdict(done, request.quantise, settled.searched),
         **accuracy(settled.agreement),
-        deployed_on_cpu=request.command == "to_trt" and request.runtime == "onnxruntime",
+        deployed_on_cpu=request.command == "to_trt"
+        and request.runtime == "onnxruntime"
+        and request.provider == "cpu",
     )
     if request.force_precision:
         trial = dataclasses.replace(trial, comparisons=forgiven(trial.comparisons))

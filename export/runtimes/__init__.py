@@ -97,6 +97,11 @@ class Runtime(Protocol):
         """Whether what it deploys runs on a GPU."""
         ...
 
+    @property
+    def deploys(self) -> str:
+        """What the gate calls that."""
+        ...
+
     def versions(self) -> dict[str, str]: ...
 
     def why_not_build(self) -> str | None:

@@ -13,7 +13,7 @@ from export._optional import available, require
 from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError, BuildOptions, Built
 from export.runtimes.builder import BuilderOptions
-from export.runtimes.providers import ProviderSession, why_missing
+from export.runtimes.providers import PROVIDERS, ProviderSession, why_missing
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -115,6 +115,10 @@ class OnnxRuntime:
     def on_gpu(self) -> bool:
         """Whether the file is gated and timed where it is deployed, as an engine is."""
         return self.provider != "cpu"
+
+    @property
+    def deploys(self) -> str:
+        return f"model.onnx on {PROVIDERS[self.provider]}"
 
     def why_not_build(self) -> str | None:
         return why_missing(self.provider, self._ort) if self.on_gpu else None

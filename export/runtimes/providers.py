@@ -1,4 +1,4 @@
-"""ONNX Runtime on a GPU: the execution provider that was asked for, or an error, never another one in silence.
+"""ONNX Runtime on a GPU: the execution provider that was asked for, or an error, never another one.
 
 ONNX Runtime itself falls back: a provider that is not in the package is a warning, one whose libraries are
 missing a line in the log, and the file then runs on the CPU
@@ -33,8 +33,8 @@ PROVIDERS = {
 _DEVICES = {"CPUExecutionProvider": "cpu"}
 #: Runs before the first that counts: the first calls choose algorithms or build engines.
 _WARM_UP_RUNS = 20
-#: The libraries of NVIDIA compute in float32 as it stands if this is 0; ONNX Runtime's TensorRT provider has no
-#: option of its own for that.
+#: NVIDIA's libraries do not round to TF32 where this is 0; ONNX Runtime's TensorRT provider has no option of
+#: its own for that.
 _NO_TF32 = ("NVIDIA_TF32_OVERRIDE", "0")
 
 
@@ -86,8 +86,8 @@ class ProviderSession:
         used = self._session.get_providers()
         if not used or used[0] != self.provider:
             raise BuildError(
-                f"ONNX Runtime does not use {self.provider} here but {', '.join(used)}: are its CUDA libraries "
-                "installed, in the versions that it was built for?"
+                f"ONNX Runtime does not use {self.provider} here but {', '.join(used)}: are its CUDA "
+                "libraries installed, in the versions that it was built for?"
             )
         self.nodes = _assigned(self._session)
         if self.nodes is not None and not self.nodes.get(self.provider):

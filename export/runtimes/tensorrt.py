@@ -48,6 +48,7 @@ class TensorRT:
 
     builds_engine = True
     on_gpu = True
+    deploys = "model.engine"
 
     def __init__(self, name: str, module: Any) -> None:
         self.name = name

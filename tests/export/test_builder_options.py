@@ -10,7 +10,7 @@ from typing import Any
 import bundles
 import pytest
 
-from export import builder_flags
+from export import builder_flags, runtimes
 from export._optional import available
 from export.arguments import OneLineParser, UsageError
 from export.batch import BatchRange
@@ -375,7 +375,7 @@ def test_a_bundle_is_built_with_them_and_says_so(
     fake, bundle = fake_trt("11"), bundles.write(tiny_net, tmp_path / "bundle", (4, 4, 4))
     fake.measured = b"conv1"
     runtime = TensorRT("tensorrt", fake.module)
-    monkeypatch.setattr(command.runtimes, "choose", lambda name: Choice(runtime))
+    monkeypatch.setattr(runtimes, "choose", lambda name: Choice(runtime))
     cache = tmp_path / "times.bin"
     asked = ["--strip-weights", "--hardware-compatible", "--timing-cache", str(cache)]
     assert command.main(["--onnx", str(bundle), *asked]) == 0

@@ -219,7 +219,7 @@ class Session(OnnxSession):
 class Runtime:
     """Says it built and can run; `model` is what its engine really computes."""
 
-    name, builds_engine = "tensorrt", True
+    name, builds_engine, deploys = "tensorrt", True, "model.engine"
 
     def __init__(self, model: bytes | None) -> None:
         self.model = model
