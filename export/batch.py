@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -28,6 +29,14 @@ class BatchRange:
     def gate_sizes(self) -> tuple[int, ...]:
         """The batches at which a file is checked: both ends and the middle, each once."""
         return tuple(sorted({self.minimum, self.typical, self.maximum}))
+
+    def profile(self, name: str, shape: Sequence[int]) -> dict[str, object] | None:
+        """The optimisation profile of an engine: smallest, typical ("opt") and largest shape of the input
+        `name`, whose axes behind the batch are `shape`; None for a fixed batch, which needs none."""
+        if not self.dynamic:
+            return None
+        sizes = {"min": self.minimum, "opt": self.typical, "max": self.maximum}
+        return {"input": name, **{key: [size, *shape] for key, size in sizes.items()}}
 
     def __str__(self) -> str:
         return f"{self.minimum}:{self.typical}:{self.maximum}" if self.dynamic else str(self.typical)

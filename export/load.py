@@ -95,7 +95,9 @@ def _source(
     name, _ = identify(model)
     spec, info = MODELS[name], dict(info or {})
     channels = model.config.in_channels
-    height, width = _pair(info.get("image_size", spec.image_size))
+    # tables of positions are of one size, whatever a file beside them says
+    own = getattr(model.config, "image_size", None)
+    height, width = _pair(own or info.get("image_size", spec.image_size))
     gate = run / "gate.npz" if run else None
     return Source(
         model=model,

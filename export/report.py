@@ -10,6 +10,7 @@ from typing import Any
 
 from export import provenance
 from export.files import OutputFolder
+from export.graph import INPUT
 from export.outcome import Outcome
 from export.proof import proof_data
 from export.quantize.names import QUANTISED
@@ -123,7 +124,9 @@ def _engine(outcome: Outcome) -> dict[str, Any]:
         "options": outcome.engine.options(outcome.request.builder),
     }
     if built is not None and built.engine is not None:
+        shape = _model(outcome)["input_shape"][1:]
         data |= {
+            "profile": outcome.request.batch.profile(INPUT, shape),
             "build_seconds": round(built.seconds, 3),
             "bytes": len(built.engine),
             "layers_parsed": built.layers_parsed,

@@ -179,6 +179,8 @@ def _engine(data: Data) -> str:
     kinds = ", ".join(f"{count} {name}" for name, count in engine["kinds"].items())
     types = ", ".join(f"{count} {name}" for name, count in engine["written_types"].items())
     body += f'<p class="what">By the builder\'s kinds: {escape(kinds)}. Tensors written: {escape(types)}.</p>'
+    if engine.get("profile"):
+        body += f'<p class="what">{escape(_profile(engine["profile"]))}</p>'
     if engine["data_movement_names"]:
         names = ", ".join(engine["data_movement_names"])
         body += (
@@ -191,6 +193,12 @@ def _engine(data: Data) -> str:
         "and less traffic to memory."
     )
     return card("Engine", what, body)
+
+
+def _profile(profile: Data) -> str:
+    """The optimisation profile of a dynamic batch, in words."""
+    shapes = ", ".join("x".join(map(str, profile[key])) for key in ("min", "opt", "max"))
+    return f"Optimisation profile of {profile['input']}, smallest, typical and largest: {shapes}."
 
 
 def _options(data: Data) -> str:

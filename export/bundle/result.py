@@ -161,7 +161,9 @@ class Result:
             "options": self.engine.options(self.request.builder),
         }
         if self.built is not None and self.built.engine is not None:
+            gate = self.bundle.gate
             data |= {
+                "profile": self.batch.profile(gate.input, gate.inputs.shape[1:]),
                 "build_seconds": round(self.built.seconds, 3),
                 "bytes": len(self.built.engine),
                 "layers_parsed": self.built.layers_parsed,
