@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from export.arguments import UsageError, checked, choice, positive
-from export.quantize.names import CALIBRATORS, FLOATS, KEEP, QUANTISED
+from export.quantize.names import CALIBRATORS, FIRST_FP8, FLOATS, KEEP, QUANTISED
 
 #: Pictures that ranges are taken from. Histograms of activations hardly change beyond a hundred pictures.
 CALIBRATION_IMAGES = 128
@@ -93,6 +93,19 @@ def read(found: argparse.Namespace, precision: str, runtime: str | None) -> Quan
         keep=keep,
         rest=choice("--quant-rest", rest, FLOATS),
     )
+
+
+def check_targets(precision: str, targets: Sequence[str]) -> None:
+    """Raises `UsageError` for a GPU generation, such as "SM86", that has no numbers of `precision`."""
+    if precision != "fp8":
+        return
+    for target in targets:
+        number = target.removeprefix("SM")
+        if number.isdecimal() and int(number) < FIRST_FP8:
+            raise UsageError(
+                f"--targets {target}: fp8 needs compute capability {FIRST_FP8 / 10:g} or above (Ada, Hopper, "
+                f"Blackwell); leave {target} out or choose --precision int8 or fp16"
+            )
 
 
 def _accepted(precision: str) -> str:

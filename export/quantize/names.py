@@ -5,6 +5,8 @@ QUANTISED = ("int8", "fp8")
 #: How ranges are chosen; the first is the default. `calibrate.py` has one function for each. Entropy compares
 #: with a grid of equal steps, which fp8 is not: small values keep their bits there whatever the range.
 CALIBRATORS = {"int8": ("entropy", "percentile", "minmax"), "fp8": ("minmax", "percentile")}
+#: First generation of GPUs with fp8: Ada. TensorRT for RTX 1.7 refuses SM75, SM80 and SM86.
+FIRST_FP8 = 89
 #: Types of what is not quantised; the first is the default.
 FLOATS = ("fp16", "fp32")
 #: Words for the two layers at the ends, beside names and patterns of names.
