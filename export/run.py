@@ -19,6 +19,7 @@ from export import runtimes
 from export._optional import MissingExtra, available, require
 from export.arguments import OneLineParser, UsageError, checked, positive
 from export.ends.spec import LOGITS, PROBABILITIES, TOP_CLASSES, TOP_PROBABILITIES
+from export.engine_file import read_engine
 from export.feed import run_all
 from export.recipe import REPORT, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
@@ -63,7 +64,10 @@ def _main(argv: Sequence[str]) -> int:
         raise UsageError("--image is needed: one or more image files")
     top = checked(positive, request.top, "--top")
     out = Path(request.out).expanduser()
-    loaded = _load_onnx(request.onnx) if request.onnx is not None else _load_engine(request.engine)
+    if request.onnx is not None:
+        loaded = _load_onnx(request.onnx)
+    else:
+        loaded = _load_engine(request.engine, request.trust_engine)
     try:
         predictions = _predict(loaded, [Path(name).expanduser() for name in request.image], top)
     finally:
@@ -88,6 +92,7 @@ def _parser() -> _Parser:
     add = parser.add_argument
     add("--onnx", metavar="FILE|DIR", help="model.onnx or its folder, run by ONNX Runtime on the CPU")
     add("--engine", metavar="FILE|DIR", help="model.engine or its folder, run on the GPU")
+    add("--trust-engine", action="store_true", help="run the code that a version-compatible engine brings")
     add("--image", metavar="FILE", nargs="+", help="images")
     add("--top", default=str(TOP), metavar="N", help=f"classes to show ({TOP})")
     add("--out", default=".", metavar="DIR", help=f"folder of {PICTURE} (the current one)")
@@ -134,7 +139,7 @@ def _open_onnx(model: Any, data: bytes) -> Session:
     return runtime.open(Built(runtime.name, copy.SerializeToString(), None, 0.0))
 
 
-def _load_engine(given: str) -> _Loaded:
+def _load_engine(given: str, trusted: bool) -> _Loaded:
     path = _file("--engine", given, "model.engine")
     from export.runtimes import cuda
 
@@ -145,12 +150,9 @@ def _load_engine(given: str) -> _Loaded:
             f"run its ONNX file: --onnx {path.parent}"
         )
     metadata = _metadata_beside(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"--engine {given}: {error.strerror or error}") from error
-    runtime: Any = runtimes.make(_runtime_of(path.parent))
-    session: Any = runtime.open(Built(runtime.name, b"", data, 0.0))
+    name = _runtime_of(path.parent)
+    built = read_engine(path, name, trusted=trusted)
+    session: Any = runtimes.make(name).open(built)
     shape = [max(size, 0) for size in session.input_shape]
     recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
     output = _output(session.outputs, f"--engine {given}")
