@@ -15,7 +15,7 @@ from export.ends.flags import read as read_ends
 from export.ends.spec import PLAIN, Ends
 from export.image_size import Size, parse_sizes, shown
 from export.image_size import add_flags as add_size_flags
-from export.quantize.flags import QuantiseRequest
+from export.quantize.flags import QuantiseRequest, check_targets
 from export.quantize.flags import add_flags as add_quantise_flags
 from export.quantize.flags import read as read_quantise
 from export.quantize.names import QUANTISED
@@ -129,6 +129,7 @@ def parse(command: str, argv: Sequence[str]) -> Request:
 def _check_together(request: Request) -> None:
     if request.keep_fp32 and request.precision == "fp32":
         raise UsageError("--keep-fp32 is about half precision, and --precision fp32 keeps everything float32")
+    check_targets(request.precision, request.targets)
     if request.command == "to_trt":
         engine_flags.check(request)
 

@@ -23,6 +23,7 @@ from export.engine_flags import choose, options
 from export.files import ENGINE_PRODUCTS, OutputFolder
 from export.interrupt import Interrupted, listening
 from export.progress import Progress
+from export.quantize.flags import check_targets
 from export.runtimes import BuildError, BuildOptions, Built, Choice
 from export.trial import Trial
 
@@ -66,6 +67,7 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
     with progress.stage("load", f"read and verify {request.bundle}"):
         bundle = read_bundle(request.bundle)
         batch = request.range(bundle.batch)
+        check_targets(bundle.precision, request.targets)
     choice = choose(request, bundle.precision)
     with _folder(request, choice) as folder:
         with progress.stage("gate", f"gate model.onnx on {len(bundle.gate)} images"):
