@@ -169,12 +169,22 @@ def test_a_size_that_a_model_cannot_take(name: str, size: str, tmp_path: Path, c
 
 
 def test_trained_tables_of_positions_are_interpolated_on_request(tmp_path: Path, capsys: Any) -> None:
-    model = hvjax.create_model("cmt_s", **{**merged("small")["cmt_s"], "image_size": (32, 64)})
+    model = hvjax.create_model("pvt_small", **{**merged("small")["pvt_small"], "image_size": (32, 64)})
     images = photographs((32, 64), 3, 8).normalised((0.5,) * 3, (0.25,) * 3)
-    weights = tmp_path / "cmt.safetensors"
+    weights = tmp_path / "pvt.safetensors"
     hvjax.save_weights(weights, random_variables(model, images), model)
     assert load_source(str(weights)).image_size == (32, 64), "its own size, not that of its registry row"
-    arguments = ["--ckpt", str(weights), "--out", str(tmp_path / "out"), "--image-size", "64x96", *FAST]
+    arguments = [
+        "--ckpt",
+        str(weights),
+        "--out",
+        str(tmp_path / "out"),
+        "--image-size",
+        "64x96",
+        *FAST,
+        "--batch",
+        "2",
+    ]
     assert to_onnx.main(arguments) == 2
     said = capsys.readouterr().err
     assert "has tables of positions for 32x64" in said and "--adapt-positions" in said
