@@ -3,6 +3,8 @@ iota."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from export.lower.context import Context
@@ -136,13 +138,16 @@ def _iota(context: Context, op: Op) -> None:
 
 
 def _dynamic_slice(context: Context, op: Op) -> None:
-    """With constant starts: a slice."""
+    """With constant starts a slice."""
     x, starts, sizes = op.inputs[0], op.inputs[1:], op.attrs["slice_sizes"]
-    if any(start.data is None for start in starts):
-        raise UnsupportedError(op.where, "it slices at a place that is only known when it runs")
+    moving = [a for a, start in enumerate(starts) if start.data is None and sizes[a] != x.shape[a]]
     first = tuple(
-        max(0, min(int(np.asarray(s.data)), n - k)) for s, n, k in zip(starts, x.shape, sizes, strict=True)
+        0 if start.data is None else max(0, min(int(np.asarray(start.data)), n - k))
+        for start, n, k in zip(starts, x.shape, sizes, strict=True)
     )
+    if moving:
+        _slice_anywhere(context, op, first, moving)
+        return
     attrs = {
         "start_indices": first,
         "limit_indices": tuple(
@@ -151,6 +156,34 @@ def _dynamic_slice(context: Context, op: Op) -> None:
         "strides": (1,) * x.rank,
     }
     _slice(context, Op("slice", [x], op.outputs, attrs, op.where))
+
+
+def _slice_anywhere(context: Context, op: Op, first: Sequence[int], moving: Sequence[int]) -> None:
+    """Along the axes `moving` a Gather of the places from a computed start on: runtimes want the starts of a
+    Slice on the host, and take the indices of a Gather from anywhere."""
+    x, starts, sizes, graph = op.inputs[0], op.inputs[1:], op.attrs["slice_sizes"], context.graph
+    if any(isinstance(x.shape[axis], Batch) for axis in moving):
+        raise UnsupportedError(
+            op.where, "it slices the batch at a place that is only known when it runs: dynamic_batch cannot"
+        )
+    perm = context.choose([x], x.rank)
+    tensor, shape = context.layouts.get(x, perm, op.where), list(x.shape)
+    for axis, size in enumerate(sizes):
+        if size == x.shape[axis]:
+            continue
+        if axis in moving:
+            start = context.layouts.logical(starts[axis], op.where)
+            for kind, bound in (("Max", 0), ("Min", x.shape[axis] - size)):  # StableHLO moves it inside
+                limit = graph.constant(np.array(bound, start.dtype))
+                start = graph.node(kind, [start, limit], (), start.dtype, op.where)
+            steps = graph.constant(np.arange(size, dtype=start.dtype))
+            places = graph.node("Add", [start, steps], (size,), start.dtype, op.where)
+        else:
+            places = graph.constant(np.arange(first[axis], first[axis] + size))
+        shape[axis], at = size, perm.index(axis)
+        cut = permute(tuple(shape), perm)
+        tensor = graph.node("Gather", [tensor, places], cut, x.dtype, op.where, axis=at)
+    context.layouts.put(op.output, perm, tensor)
 
 
 def _split(context: Context, op: Op) -> None:

@@ -182,10 +182,6 @@ def test_convolutions_written_in_other_dimension_orders(same_as_jax: Check, oper
         (lambda x: jnp.lexsort((x, jnp.round(x))), "sorts by one key"),
         (lambda x: x.at[:, x[0, :, 0, 0].astype(jnp.int32)].set(0), "only known when it runs"),
         (lambda x: x.at[:, jnp.array([1, 1])].multiply(2 * x[:, :2]), "several updates of one place"),
-        (
-            lambda x: lax.dynamic_slice_in_dim(x, x[0, 0, 0, 0].astype(jnp.int32), 2),
-            "only known when it runs",
-        ),
         (lambda x: lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x), "a loop that ends when"),
         (lambda x: lax.fori_loop(0, 600, lambda i, y: jnp.sin(y), x), "a loop of more than"),
         (lambda x: x + jax.random.normal(jax.random.key(0), (3,)), "random numbers"),
