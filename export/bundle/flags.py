@@ -14,7 +14,8 @@ from export.runtimes.builder import BuilderOptions
 #: What the road from a checkpoint takes and a bundle has decided already.
 DECIDED = (
     "--ckpt", "--which", "--precision", "--image-size", "--adapt-positions", "--via",
-    "--input-layout", "--images", "--gate-images", "--random-weights", "--seed", "--preprocess", "--source-size", "--postprocess",
+    "--input-layout", "--images", "--gate-images", "--random-weights", "--seed",
+    "--preprocess", "--source-size", "--postprocess",
 )  # fmt: skip
 
 
