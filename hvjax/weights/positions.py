@@ -78,7 +78,7 @@ class _TokenTable:
     def __call__(self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None) -> np.ndarray:
         _check_others(tensor, shape, axes=(-2,))
         kept, table = np.split(np.moveaxis(tensor, -2, -1), [self.others], axis=-1)
-        table = resize_axis(table, self.grids[0], self.lines, old and old[0])
+        table = resize_axis(table, self.grids[0], self.lines, old[0] if old else None)
         return np.moveaxis(np.concatenate([kept, table], axis=-1), -1, -2)
 
 
@@ -94,8 +94,8 @@ class _PairTable:
 
     def __call__(self, tensor: np.ndarray, shape: tuple[int, ...], old: Grids | None = None) -> np.ndarray:
         _check_others(tensor, shape, axes=(-2, -1))
-        tensor = resize_axis(tensor, self.grids[1], old=old and old[1])
-        tensor = resize_axis(np.moveaxis(tensor, -2, -1), self.grids[0], old=old and old[0])
+        tensor = resize_axis(tensor, self.grids[1], old=old[1] if old else None)
+        tensor = resize_axis(np.moveaxis(tensor, -2, -1), self.grids[0], old=old[0] if old else None)
         return np.moveaxis(tensor, -1, -2)
 
 

@@ -33,7 +33,7 @@ def measure(name: str, size_text: str) -> dict[str, Any]:
     """Row of one model."""
     import hvjax
     from export import graph, reference
-    from export.command import _at_size as at_size
+    from export.at_size import at_size
     from export.flags import parse
     from export.gate_images import photographs
     from export.load import load_source
