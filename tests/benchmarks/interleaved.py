@@ -1,11 +1,14 @@
 """Time two ONNX files against each other in one process, so that noise of the machine meets both alike.
 
 The calls alternate, A B B A A B B A ..., and the ratio is that of the two medians; its interval is the
-bootstrap's, over pairs of neighbouring calls.
+bootstrap's, over pairs of neighbouring calls. Calls from which the system took a processor away do not count
+as long as enough others remain.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ Call = Callable[[], Any]
 
 WARM_UP = 3
 #: Pairs are timed until the interval is this tight (half its width, as a share of the ratio), or time is up.
-TIGHT = 0.01
+TIGHT = 0.015
 FEWEST, MOST = 15, 400
 #: Calls of each file in the short round that finds the fastest of several.
 ROUND = 7
@@ -27,7 +30,8 @@ RESAMPLES, CONFIDENCE = 2000, 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """Medians in milliseconds, `ours / theirs`, and the 95 % interval of that ratio."""
+    """Medians in milliseconds, `ours / theirs`, and the 95 % interval of that ratio; of `pairs` calls, only
+    undisturbed ones if `clean`."""
 
     ours: float
     theirs: float
@@ -35,6 +39,7 @@ class Ratio:
     low: float
     high: float
     pairs: int
+    clean: bool = True
 
     @property
     def spread(self) -> float:
@@ -76,19 +81,31 @@ def compare(ours: Call, theirs: Call, seconds: float) -> Ratio:
     for _ in range(WARM_UP):
         ours(), theirs()
     pairs: list[tuple[float, float]] = []
+    clean: list[tuple[float, float]] = []
     start = time.perf_counter()
     while len(pairs) < MOST:
+        before = _taken_away()
         if len(pairs) % 2:
             second = _milliseconds(theirs)
             pairs.append((_milliseconds(ours), second))
         else:
             first = _milliseconds(ours)
             pairs.append((first, _milliseconds(theirs)))
-        if len(pairs) < FEWEST or len(pairs) % 5:
+        if _taken_away() == before:
+            clean.append(pairs[-1])
+        if len(pairs) < FEWEST:
             continue
-        if time.perf_counter() - start > seconds or ratio_of(pairs).spread < TIGHT:
+        enough = len(clean) >= FEWEST and len(clean) % 5 == 0 and ratio_of(clean).spread < TIGHT
+        if enough or time.perf_counter() - start > seconds:
             break
-    return ratio_of(pairs)
+    if len(clean) >= FEWEST:
+        return ratio_of(clean)
+    return dataclasses.replace(ratio_of(pairs), clean=False)
+
+
+def _taken_away() -> int:
+    """How often the system has taken a processor from this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def ratio_of(pairs: list[tuple[float, float]]) -> Ratio:

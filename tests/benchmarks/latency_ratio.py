@@ -8,6 +8,8 @@ timed in turns in one process until the interval of the ratio is tight (interlea
 
 One line of JSON per model and batch goes to docs/results/latency_ratio.jsonl; what is there and tight is not
 measured again. The twin's files are written in another environment (twin_files.py), which has torch and timm.
+On a machine that others use, `--realtime` (as root) gives the timed process the processors when it wants
+them.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ THREADS = {1: 1, 8: 2}  # batch -> threads of ONNX Runtime
 SAME = 1e-5
 #: Wider intervals (half their width, as a share of the ratio) are measured again by a further run.
 WIDE = 0.02
-SECONDS = 60.0  # for the pairs of one model and batch
+SECONDS = 20.0  # for the pairs of one model and batch
 LONGEST = 1200  # seconds for writing the files of a twin
 
 
@@ -84,6 +87,7 @@ def time_files(batch: int, folder: Path, variants: list[str], seconds: float) ->
         "low": found.low,
         "high": found.high,
         "pairs": found.pairs,
+        "clean": found.clean,
         "best": best,
         "variants_ms": medians,
         "difference": apart,
@@ -92,14 +96,16 @@ def time_files(batch: int, folder: Path, variants: list[str], seconds: float) ->
     }
 
 
-def measure(name: str, batch: int, folder: Path, torch_python: str, seconds: float) -> dict:
+def measure(
+    name: str, batch: int, folder: Path, torch_python: str, seconds: float, prefix: Sequence[str] = ()
+) -> dict:
     """Row of one model at one batch; a process for each step, as none gives its memory back."""
     here = Path(__file__)
     arguments = [name, str(batch), str(folder)]
     twin = _json([torch_python, str(here.with_name("twin_files.py")), *arguments])
     ours = _json([sys.executable, str(here), "--write-ours", *arguments])
     variants = ",".join(twin["variants"])
-    timed = _json([sys.executable, str(here), "--time", *arguments, variants, str(seconds)])
+    timed = _json([*prefix, sys.executable, str(here), "--time", *arguments, variants, str(seconds)])
     versions = {**ours.pop("versions"), **twin.pop("versions"), **timed.pop("versions")}
     del twin["variants"]
     twin["twin_export_seconds"] = twin.pop("export_seconds")
@@ -134,8 +140,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--torch-python", default=str(ROOT / ".venv-torch" / "bin" / "python"))
     parser.add_argument("--again", action="store_true", help="measure models again that have a line")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for the pairs of a model and batch")
+    parser.add_argument("--realtime", action="store_true", help="time with real-time priority (as root)")
     parser.add_argument("names", nargs="*", help="all with a twin by default")
     arguments = parser.parse_args(argv)
+    prefix = ("chrt", "--rr", "1") if arguments.realtime else ()
     from hvjax import info
     from hvjax.registry import MODELS
 
@@ -149,7 +157,7 @@ def main(argv: list[str]) -> int:
         said = f"{number}/{len(todo)} {key[0]}, batch {key[1]}: "
         try:
             with tempfile.TemporaryDirectory() as folder:
-                row = measure(*key, Path(folder), arguments.torch_python, arguments.seconds)
+                row = measure(*key, Path(folder), arguments.torch_python, arguments.seconds, prefix)
         except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
             failed += 1
             said += f"{type(error).__name__}: {error}"
@@ -159,7 +167,7 @@ def main(argv: list[str]) -> int:
             OUT.write_text("".join(json.dumps(each) + "\n" for each in ordered))
             said += (
                 f"{row['ours_ms']:.2f} / {row['theirs_ms']:.2f} ms ({row['best']}), {row['ratio']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}], {row['pairs']} pairs"
+                f"[{row['low']:.3f}, {row['high']:.3f}], {row['pairs']} {'clean ' * row['clean']}pairs"
             )
         done += work[key]
         left = (time.perf_counter() - begin) / done * (sum(work[k] for k in todo) - done)
