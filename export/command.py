@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import hvjax
-from export import economy, gate_images, graph, reference
+from export import economy, gate_images, graph, parity, reference
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
 from export.at_size import at_size
@@ -39,7 +39,8 @@ from export.precision import CANNOT_RUN
 from export.precision.islands import NoSuchModule
 from export.precision.report import WORDS
 from export.precision.settle import Settled, Task, initializers, settle
-from export.precision.worth import weigh
+from export.precision.tf32_gate import gate_tf32, tf32_copy
+from export.precision.worth import weigh, weigh_tf32
 from export.progress import Progress
 from export.quantize import stage as eight_bits
 from export.random_weights import random_variables
@@ -128,9 +129,11 @@ def run(request: Request, check: Callable[[], None], source: Source | None = Non
             if gate.passed:
                 trial = try_engine(request, choice, built, subject, model, half_share=counted.half_share)
             verdict = worth = None
+            part = subject.inputs[: request.batch.typical]
             if request.precision in WORDS and request.command == "to_trt" and built is not None:
-                part = subject.inputs[: request.batch.typical]
                 worth = weigh(request, model, attach(float32(), request.ends), choice, built, trial, part)
+            elif request.precision == "fp32" and request.tf32 and built is not None:
+                worth = weigh_tf32(request, model, choice, built, trial, part)
             if quantised is not None:
                 trial, verdict = eight_bits.judge(
                     request,
@@ -274,7 +277,19 @@ def _settle(
 ) -> Settled:
     """Gates the file; in half precision, finds the modules that must stay float32 if it fails."""
     if request.precision not in WORDS:
-        return Settled(model, model, _gate(request, subject, model), None)
+        gate = _gate(request, subject, model)
+        if not (request.tf32 and request.precision == "fp32" and gate.passed):
+            return Settled(model, model, gate, None)
+        copy = tf32_copy(model)
+        lines = gate_tf32(
+            copy,
+            subject.inputs,
+            {name: {subject.output: value} for name, value in subject.reference.outputs.items()},
+            batch=request.batch,
+            limit=parity.onnx_limit("tf32", trained=not source.random),
+            forced=request.force_precision,
+        )
+        return Settled(model, copy, dataclasses.replace(gate, comparisons=(*gate.comparisons, *lines)), None)
     task = Task(
         precision=request.precision,
         trained=not source.random,

@@ -14,6 +14,7 @@ from export.flags import Request
 from export.gate import Gate, worst
 from export.gate_images import GateImages
 from export.load import Source
+from export.precision.tf32_gate import line_of as tf32_line
 from export.quantize.verdict import QuantiseVerdict
 from export.report_parts import in_bytes
 from export.runtimes import Built, Choice
@@ -53,9 +54,11 @@ class Outcome:
 
     @property
     def agrees(self) -> bool:
-        """Whether a half-precision file names the same classes on the validation images; where there are
-        none, it is not asked."""
-        if self.agreement is None or self.precision is None or self.request.force_precision:
+        """Whether a half-precision file, or one with TF32, names the same classes on the validation images;
+        where there are none, it is not asked."""
+        if self.agreement is None or self.request.force_precision:
+            return True
+        if self.precision is None and not (self.request.tf32 and self.request.precision == "fp32"):
             return True
         return self.agreement.enough
 
@@ -68,9 +71,10 @@ class Outcome:
         found = self.gate.reasons()
         if self.precision is not None and self.precision.note is not None:
             found.append(self.precision.note)
+        precision = self.request.precision if self.precision else "tf32"
         if not self.agrees and self.agreement is not None:
             found.append(
-                f"{self.request.precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "
+                f"{precision} keeps the top-1 class on {100 * self.agreement.top1:.1f} % of "
                 f"{self.agreement.images} validation images (limit {100 * parity.MIN_TOP1:.1f} %)"
             )
         if not self.request.force_precision:
@@ -131,6 +135,10 @@ class Outcome:
             )
         ends = request.ends.line(request.input_layout)
         lines += [f"  ends     {ends}"] if ends else []
+        tf32 = tf32_line(self.gate.comparisons)
+        if tf32 is not None:
+            lines.append(f"  tf32     {tf32}")
+            lines += [f"  caution  {text}" for text in self.forced()]
         if self.precision is not None:
             lines.append(f"  floats   {self.precision.line()}")
         if self.worth is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from export.report_parts import card, in_bytes, table
@@ -101,6 +101,14 @@ def weigh(
         kernels=counts,
         gpu_ratio=other.gpu_ratio,
     )
+
+
+def weigh_tf32(
+    request: Request, model: bytes, choice: Choice, built: Built, trial: Trial, images: np.ndarray
+) -> Worth:
+    """The same for an engine with TF32, beside one of the same file without."""
+    plain = replace(request, tf32=False)
+    return replace(weigh(plain, model, model, choice, built, trial, images), precision="tf32")
 
 
 def _on_cpu(found: Worth, request: Request, model: bytes, float32: bytes, images: np.ndarray) -> Worth:
