@@ -187,6 +187,7 @@ def _check_folder(root: Path, request: Request, source: Source) -> None:
                     f"{root / folder} is of {model['name']}, {model['precision']}, batch "
                     f"{_batch(model['batch'])}, not of this family: choose another --out"
                 )
+            _row(folder, report, source)  # what is not an export's report shows now, not after an hour
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UsageError):
             raise

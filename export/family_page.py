@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,6 +14,8 @@ from export.report_style import CSS
 #: Of the drawing, in pixels: the page scales it to its width.
 _WIDTH, _HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 690, 16, 250
+#: Of a label, a little more than it takes.
+_CHARACTER = 9
 #: Both axes begin at 0 and end this much behind the largest value.
 _ROOM = 1.12
 
@@ -57,11 +60,10 @@ def _latency(data: Mapping[str, Any]) -> str:
     ]
     if not points:
         return ""
-    batch = next(row["latency"]["batch"] for row in data["sizes"] if row["latency"])
     what = (
-        f"Median for {batch} images by pixels of one image; {escape(where(data))}. The dashed line grows "
-        "with the number of pixels, from the smallest size on, as the cost of convolutions does. Above it, "
-        "attention between all positions shows; below it, the smallest size does not fill the machine."
+        f"Median of a batch, by pixels of an image; {escape(where(data))}. The dashed line grows with the "
+        "number of pixels, from the smallest size on, as the cost of convolutions does. Above it, attention "
+        "between all positions shows; below it, the smallest size does not fill the machine."
     )
     return card("Latency by image size", what, chart(points))
 
@@ -85,18 +87,18 @@ def chart(points: Sequence[tuple[float, float, str]]) -> str:
     parts.append(f'<line class="limit" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(px, ms) for px, ms, _ in points))
     parts.append(f'<polyline points="{line}" fill="none" stroke="var(--bar)" stroke-width="2"/>')
-    last = -1e9
+    last = -math.inf
     for pixels, ms, label in points:
         x, y = place(pixels, ms)
         parts.append(
             f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(label)}: {ms:.2f} ms</title>'
             "</circle>"
         )
-        parts.append(_text(x, y - 11, f"{ms:.3g}", "middle", "value"))
         # labels of near sizes take turns in two rows
-        low = x - last < 8 * len(label)
+        low = x - last < _CHARACTER * len(label)
+        parts.append(_text(x, y + 22 if low else y - 11, f"{ms:.3g}", "middle", "value"))
         parts.append(_text(x, _BOTTOM + (36 if low else 18), label, "middle", "tick"))
-        last = -1e9 if low else x
+        last = -math.inf if low else x
     head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Latency by image size">'
     return head + "".join(parts) + "</svg>"
 
@@ -109,8 +111,8 @@ def _table(data: Mapping[str, Any]) -> str:
         link = f'<a href="{escape(row["folder"])}/report.html">{size}</a>' if row["folder"] else size
         rows.append((link, f'<span class="{kind}">{verdict}</span>', *numbers))
     what = (
-        "Error: ONNX file against JAX, of the largest value. Each size links to its own report. "
-        "Nanoseconds a pixel are of one image."
+        "Each size links to its own report. Error: ONNX file against JAX, of the largest value. Kernels: in "
+        "brackets those that only move data. Nanoseconds a pixel: of one image of the batch."
     )
     return card("Sizes", what, table(HEAD, rows, numbers=range(2, len(HEAD))))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Of the columns; the first two are words, the others numbers.
+#: Of the columns; the first two are words, the others numbers. Behind the kernels those that only move data.
 HEAD = (
-    "size", "verdict", "error", "nodes", "kernels", "move data", "GMACs", "batch", "median ms", "images/s",
-    "ns/pixel", "engine MB",
+    "size", "verdict", "error", "nodes", "kernels", "GMACs", "median ms", "images/s", "ns/pixel", "engine MB"
 )  # fmt: skip
 
 
@@ -22,10 +21,8 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "accepted" if row["accepted"] else "REJECTED",
         _show(row["error"], ".1e"),
         _show(row["nodes"], "d"),
-        _show(row["kernels"], "d"),
-        _show(row["data_movements"], "d"),
+        "-" if row["kernels"] is None else f"{row['kernels']} ({row['data_movements']})",
         _show(row["macs"] and row["macs"] / 1e9, ".2f"),
-        _show(latency.get("batch"), "d"),
         _show(median, ".2f"),
         _show(latency.get("images_per_second"), ",.0f"),
         _show(per_pixel, ".1f"),
@@ -49,15 +46,16 @@ def text(data: Mapping[str, Any]) -> str:
 
 def where(data: Mapping[str, Any]) -> str:
     """What the latencies were measured on; empty if there are none."""
-    places = {
-        f"{found['where']}" + (f", {found['threads']} threads" if found["threads"] else "")
-        for row in data["sizes"]
-        if (found := row["latency"])
-    }
-    what = (
-        "the ONNX file, not the engine" if any(place.startswith("CPU") for place in places) else "the engine"
-    )
-    return f"of {what}, on {' and '.join(sorted(places))}" if places else ""
+    found = [row["latency"] for row in data["sizes"] if row["latency"]]
+    places = sorted({_place(latency) for latency in found})
+    on_cpu = any(latency["where"].startswith("CPU") for latency in found)
+    what = "the ONNX file, not the engine" if on_cpu else "the engine"
+    return f"of {what}, on {' and '.join(places)}" if places else ""
+
+
+def _place(latency: Mapping[str, Any]) -> str:
+    threads = f", {latency['threads']} threads" if latency["threads"] else ""
+    return f"{latency['where']}{threads}, batch {latency['batch']}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
