@@ -17,7 +17,7 @@ from export.bundle import BundleError, triton
 from export.bundle.flags import BundleRequest, parse
 from export.bundle.read import Bundle, is_bundle, read_bundle
 from export.bundle.result import Result
-from export.bundle.trial import gate_onnx, try_engine
+from export.bundle.trial import gate_onnx, gate_tf32, try_engine, why_no_tf32
 from export.bundle.trtexec import command_lines
 from export.engine_flags import choose, options
 from export.files import ENGINE_PRODUCTS, OutputFolder
@@ -72,6 +72,8 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
     with _folder(request, choice) as folder:
         with progress.stage("gate", f"gate model.onnx on {len(bundle.gate)} images"):
             compared = gate_onnx(bundle, batch)
+            if compared is not None and request.tf32 and why_no_tf32(bundle) is None:
+                compared += gate_tf32(bundle, batch)
         passed = all(line.passed for line in compared or ())
         with progress.stage("build", f"build with {choice.runtime.name}"):
             built, trouble = _build(choice, bundle, options(request, batch)) if passed else (None, None)

@@ -13,9 +13,10 @@ from export import provenance
 from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
-from export.bundle.trial import why_not_gated
+from export.bundle.trial import why_no_tf32, why_not_gated
 from export.engine_state import EngineState
 from export.parity import Comparison
+from export.precision.tf32_gate import TF32, line_of
 from export.proof import engine_proof
 from export.report_parts import finite, in_bytes
 from export.runtimes import Built, Choice
@@ -65,6 +66,8 @@ class Result:
         )
         if not self.onnx_passed and here != there:  # 1.23 rounds float16 quantisation worse than 1.31 does
             found.append(f"model.onnx passed in ONNX Runtime {there}, and failed in {here} here")
+        if self.request.tf32 and (reason := why_no_tf32(self.bundle)) is not None:
+            found.append(f"{reason}; what it costs shows where the engine runs")
         return found + ([why_not_gated(self.bundle) or ""] if self.compared is None else [])
 
     def lines(self, paths: Sequence[Path]) -> str:
@@ -79,7 +82,8 @@ class Result:
         lines += [f"  notice   {notice}" for notice in self.notices()]
         ends = bundle.ends.line(str(bundle.manifest["model"].get("input_layout")))
         lines += [f"  ends     {ends}"] if ends else []
-        for candidate, compared in (("ONNX Runtime", self.compared), ("the engine", self.trial.comparisons)):
+        plain = [line for line in self.compared or () if line.candidate != TF32]
+        for candidate, compared in (("ONNX Runtime", plain), ("the engine", self.trial.comparisons)):
             if compared:
                 worst = max(compared, key=lambda line: line.share)
                 verdict = "passed" if all(line.passed for line in compared) else "FAILED"
@@ -87,6 +91,8 @@ class Result:
                     f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "
                     f"of the largest value (limit {worst.limit:.0e}) on {worst.images} images"
                 )
+        tf32 = line_of(self.compared or ())
+        lines += [f"  tf32     {tf32}"] if tf32 else []
         lines.append(f"  engine   {self.engine.line()}")
         lines += self.engine.options_lines(self.request.builder)
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
@@ -138,10 +144,11 @@ class Result:
     def _gate(self) -> dict[str, Any]:
         recorded = self.bundle.manifest["report"]["gate"]
         ours = [*(self.compared or ()), *self.trial.comparisons]
+        keeps_tf32 = self.request.tf32 and why_no_tf32(self.bundle) is not None
         theirs = [
             line
             for line in recorded["comparisons"]
-            if line.get("candidate") != "model.engine"
+            if line.get("candidate") not in ("model.engine", *(() if keeps_tf32 else (TF32,)))
             and (self.compared is None or not str(line.get("candidate")).startswith("model.onnx"))
         ]
         return {

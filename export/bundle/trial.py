@@ -14,6 +14,7 @@ from export.bundle.read import Bundle
 from export.ends.compare import compare
 from export.parity import Comparison
 from export.precision import CANNOT_RUN
+from export.precision.tf32_gate import TF32, tf32_copy
 from export.runtimes import BuildError, Built, Choice
 from export.trial import Trial, latencies_of, wrong_precision
 
@@ -45,6 +46,29 @@ def gate_onnx(bundle: Bundle, batch: BatchRange) -> list[Comparison] | None:
     session = OnnxSession(bundle.model)
     try:
         return _compare(session.run, bundle, "model.onnx", batch, bundle.gate.tolerances["onnx"], False)
+    finally:
+        session.close()
+
+
+def why_no_tf32(bundle: Bundle) -> str | None:
+    """None if what TF32 costs can be told here without a GPU, else the reason."""
+    if bundle.precision != "fp32":
+        return f"TF32 is not emulated for {bundle.precision} files"
+    missing = [name for name in ("onnx", "onnxruntime") if not available(name)]
+    return f"TF32 was not emulated: {' and '.join(missing)} not installed" if missing else None
+
+
+def gate_tf32(bundle: Bundle, batch: BatchRange) -> list[Comparison]:
+    """A copy of model.onnx whose factors are rounded to TF32, against the expected outputs.
+
+    Raises:
+      BuildError: ONNX Runtime does not run it. ValueError: model.onnx is not an ONNX file.
+    """
+    from export.runtimes.onnxruntime import OnnxSession
+
+    session = OnnxSession(tf32_copy(bundle.model))
+    try:
+        return _compare(session.run, bundle, TF32, batch, bundle.gate.tolerances["engine_tf32"], True)
     finally:
         session.close()
 

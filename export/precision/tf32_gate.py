@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import onnx
 
 from export import parity
+from export._optional import require
 from export.batch import BatchRange
 from export.parity import Comparison
-from export.precision.tf32 import emulated_tf32
 
 #: What a line of the gate calls the copy.
 TF32 = "TF32 of model.onnx (emulated)"
@@ -19,6 +18,9 @@ TF32 = "TF32 of model.onnx (emulated)"
 
 def tf32_copy(model: bytes) -> bytes:
     """The file with the factors of its products rounded."""
+    onnx = require("onnx")
+    from export.precision.tf32 import emulated_tf32
+
     return emulated_tf32(onnx.load_model_from_string(model)).SerializeToString()
 
 

@@ -477,3 +477,19 @@ def test_rtx_needs_a_gpu_to_leave_weights_out(tiny_net: Any) -> None:
         answers.append(session.run(images)["logits"])
         session.close()
     assert abs(answers[0] - answers[1]).max() <= 5e-5 * abs(answers[1]).max()
+
+
+@needs_rtx
+def test_a_bundle_with_tf32_is_judged_by_emulation(tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
+    from export.bundle import command
+    from export.precision.tf32_gate import TF32
+
+    bundle = bundles.write(tiny_net, tmp_path / "bundle")
+    assert command.main(["--onnx", str(bundle), "--runtime", "tensorrt_rtx", "--tf32"]) == 0
+    assert "  tf32     passed: with factors rounded to 11 bits, emulated" in capsys.readouterr().out
+    report = json.loads((bundle / "tensorrt_rtx" / "report.json").read_text())
+    limits = {line["limit"] for line in report["gate"]["comparisons"] if line["candidate"] == TF32}
+    assert limits == {2e-3}
+    half = bundles.write(tiny_net, tmp_path / "half", precision="fp16")
+    command.main(["--onnx", str(half), "--runtime", "tensorrt_rtx", "--tf32"])
+    assert "notice   TF32 is not emulated for fp16 files" in capsys.readouterr().out
