@@ -26,7 +26,7 @@ def read(found: argparse.Namespace) -> Ends:
     Raises:
       UsageError: a value that is not accepted, or flags that do not go together.
     """
-    wanted = _SPELLINGS.get(found.preprocess, found.preprocess)
+    wanted = str(_SPELLINGS.get(found.preprocess, found.preprocess))
     preprocess = choice("--preprocess", wanted, PREPROCESS)
     source = checked(_size, found.source_size, "--source-size") if found.source_size is not None else None
     if preprocess == "full" and source is None:

@@ -44,7 +44,7 @@ def trace(
     Raises:
       ImportError: TensorFlow or tf2onnx is missing; names the extra to install.
     """
-    tf, jax2tf, tf2onnx = _import()
+    tf, jax2tf, tf2onnx = import_tensorflow()
     structs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tuple(args))
     leaves, in_tree = jax.tree_util.tree_flatten(structs)
     inputs = named("input", input_names, len(leaves), default_names("input", structs))
@@ -85,10 +85,15 @@ def trace(
     )
 
 
-def _import() -> tuple[Any, Any, Any]:
+def import_tensorflow() -> tuple[Any, Any, Any]:
+    """(tensorflow, jax2tf, tf2onnx), imported without their noise.
+
+    Raises:
+      ImportError: one is missing; names the extra to install.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet(), warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import tensorflow as tf
             import tf2onnx
@@ -109,7 +114,7 @@ def _import() -> tuple[Any, Any, Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hold back what C++ code writes to file descriptor 2; it is replayed if an exception leaves the
     block."""
     sys.stderr.flush()
