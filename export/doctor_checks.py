@@ -11,6 +11,7 @@ from typing import Any
 
 from export import doctor_net, provenance, runtimes
 from export._optional import EXTRA_OF
+from export.quantize.names import FIRST_FP8
 
 OK, MISSING, FAILED = "ok", "missing", "failed"
 #: Package -> the extra of hvjax that installs it; None comes with hvjax itself.
@@ -99,7 +100,7 @@ def examine(probe: Probe, *, quick: bool = False, say: Callable[[str], None] | N
             if precision == "tf32" and not found["about"]["builds_engine"]:
                 continue  # a way of rounding on GPUs
             answer = found["precisions"][precision] = probe("try", runtime, precision)
-            add(_precision(runtime, precision, answer))
+            add(_precision(runtime, precision, answer, report.measured["cuda"]))
     report.exit_status, report.verdict = conclude(report.measured)
     return report
 
@@ -205,7 +206,9 @@ def _runtime(name: str, about: Mapping[str, Any]) -> Check:
     return Check(OK, line, f"{told}, builds and runs engines")
 
 
-def _precision(runtime: str, precision: str, answer: Mapping[str, Any]) -> Check:
+def _precision(
+    runtime: str, precision: str, answer: Mapping[str, Any], cuda: Mapping[str, Any] | None = None
+) -> Check:
     name = f"{runtime} {precision}"
     if "build" not in answer:
         if "skipped" in answer:
@@ -233,17 +236,22 @@ def _precision(runtime: str, precision: str, answer: Mapping[str, Any]) -> Check
     failed = [step for step in ("parse", "build", "run") if answer[step] not in (OK, "not tried")]
     if not failed:
         return Check(OK, name, ", ".join(parts))
-    if _known_gap(runtime, precision):
-        todo = "its CPU provider has no such operators; an engine may: see the lines of the others"
-        if precision == "bf16":
-            todo = "the gate emulates it: a float32 copy that rounds wherever the file does"
+    if runtime == "onnxruntime" and precision == "bf16":  # its CPU provider has no such operators
+        todo = "the gate emulates it: a float32 copy that rounds wherever the file does"
+        return Check(MISSING, name, ", ".join(parts), todo)
+    if runtime != "onnxruntime" and precision == "fp8" and (older := _without_fp8(cuda or {})):
+        todo = f"{older} has no fp8, which begins with {FIRST_FP8 / 10:g}: use --precision int8 or fp16"
         return Check(MISSING, name, ", ".join(parts), todo)
     return Check(FAILED, name, ", ".join(parts), _advice(failed[0]))
 
 
-def _known_gap(runtime: str, precision: str) -> bool:
-    """Precisions for which ONNX Runtime's CPU provider has no operators: not a fault of this machine."""
-    return runtime == "onnxruntime" and precision in ("bf16", "fp8")
+def _without_fp8(cuda: Mapping[str, Any]) -> str | None:
+    """The GPU with its compute capability, if it is older than fp8: not a fault of this machine."""
+    for gpu in cuda.get("gpus", ()):
+        major, _, minor = str(gpu["compute_capability"]).partition(".")
+        if 10 * int(major) + int(minor or 0) < FIRST_FP8:
+            return f"{gpu['name']} ({gpu['compute_capability']})"
+    return None
 
 
 def _advice(step: str) -> str:

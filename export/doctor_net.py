@@ -15,7 +15,8 @@ PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 BATCH, SIZE, CHANNELS, WIDTH, CLASSES = 2, 16, 3, 16, 8
 #: Largest difference from NumPy in float64, of the largest logit, that each precision may show: rounding
 #: to 24, 11, 8 or 4 significant bits or to 255 steps, with room for another order of summation (ONNX Runtime
-#: shows 1e-7, 2e-4 and 3e-3 in fp32, fp16 and int8). A wrong layout, scale or weight shows 0.3 and more.
+#: shows 1e-7, 2e-4, 3e-3 and 1.5e-2 in fp32, fp16, int8 and fp8). A wrong layout, scale or weight shows 0.3
+#: and more.
 LIMITS = {"fp32": 5e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2, "int8": 3e-2, "fp8": 1.5e-1}
 #: Largest magnitude of the quantised types.
 _LARGEST = {"int8": 127.0, "fp8": 448.0}

@@ -102,6 +102,20 @@ def test_a_machine_with_a_gpu() -> None:
     assert "off by 1.0e-07 (limit 5e-05)" in line(report, "tensorrt_rtx fp32").detail
 
 
+@pytest.mark.parametrize(("capability", "status"), [("8.6", MISSING), ("8.9", FAILED)])
+def test_a_gpu_older_than_fp8_is_not_at_fault(capability: str, status: str) -> None:
+    gpu = {"name": "A GPU", "compute_capability": capability, "memory_bytes": 8 * 2**30}
+    changed = {
+        "cuda": {"runtime": "13.0", "driver_supports": "13.1", "gpus": [gpu]},
+        "try_tensorrt_rtx_fp8": {"parse": "ok", "build": "no fp8_e4m3", "run": "not tried"},
+    }
+    found = line(examine(machine(**changed)), "tensorrt_rtx fp8")
+    assert found.status == status
+    assert (found.todo == "A GPU (8.6) has no fp8, which begins with 8.9: use --precision int8 or fp16") == (
+        status == MISSING
+    )
+
+
 def test_onnx_only() -> None:
     report = examine(machine(about_tensorrt_rtx={"missing": "this needs"}))
     assert report.exit_status == 0 and "ONNX only" in report.verdict
