@@ -35,6 +35,7 @@ def describe(
     inside = in_graph[ends.preprocess]
     steps = {
         "read": "RGB, 8 bits a channel, turned upright by its EXIF orientation, alpha dropped",
+        **({"size": "pictures of source_size (height, width)"} if ends.source is not None else {}),
         "resize": "keep the aspect ratio; resize so that both sides cover resize.short_side",
         "crop": "the centre; top = round((resized height - height) / 2), left likewise, halves to even",
         "normalise": "(pixels / 255 - mean) / std, in float32, by channel",
