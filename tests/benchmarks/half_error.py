@@ -104,7 +104,7 @@ def search(asked: Any, source: Any, convert: Any) -> dict[str, Any]:
         "error_after": found.error_after,
         "passed": settled.gate.passed,
         "half_nodes": found.nodes,
-        "islands": [{"module": i.name, "why": i.why, "nodes": i.nodes} for i in found.islands],
+        "islands": [{"module": i.module, "why": i.why, "nodes": i.nodes} for i in found.islands],
         "runs": found.runs,
     }
 

@@ -82,7 +82,8 @@ def fastest(calls: Mapping[str, Call]) -> dict[str, float]:
 def compare(ours: Call, theirs: Call, seconds: float) -> Ratio:
     """Times pairs until the interval is tight or `seconds` are over, but FEWEST pairs at least."""
     for _ in range(WARM_UP):
-        ours(), theirs()
+        ours()
+        theirs()
     pairs: list[tuple[float, float]] = []
     clean: list[tuple[float, float]] = []
     start = time.perf_counter()
