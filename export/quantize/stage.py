@@ -17,6 +17,7 @@ from export.gate import Gate
 from export.load import Source
 from export.parity import Comparison
 from export.quantize.grids import GRIDS
+from export.quantize.rest import check_rest
 from export.quantize.settle import Settled
 from export.quantize.settle import settle as settle_layers
 from export.quantize.verdict import QuantiseVerdict, accuracy, verdict
@@ -41,7 +42,8 @@ def prepare(
       tell: shows (batches done, all, what).
 
     Raises:
-      UsageError: pictures that cannot be read, layers to keep that are not there; one line.
+      UsageError: pictures that cannot be read, layers to keep that are not there, a rest that float16 does
+        not hold; one line.
     """
     assert request.quantise is not None, "only for int8 and fp8"
     try:
@@ -53,6 +55,8 @@ def prepare(
         for line in images.skipped:
             print(f"notice: skipped {line}", file=sys.stderr)
         pixels = feed(images.pixels, request.ends, request.input_layout, size, source).file
+        if request.quantise.rest == "fp16":
+            check_rest(base, pixels, request.batch.typical)
         return Quantiser(
             base,
             request.quantise,

@@ -15,6 +15,7 @@ from export.batch import BatchRange
 from export.quantize.flags import QuantiseRequest
 from export.quantize.insert import insert
 from export.quantize.place import plan
+from export.quantize.rest import check_rest
 from export.quantize.stage import narrow_kernels
 from export.quantize.work import Quantiser
 from export.runtimes.onnxruntime import OnnxSession
@@ -169,3 +170,19 @@ def test_tensorrt_computes_the_quantised_layers_in_int8() -> None:
     assert len(reading) == 2, [k.name for k in kernels]
     assert all("Int8" in {t.dtype for t in kernel.constants} for kernel in reading)
     assert narrow_kernels(kernels, "int8") >= len(reading) + 2, "and kernels that round to int8 before them"
+
+
+def test_a_rest_that_float16_does_not_hold_is_refused(tiny_net: Any) -> None:
+    """ONNX Runtime would not show it: it computes float16 in float32 where it can."""
+    images = np.ascontiguousarray(tiny_net.images(3).transpose(0, 3, 1, 2))
+    check_rest(typed(tiny_net.make(half=True)).SerializeToString(), images, 4)
+    large = {name: value.copy() for name, value in tiny_net.weights.items()}
+    large["stage1.kernel"] *= 3e4
+    large["stage2.kernel"] /= 3e4
+    net = type(tiny_net)(large)
+    with pytest.raises(ValueError, match=r"--quant-rest fp16: x1 reaches .*; --quant-rest fp32 holds it"):
+        check_rest(typed(net.make(half=True)).SerializeToString(), images, 4)
+    check_rest(typed(net.make()).SerializeToString(), images, 4)
+    large["stage1.kernel"] *= 1e3
+    with pytest.raises(ValueError, match="weights beyond its 65504"), np.errstate(over="ignore"):
+        check_rest(typed(type(tiny_net)(large).make(half=True)).SerializeToString(), images, 4)
