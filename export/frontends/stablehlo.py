@@ -30,7 +30,7 @@ def trace(
     """
     structs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tuple(args))
     operands = structs if weights is None else (weights, *structs)
-    lowered = jax.jit(fn, keep_unused=True).lower(*operands)
+    lowered = _lower(jax.jit(fn, keep_unused=True), operands)
     leaves = jax.tree_util.tree_leaves(structs)
     inputs = named("input", input_names, len(leaves), default_names("input", structs))
     constants = [] if weights is None else weight_values(weights)
@@ -42,3 +42,17 @@ def trace(
         "output", output_names, len(jax.tree_util.tree_leaves(results)), default_names("output", results)
     )
     return Traced(lowered.compiler_ir("stablehlo"), [*constants, *values], outputs, values)
+
+
+def _lower(jitted: Any, operands: Sequence[Any]) -> Any:
+    """For the platform that JAX runs on here or, for what that one has no arithmetic for, for a TPU.
+
+    `jax.nn.dot_product_attention` in float16 asks for products summed in float32, which XLA's CPU refuses
+    even to lower. Nothing is run, and a TPU's program has no calls into a vendor's library.
+    """
+    try:
+        return jitted.lower(*operands)
+    except ValueError as error:
+        if "not supported by dot_general" not in str(error):
+            raise
+    return jitted.trace(*operands).lower(lowering_platforms=("tpu",))

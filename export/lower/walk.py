@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 from jaxlib.mlir import ir
 
-from export.lower import regions
+from export.lower import mixed, regions
 from export.lower.batch import SIZES
 from export.lower.program import Op, Program, UnsupportedError, Value, Where, constant
 
@@ -174,8 +174,8 @@ class _Walker:
         known = regions.constant_result(made) if self.folding and _is_small(made) else None
         if known is not None:
             return [known]
-        self.ops.append(made)
-        return made.outputs
+        self.ops += mixed.in_one_type(made) if kind in mixed.PRODUCTS else [made]
+        return self.ops[-1].outputs
 
 
 def _is_small(op: Op) -> bool:

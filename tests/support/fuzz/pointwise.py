@@ -106,7 +106,7 @@ def dense(b: Builder, x: int) -> int | None:
         return None
     width = b.integer(1, 9)
     kernel, bias = b.kernel(shape[-1], width), b.weight((width,), 0.5)
-    form = b.one_of(["@", "einsum", "dense", "kernel first", "no bias", "dot_general", "any axis"])
+    form = b.one_of(["@", "einsum", "dense", "kernel first", "no bias", "dot_general", "float32", "any axis"])
     if form == "any axis":
         axis = b.one_of(range(1, len(shape)))
         kernel = b.kernel(shape[axis], width)
@@ -121,6 +121,7 @@ def dense(b: Builder, x: int) -> int | None:
         "dense": lambda w, v: nn.Dense(width).apply({"params": {"kernel": kernel(w), "bias": bias(w)}}, v),
         "kernel first": lambda w, v: jnp.einsum("dc,...c->...d", kernel(w).T, v) + bias(w),
         "no bias": lambda w, v: v @ kernel(w),
+        "float32": lambda w, v: jnp.matmul(v, kernel(w), preferred_element_type=jnp.float32),
         "dot_general": lambda w, v: lax.dot_general(v, kernel(w), (((v.ndim - 1,), (0,)), ((), ()))),
     }
     return b.add(f"linear to {width} by {form}", forms[form], x)
