@@ -170,6 +170,11 @@ def measured(name: str) -> str:
                 for batch, c in counts
                 if "kernels" in c
             ]
+    lines += half(read_rows("half_error.jsonl").get(name)) + latency(name)
+    if row and "export_seconds" in row:
+        lines.append(
+            f"| seconds of an export in float32 at batch 8, on a busy CPU | {row['export_seconds']:.1f} |"
+        )
     if not lines:
         return ""
     return "\n".join(["## Measured\n", "| what | result |", "|---|---|", *lines]) + (
@@ -177,6 +182,29 @@ def measured(name: str) -> str:
         if (RESULTS / "models.md").is_file()
         else "\n\nHow: `make parity`.\n"
     )
+
+
+def half(row: dict | None) -> list[str]:
+    """What float16 costs when every tensor is rounded, and what must stay float32."""
+    if row is None:
+        return []
+    kept = ", ".join(f"`{island['module']}`" for island in row["islands"]) or "nothing"
+    return [
+        f"| ONNX fp16, every tensor rounded | {row['error']:.1e} of the largest logit; to be within "
+        f"{row['limit']:.0e}, {kept} must stay float32 |"
+    ]
+
+
+def latency(name: str) -> list[str]:
+    """ONNX Runtime on a CPU, ours against the twin's fastest file."""
+    file = RESULTS / "latency_ratio.jsonl"
+    rows = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
+    return [
+        f"| ONNX Runtime latency at batch {row['batch']} (threads: {row['threads']}) | "
+        f"{row['ratio']:.3f} of the timm twin's ({row['low']:.3f} to {row['high']:.3f}) |"
+        for row in rows
+        if row["model"] == name
+    ]
 
 
 def index() -> str:
