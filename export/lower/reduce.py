@@ -148,7 +148,8 @@ def _group_norm(context: Context, op: Op) -> None:
 
 
 def pool(context: Context, op: Op, kind: str, **extra: int) -> None:
-    """Pools slide over the last dimensions of the tensor: batch and channels first."""
+    """Pools slide over the last dimensions of the tensor: batch and channels first. With `kind` "Conv" it is
+    the mean by a depthwise convolution."""
     x, attrs = op.inputs[0], op.attrs
     window = attrs["window_dimensions"]
     padding = np.asarray(attrs.get("padding", np.zeros((x.rank, 2))), int)
@@ -176,17 +177,34 @@ def pool(context: Context, op: Op, kind: str, **extra: int) -> None:
         **({} if set(dilations) == {1} else {"dilations": wide + [dilations[a] for a in slid]}),
         **extra,
     }
+    weights = []
+    if kind == "Conv":
+        attrs["group"], taps = tensor.shape[1], attrs["kernel_shape"]
+        share = np.full((tensor.shape[1], 1, *taps), 1 / math.prod(taps), x.dtype)
+        weights = [context.graph.constant(share)]
     if not wide:
-        context.emit(kind, op, [tensor], perm, **attrs)
+        context.emit(kind, op, [tensor, *weights], perm, **attrs)
         return
     out = permute(op.output.shape, perm)
     image = reshape(context.graph, tensor, (*tensor.shape[:2], 1, tensor.shape[2]), op.where)
-    pooled = context.graph.node(kind, [image], (*out[:2], 1, out[2]), op.output.dtype, op.where, **attrs)
+    pooled = context.graph.node(
+        kind, [image, *weights], (*out[:2], 1, out[2]), op.output.dtype, op.where, **attrs
+    )
     context.layouts.put(op.output, perm, reshape(context.graph, pooled, out, op.where))
 
 
 def _average_pool(context: Context, op: Op) -> None:
-    """Made by the pooling pass from a window sum divided by the window's size or count."""
+    """Made by the pooling pass from a window sum divided by the window's size or count.
+
+    TensorRT has no average pool in bfloat16 and casts around each; with a window of 2^n numbers the shares
+    are exact, and a convolution says the same.
+    """
+    size = math.prod(op.attrs["window_dimensions"])
+    exact = size & (size - 1) == 0 and np.dtype(op.output.dtype).name == "bfloat16"
+    counted = op.attrs["count_include_pad"] or not np.any(op.attrs.get("padding", 0))
+    if exact and counted:
+        pool(context, op, "Conv")
+        return
     pool(context, op, "AveragePool", count_include_pad=int(op.attrs["count_include_pad"]))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import ml_dtypes
 import numpy as np
 
 from export.lower.program import Matcher, Op, Program, Value
@@ -91,9 +92,10 @@ def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) ->
     None."""
     size = math.prod(window.attrs["window_dimensions"])
     number = match.scalar(factor)
+    close = max(1e-6, float(ml_dtypes.finfo(factor.dtype).eps))  # it is rounded to the type of the graph
     padding = np.asarray(window.attrs.get("padding", 0))
     if number is not None:
-        if not math.isclose(1 / number if inverse else number, size, rel_tol=1e-6):
+        if not math.isclose(1 / number if inverse else number, size, rel_tol=close):
             return None
         return bool(padding.any())
     if factor.data is None or factor.rank != window.output.rank:
@@ -102,8 +104,6 @@ def _counts_padding(match: Matcher, window: Op, factor: Value, inverse: bool) ->
     counts = _real(window)
     if np.broadcast_shapes(table.shape, counts.shape) != np.broadcast_shapes(counts.shape):
         return None
-    # the table is rounded to the type of the graph
-    close = np.finfo(np.float16).eps if factor.dtype.itemsize == 2 else 1e-6
     return False if np.allclose(table, 1 / counts if inverse else counts, rtol=close, atol=0) else None
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 from jax import lax
 
+from export.bridge import convert
+from export.precision.emulate import emulated
+from export.runtimes.onnxruntime import OnnxSession
 from hvjax.ops.pooling import avg_pool2d, avg_pool_tokens, max_pool2d
 
 Check = Callable[..., Any]
 NCHW = {"input_layout": "nchw", "output_layout": "nchw"}
 HALF_TOLERANCE = 2e-3  # one float16 rounding is 5e-4
+BFLOAT16_TOLERANCE = 1.6e-2  # one bfloat16 rounding is 3.9e-3
 
 
 def _draw(*shape: int) -> np.ndarray:
@@ -70,10 +75,36 @@ def test_average_pools(name: str, size: tuple[int, int], same_as_jax: Check, ope
     assert operators(same_as_jax(POOLS[name], _draw(2, *size, 3), **NCHW)) == ["AveragePool"]
 
 
-def test_half_precision_average_pool(same_as_jax: Check, operators: Check) -> None:
+@pytest.mark.parametrize("options", [{"window": 2, "ceil_mode": True}, {"window": 3}])  # 1/9 is rounded
+def test_half_precision_average_pool(options: dict[str, Any], same_as_jax: Check, operators: Check) -> None:
     x = _draw(2, 7, 5, 3).astype(np.float16)
-    model = same_as_jax(lambda x: avg_pool2d(x, 2, 2, ceil_mode=True), x, tolerance=HALF_TOLERANCE, **NCHW)
+    model = same_as_jax(lambda x: avg_pool2d(x, stride=2, **options), x, tolerance=HALF_TOLERANCE, **NCHW)
     assert operators(model) == ["AveragePool"]
+
+
+@pytest.mark.parametrize(
+    ("fn", "made"),
+    [
+        (lambda x: avg_pool2d(x, 2, 2), "Conv"),
+        (lambda x: avg_pool2d(x, 4, 2, padding=1, count_include_pad=True), "Conv"),
+        (lambda x: avg_pool2d(x, 4, 2, padding=1), "AveragePool"),  # the share differs at the border
+        (lambda x: avg_pool2d(x, 3, 2), "AveragePool"),  # bfloat16 has no 1/9
+        (lambda x: avg_pool_tokens(x.reshape(2, 48, 3), 4), "Conv"),
+    ],
+)
+def test_a_bfloat16_average_is_a_convolution_where_its_shares_are_exact(
+    fn: Callable, made: str, operators: Check
+) -> None:
+    def narrow(x: jax.Array) -> jax.Array:
+        return fn(x.astype(jnp.bfloat16)).astype(jnp.float32)
+
+    x = _draw(2, 6, 8, 3)
+    model = convert(narrow, x)
+    assert made in operators(model)
+    session = OnnxSession(emulated(model).SerializeToString())  # its CPU provider has no bfloat16
+    (found,) = session.run(x).values()
+    wanted = np.asarray(jax.jit(narrow)(x))
+    assert np.abs(found - wanted).max() <= BFLOAT16_TOLERANCE * np.abs(wanted).max()
 
 
 def test_a_window_sum_divided_by_something_else_is_no_average(same_as_jax: Check, operators: Check) -> None:
