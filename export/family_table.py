@@ -24,8 +24,8 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "-" if row["kernels"] is None else f"{row['kernels']} ({row['data_movements']})",
         _show(row["macs"] and row["macs"] / 1e9, ".2f"),
         _show(median, ".2f"),
-        _show(latency.get("images_per_second"), ",.0f"),
-        _show(per_pixel, ".1f"),
+        _short(latency.get("images_per_second")),
+        _short(per_pixel),
         _show(row["engine_bytes"] and row["engine_bytes"] / 1e6, ".1f"),
     )
 
@@ -62,6 +62,11 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
     numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
     return "  ".join(words + numbers).rstrip()
+
+
+def _short(value: float | None) -> str:
+    """Three digits at least."""
+    return _show(value, ".3g" if value is not None and value < 100 else ",.0f")
 
 
 def _show(value: Any, form: str) -> str:
