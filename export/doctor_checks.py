@@ -12,6 +12,7 @@ from typing import Any
 from export import doctor_net, provenance, runtimes
 from export._optional import EXTRA_OF
 from export.quantize.names import FIRST_FP8
+from export.report_parts import in_short
 
 OK, MISSING, FAILED = "ok", "missing", "failed"
 #: Package -> the extra of hvjax that installs it; None comes with hvjax itself.
@@ -222,7 +223,7 @@ def _precision(
         )
     if answer["build"] == OK:
         if answer["run"] == OK:
-            parts.append(f"runs, off by {answer['error']:.1e} (limit {answer['limit']:.0e})")
+            parts.append(f"runs, off by {answer['error']:.1e} (limit {in_short(answer['limit'])})")
         elif answer["run"] == "not tried":
             parts.append(f"not run: {answer['why_not']}")
         else:

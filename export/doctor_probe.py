@@ -16,6 +16,7 @@ from typing import Any
 from export import doctor_net, runtimes
 from export._optional import MissingExtra
 from export.batch import BatchRange
+from export.report_parts import in_short
 from export.runtimes import BuildError, BuildOptions, Built
 
 #: Before the JSON, so that whatever libraries print is not taken for it.
@@ -98,7 +99,7 @@ def _run(runtime: runtimes.Runtime, built: Built, precision: str) -> dict[str, A
     error = float(np.abs(logits - want).max() / np.abs(want).max())
     limit = doctor_net.LIMITS[precision]
     right = error <= limit  # False for NaN too
-    told = "ok" if right else f"its answers are off by {error:.1e} of the largest (limit {limit:.0e})"
+    told = "ok" if right else f"its answers are off by {error:.1e} of the largest (limit {in_short(limit)})"
     return {"run": told, "error": error if np.isfinite(error) else None, "limit": limit}
 
 

@@ -13,6 +13,7 @@ from export.batch import BatchRange
 from export.ends.compare import compare_with_jax
 from export.ends.spec import PLAIN, Ends
 from export.parity import Comparison
+from export.report_parts import in_short
 from export.runtimes import Session
 from export.stages import StageError, first_wrong, stage_errors
 
@@ -59,7 +60,9 @@ class Gate:
     def _where(self) -> str:
         begins = self.begins_at
         if begins is None:
-            return f"no stage of model.onnx alone is off by more than {self.limit:.0e}: the error adds up"
+            return (
+                f"no stage of model.onnx alone is off by more than {in_short(self.limit)}: the error adds up"
+            )
         before = self.stages[: self.stages.index(begins)]
         last = f" (up to {before[-1].stage} it is right, {_size(before[-1])})" if before else ""
         return f"the error begins at {begins.stage}: {_size(begins)} there{last}"

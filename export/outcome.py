@@ -16,7 +16,7 @@ from export.gate_images import GateImages
 from export.load import Source
 from export.precision.tf32_gate import line_of as tf32_line
 from export.quantize.verdict import QuantiseVerdict
-from export.report_parts import in_bytes
+from export.report_parts import in_bytes, in_short
 from export.runtimes import Built, Choice
 from export.trial import Trial
 
@@ -131,7 +131,7 @@ class Outcome:
             runner = f"{self.request.precision} rounding, emulated," if self.gate.emulated else "ONNX Runtime"
             lines.append(
                 f"  gate     {verdict}: {runner} differs from JAX by {found.difference.relative:.1e} "
-                f"of the largest value (limit {found.limit:.0e}) on {found.images} images"
+                f"of the largest value (limit {in_short(found.limit)}) on {found.images} images"
             )
         ends = request.ends.line(request.input_layout)
         lines += [f"  ends     {ends}"] if ends else []

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.report_parts import in_short
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -133,7 +135,7 @@ class Comparison:
         found = self.difference
         text = (
             f"{self.output} of {self.candidate} differ from {self.reference} by {found.relative:.1e} of the "
-            f"largest value (limit {self.limit:.0e}), batch {self.batch}"
+            f"largest value (limit {in_short(self.limit)}), batch {self.batch}"
         )
         if found.top1 is not None and found.top1 < 1:
             text += f"; the same top-1 on {100 * found.top1:.0f} % of {self.images} images"
@@ -193,7 +195,7 @@ def caution(logits: np.ndarray, limit: float) -> str | None:
         return None
     return (
         f"the model hardly looks at the image: its outputs move by {found:.1e} of their largest value over "
-        f"{len(logits)} images, and the gate allows {limit:.0e}; has it been trained?"
+        f"{len(logits)} images, and the gate allows {in_short(limit)}; has it been trained?"
     )
 
 

@@ -13,7 +13,7 @@ from export.ends.spec import from_dict
 from export.precision.report import precision_card
 from export.precision.worth import worth_card
 from export.quantize.card import quantise_card
-from export.report_parts import bullets, card, in_bytes, table
+from export.report_parts import bullets, card, in_bytes, in_short, table
 from export.report_style import CSS
 
 Data = Mapping[str, Any]
@@ -84,7 +84,10 @@ def _tiles(data: Data) -> str:
     worst = shares[max(shares)] if shares and len(known) == len(lines) else {"relative": None, **gate}
     tops = [line["top1"] for line in lines if line["top1"] is not None]
     tiles = [
-        (_error(worst["relative"]), f"largest error of the ONNX file, relative (limit {worst['limit']:.0e})"),
+        (
+            _error(worst["relative"]),
+            f"largest error of the ONNX file, relative (limit {in_short(worst['limit'])})",
+        ),
         (f"{graph['nodes']}", f"ONNX nodes, {graph['transposes']} of them Transposes"),
         (in_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
     ]
@@ -137,7 +140,7 @@ def _comparisons(data: Data) -> str:
         rows.append(
             (
                 escape(line["candidate"]), escape(line["reference"]), str(line["batch"]), str(line["images"]),
-                _error(line["max_abs"]), _error(line["relative"]), f"{line['limit']:.0e}",
+                _error(line["max_abs"]), _error(line["relative"]), in_short(line["limit"]),
                 f"{line['cosine']:.7f}", top1, verdict,
             )
         )  # fmt: skip

@@ -38,5 +38,11 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def in_short(limit: float) -> str:
+    """A limit as one digit where that is exact (`1e-05`), else as two (`1.5e-01`)."""
+    text = f"{limit:.0e}"
+    return text if float(text) == limit else f"{limit:.1e}"
+
+
 def in_bytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export._optional import require
+from export.report_parts import in_short
 
 _GOOD, _BAD, _BAR, _MOVE, _MUTED = "#1d8a55", "#c8372d", "#4a6fa5", "#d98a2b", "#5d6878"
 _FLOOR = 1e-9
@@ -51,7 +52,8 @@ def _errors(axes: Any, gate: Mapping[str, Any]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(_FLOOR, 1)
     axes.axvline(gate["limit"], color=_BAD, linestyle="--", linewidth=1.2)
-    axes.annotate(f"limit of the gate {gate['limit']:.0e}", (gate["limit"], 1.005), ha="center", va="bottom",
+    label = f"limit of the gate {in_short(gate['limit'])}"
+    axes.annotate(label, (gate["limit"], 1.005), ha="center", va="bottom",
                   xycoords=("data", "axes fraction"), color=_BAD, fontsize=9)  # fmt: skip
     for row, value in enumerate(values):
         inside = value > _INSIDE

@@ -18,7 +18,7 @@ from export.engine_state import EngineState
 from export.parity import Comparison
 from export.precision.tf32_gate import TF32, line_of
 from export.proof import engine_proof
-from export.report_parts import finite, in_bytes
+from export.report_parts import finite, in_bytes, in_short
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import summary
 from export.trial import Trial
@@ -89,7 +89,7 @@ class Result:
                 verdict = "passed" if all(line.passed for line in compared) else "FAILED"
                 lines.append(
                     f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "
-                    f"of the largest value (limit {worst.limit:.0e}) on {worst.images} images"
+                    f"of the largest value (limit {in_short(worst.limit)}) on {worst.images} images"
                 )
         tf32 = line_of(self.compared or ())
         lines += [f"  tf32     {tf32}"] if tf32 else []

@@ -11,6 +11,7 @@ from export import parity
 from export._optional import require
 from export.batch import BatchRange
 from export.parity import Comparison
+from export.report_parts import in_short
 
 #: What a line of the gate calls the copy.
 TF32 = "TF32 of model.onnx (emulated)"
@@ -68,6 +69,6 @@ def line_of(comparisons: Sequence[Comparison]) -> str | None:
     verdict = "passed" if all(line.passed for line in found) else "FAILED"
     return (
         f"{verdict}: with factors rounded to 11 bits, emulated, it differs from JAX by "
-        f"{worst.difference.relative:.1e} of the largest value (limit {worst.limit:.0e}) on "
+        f"{worst.difference.relative:.1e} of the largest value (limit {in_short(worst.limit)}) on "
         f"{worst.images} images"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from export import parity
+from export.report_parts import in_short
 from export.runtimes.onnxruntime import OnnxSession
 from export.stages import first_wrong, stage_errors
 
@@ -140,3 +141,9 @@ def test_a_model_that_ignores_the_image_is_spoken_of() -> None:
     moving = constant + np.linspace(0, 1, 8)[:, None]
     assert parity.caution(moving, parity.FP16_LIMIT) is None
     assert parity.caution(np.zeros((4, 3)), parity.FP32_LIMIT) is not None
+
+
+def test_a_limit_is_not_rounded_to_another() -> None:
+    """0.15 shown as 1e-01 would make an accepted error of 0.12 look like a mistake of the gate."""
+    told = {limit: in_short(limit) for limit in (1e-5, 2e-3, 0.15, 1.6e-2, 0.1, 0.0)}
+    assert list(told.values()) == ["1e-05", "2e-03", "1.5e-01", "1.6e-02", "1e-01", "0e+00"]
