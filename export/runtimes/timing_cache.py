@@ -119,7 +119,16 @@ def attach(config: Any, wanted: TimingCache) -> Attached:
             f"--timing-cache {wanted.path} is no timing cache for this GPU and this version of TensorRT; "
             "it was left as it is: choose another file"
         )
-    return Attached(wanted, cache, loaded, len(bytes(cache.serialize())) >= len(loaded))
+    return Attached(wanted, cache, loaded, _taken(config, bytes(cache.serialize()), loaded))
+
+
+def _taken(config: Any, held: bytes, loaded: bytes) -> bool:
+    """Whether a cache that now holds `held` took over what was `loaded`. The library of TensorRT for RTX 1.7
+    makes an empty cache of what it cannot read, accepts that, and raises nothing."""
+    if not loaded or held == loaded:
+        return True
+    empty = bytes(config.create_timing_cache(b"").serialize())
+    return held != empty and len(held) >= len(loaded)
 
 
 def _replace(path: Path, data: bytes) -> None:

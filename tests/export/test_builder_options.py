@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -196,19 +197,22 @@ def test_a_pinned_cache_is_checked_and_never_written(fake_trt: Any, tmp_path: Pa
         cached(fake, file, pinned.sha256)
 
 
+@pytest.mark.parametrize("held", [b"another GPU:conv1", b"short"])
 @pytest.mark.parametrize("refuses", [True, False])
-def test_a_cache_of_another_gpu_is_never_overwritten(fake_trt: Any, tmp_path: Path, refuses: bool) -> None:
+def test_a_cache_of_another_gpu_is_never_overwritten(
+    fake_trt: Any, tmp_path: Path, refuses: bool, held: bytes
+) -> None:
     """Whether TensorRT refuses it or quietly begins an empty one."""
     fake, file = fake_trt("10"), tmp_path / "times.bin"
     fake.refuses_foreign_cache, fake.measured = refuses, b"many new times, more than the file held"
-    file.write_bytes(b"another GPU:conv1")
+    file.write_bytes(held)
     if refuses:
         with pytest.raises(BuildError, match="no timing cache for this GPU and this version"):
             cached(fake, file)
     else:
         told, notices = cached(fake, file)
         assert told["state"] == "left as it was" and "another GPU or version" in notices[0]
-    assert file.read_bytes() == b"another GPU:conv1"
+    assert file.read_bytes() == held
 
 
 def test_a_cache_that_another_build_changed_is_left(
@@ -457,6 +461,28 @@ def test_rtx_writes_the_same_engine_at_every_level(tiny_net: Any) -> None:
         return bytes(builder.build_serialized_network(network, config))
 
     assert engine(None) == engine(0) == engine(5)
+
+
+@needs_rtx
+@pytest.mark.parametrize("held", [b"no timing cache", b"no timing cache" * 100])
+def test_the_real_library_takes_anything_for_a_cache_and_the_file_survives(
+    held: bytes, tmp_path: Path
+) -> None:
+    """The one real timing cache at hand: it does nothing for engines of TensorRT for RTX, but is read and
+    written like any."""
+    trt: Any = make("tensorrt_rtx").trt  # type: ignore[attr-defined]
+    config = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR)).create_builder_config()
+    file = tmp_path / "times.bin"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        told, notices = timing_cache.attach(config, TimingCache(file)).finish()
+        assert told["state"] == "written" and not notices and file.read_bytes()
+        again, notices = timing_cache.attach(config, TimingCache(file, told["sha256"])).finish()
+        assert again["state"] == "used as it was" and not notices
+        file.write_bytes(held)
+        told, notices = timing_cache.attach(config, TimingCache(file)).finish()
+    assert told["state"] == "left as it was" and "another GPU or version" in notices[0]
+    assert file.read_bytes() == held
 
 
 @needs_rtx

@@ -193,3 +193,16 @@ def test_a_bundle_is_gated_where_it_is_deployed(
     lines = [line for line in report["gate"]["comparisons"] if line["candidate"] == f"model.onnx on {CUDA}"]
     assert [line["limit"] for line in lines] == [2e-3 if tf32 else 5e-5]
     assert ort.asked[-1] == [(CUDA, {"use_tf32": "1" if tf32 else "0"})]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_real_provider_on_a_real_gpu(tiny_net: Any, provider: str) -> None:
+    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime has no {PROVIDERS[provider]}: pip install onnxruntime-gpu")
+    session = ProviderSession(tiny_net.make(), provider)
+    want = tiny_net.features(tiny_net.images(4))["logits"]
+    assert np.abs(session.run(pictures(tiny_net))["logits"] - want).max() <= 5e-5 * np.abs(want).max()
+    found = session.latency(pictures(tiny_net))
+    assert found.where.startswith(f"GPU (ONNX Runtime, {PROVIDERS[provider]}") and 0 < found.median_ms < 100
+    session.close()
