@@ -2,7 +2,8 @@
 
 `jnp.einsum(..., preferred_element_type=jnp.float32)` of float16 numbers, as `jax.nn.dot_product_attention`
 writes it, sums in float32. So do the kernels of a float16 MatMul on a GPU, which round the sum once: here
-the product stays in the narrow type, and a Cast follows. Whole numbers and operands of two types are widened first.
+the product stays in the narrow type, and a Cast follows. Whole numbers and operands of two types are widened
+first.
 """
 
 from __future__ import annotations

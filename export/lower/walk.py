@@ -164,8 +164,8 @@ class _Walker:
             inputs = [value for value in inputs if value.shape[attrs["dimension"]] != 0] or inputs[:1]
             if len(inputs) == 1:
                 return inputs
-        if kind == "slice" and inputs[0].shape == tuple(ir.RankedTensorType(op.results[0].type).shape):
-            return inputs  # all of it, as jnp.roll by nothing writes
+        if kind in ("slice", "dynamic_slice") and inputs[0].shape == _shape(op):
+            return inputs[:1]  # all of it, as jnp.roll by nothing writes
         if kind.startswith("rng"):
             raise UnsupportedError(where, "it draws random numbers; pass them as an argument")
         made = Op(
@@ -176,6 +176,10 @@ class _Walker:
             return [known]
         self.ops += mixed.in_one_type(made) if kind in mixed.PRODUCTS else [made]
         return self.ops[-1].outputs
+
+
+def _shape(op: Any) -> tuple[int, ...]:
+    return tuple(ir.RankedTensorType(op.results[0].type).shape)
 
 
 def _is_small(op: Op) -> bool:

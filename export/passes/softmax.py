@@ -45,19 +45,44 @@ def _softmax(match: Matcher, divide: Op) -> tuple[Value, int] | None:
         return None
     x = minus.inputs[0]
     peak = _squeezed(match, minus.inputs[1])
+    moved = match.made_by(peak, "transpose")  # jax.vmap reduces first and moves the axes then
+    peak = _squeezed(match, moved.inputs[0]) if moved is not None else peak
     guard = match.made_by(peak, "maximum")
     if guard is not None:
         low, high = guard.inputs
         peak = high if match.scalar(low) == -np.inf else low if match.scalar(high) == -np.inf else peak
     largest = match.made_by(_squeezed(match, peak), "reduce")
-    if largest is None or largest.inputs[0] is not x or largest.attrs["reducer"] != "maximum":
+    if largest is None or largest.attrs["reducer"] != "maximum":
         return None
-    if tuple(largest.attrs["dimensions"]) != tuple(axes) or not is_neutral("maximum", largest.inputs[1].data):
+    if len(largest.attrs["dimensions"]) != 1 or not is_neutral("maximum", largest.inputs[1].data):
+        return None
+    if not _same_rows(match, x, axes[0], largest, moved):
         return None
     kept = tuple(1 if a == axes[0] else size for a, size in enumerate(x.shape))
     if bottom.shape != kept or minus.inputs[1].shape != kept:
         return None
     return x, axes[0]
+
+
+def _same_rows(match: Matcher, x: Value, axis: int, largest: Op, moved: Op | None) -> bool:
+    """Whether the maximum, moved by the transpose `moved` if there is one, is that of `x` over `axis`."""
+    source, reduced = largest.inputs[0], largest.attrs["dimensions"][0]
+    order = tuple(range(x.rank))
+    if source is not x:
+        transpose = match.made_by(x, "transpose")
+        if transpose is None or transpose.inputs[0] is not source:
+            return False
+        order = tuple(transpose.attrs["permutation"])
+    if order[axis] != reduced:
+        return False
+    left = [a for a in range(source.rank) if a != reduced]
+    if moved is not None:
+        if len(moved.attrs["permutation"]) != len(left):
+            return False
+        left = [left[a] for a in moved.attrs["permutation"]]
+    wanted = [a for a in order if a != reduced]
+    # where dimensions of size 1 stand makes no difference
+    return [a for a in left if source.shape[a] != 1] == [a for a in wanted if source.shape[a] != 1]
 
 
 def _widened(match: Matcher, value: Value) -> Value:

@@ -79,6 +79,7 @@ UNARY = {
 
 def test_a_slice_of_everything_is_nothing(same_as_jax: Check) -> None:
     assert len(same_as_jax(lambda x: jnp.roll(x, 0, 1) + 1, _draw(3, 5)).graph.node) == 1
+    assert len(same_as_jax(lambda x: lax.dynamic_slice(x, (2, 0), (3, 5)) + 1, _draw(3, 5)).graph.node) == 1
 
 
 @pytest.mark.parametrize("name", sorted(UNARY))

@@ -28,6 +28,28 @@ def test_softmax(fn: Callable, same_as_jax: Check, operators: Check) -> None:
     assert operators(same_as_jax(fn, _draw(2, 3, 4))) == ["Softmax"]
 
 
+def _moved_between(order: tuple[int, ...]) -> Callable[[jax.Array], jax.Array]:
+    """As jax.vmap writes it: the maximum is of `x` as it was, the rest of `x` with its axes moved."""
+
+    def fn(x: jax.Array) -> jax.Array:
+        peak, x = jnp.max(x, -1).transpose(order), x.transpose(1, 0, 2)
+        e = jnp.exp(x - peak[..., None])
+        return e / e.sum(-1, keepdims=True)
+
+    return fn
+
+
+def test_softmax_of_moved_axes(same_as_jax: Check, operators: Check) -> None:
+    x = _draw(3, 3, 4)
+    assert operators(same_as_jax(_moved_between((1, 0)), x)) == ["Softmax", "Transpose"]
+    attention = same_as_jax(lambda x: jax.nn.dot_product_attention(x, x, x), _draw(2, 5, 3, 4))
+    assert operators(attention).count("Softmax") == 1 and "Exp" not in operators(attention)
+
+
+def test_not_softmax_with_the_maximum_of_another_row(same_as_jax: Check, operators: Check) -> None:
+    assert "Softmax" not in operators(same_as_jax(_moved_between((0, 1)), _draw(3, 3, 4)))
+
+
 def test_a_half_precision_softmax_stays_in_float32(same_as_jax: Check, operators: Check) -> None:
     def fn(x: jax.Array) -> jax.Array:
         return jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype)
