@@ -1,4 +1,5 @@
-"""(x - mean) / sqrt(var + eps) * scale + bias over the last axes -> layer_norm.
+"""(x - mean) / sqrt(var + eps) * scale + bias over the last axes -> layer_norm; over all but the batch, or
+all but batch and channels -> group_norm of one group, or of as many as there are channels.
 
 The variance may be the mean of (x - mean)^2 or, as Flax writes it, max(0, mean(x^2) - mean^2). In half
 precision JAX widens x to float32 and narrows the result; LayerNormalization has both inside (stash_type), so
@@ -57,15 +58,21 @@ def _core(match: Matcher, op: Op) -> _Core | None:
             continue
         axes = tuple(sorted(mean.attrs["dimensions"]))
         epsilons = [(v, n) for v, o in _both(shifted.inputs) if (n := match.scalar(o)) is not None]
-        if axes != tuple(range(axes[0], x.rank)) or not epsilons:
+        if not epsilons or (axes != tuple(range(axes[0], x.rank)) and not _is_instance(x, axes)):
             continue
         variance, epsilon = epsilons[0]
-        kept = (*x.shape[: axes[0]], *(1 for _ in axes))
+        kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         if root.shape != kept or minus.inputs[1].shape != kept:
             continue
         if _is_variance(match, _kept(match, variance), x, centred, mean.output, axes):
             return _Core(x, axes, epsilon, constants[0] if constants else None)
     return None
+
+
+def _is_instance(x: Value, axes: tuple[int, ...]) -> bool:
+    """Whether each channel of each image is normalised by itself."""
+    spatial = tuple(range(1, x.rank - 1))
+    return bool(spatial) and axes == spatial and any(x.shape[axis] != 1 for axis in axes)
 
 
 def _both(pair: list[Value]) -> tuple[tuple[Value, Value], tuple[Value, Value]]:
@@ -110,7 +117,8 @@ def _is_mean_square(match: Matcher, value: Value, base: Value, axes: tuple[int, 
 
 def _raise(match: Matcher, readers: dict[Value, list[Op]], op: Op, core: _Core) -> None:
     """Make the last operation of the pattern a layer_norm: it takes in scale, bias and casts on the way."""
-    shape = core.x.shape[core.axes[0] :]
+    alone = _is_instance(core.x, core.axes)
+    shape = core.x.shape[-1:] if alone else core.x.shape[core.axes[0] :]
     scale, bias, last = core.scale, None, op
     if scale is not None and not _fits(scale, shape):
         return
@@ -126,8 +134,8 @@ def _raise(match: Matcher, readers: dict[Value, list[Op]], op: Op, core: _Core) 
         else:
             break
         last = reader
-    one_group = len(core.axes) == core.x.rank - 1 > 1
-    if one_group:
+    by_channel = alone or len(core.axes) == core.x.rank - 1 > 1
+    if by_channel:
         shape = shape[-1:]
         if not all(value is None or _fits(value, shape) for value in (scale, bias)):
             return
@@ -141,10 +149,12 @@ def _raise(match: Matcher, readers: dict[Value, list[Op]], op: Op, core: _Core) 
         x, last = widen.inputs[0], narrow
     dtype = x.dtype
     inputs = [x, _parameter(scale, shape, 1, dtype)]
-    if bias is not None or one_group:
+    if bias is not None or by_channel:
         inputs.append(_parameter(bias, shape, 0, dtype))
-    last.kind, last.inputs = ("group_norm" if one_group else "layer_norm"), inputs
+    last.kind, last.inputs = ("group_norm" if by_channel else "layer_norm"), inputs
     last.attrs = {"axes": core.axes, "epsilon": core.epsilon}
+    if alone:
+        last.attrs["groups"] = shape[-1]
 
 
 def _fits(value: Value, shape: tuple[int, ...]) -> bool:

@@ -93,3 +93,27 @@ def test_not_for_one_pixel_which_tensorrt_refuses(same_as_jax: Check, operators:
     norm = nn.GroupNorm(2)
     model = same_as_jax(norm.apply, X[:, :1, :1], weights={"params": WEIGHTS})
     assert "GroupNormalization" not in operators(model)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5, 4), (2, 9, 4), (2, 3, 4, 5, 6)])
+@pytest.mark.parametrize(
+    "options", [{}, {"use_fast_variance": False}, {"use_scale": False}, {"use_bias": False}]
+)
+def test_an_instance_norm_has_a_group_for_each_channel(
+    shape: tuple[int, ...], options: dict[str, Any], same_as_jax: Check, operators: Check
+) -> None:
+    norm = nn.InstanceNorm(**options)
+    drawn = {
+        name: X.reshape(-1)[: shape[-1]] for name in ("scale", "bias") if options.get(f"use_{name}", True)
+    }
+    x = np.resize(X, shape) + np.arange(shape[-1], dtype=np.float32)
+    model = same_as_jax(lambda w, x: norm.apply(w, x), x, weights={"params": drawn})
+    found = [node for node in model.graph.node if node.op_type == "GroupNormalization"]
+    assert len(found) == 1 and not {"Sub", "Sqrt", "ReduceMean"} & set(operators(model))
+    assert {a.name: a.i for a in found[0].attribute}["num_groups"] == shape[-1]
+
+
+def test_an_instance_norm_of_one_pixel_stays_as_it_is(same_as_jax: Check, operators: Check) -> None:
+    norm = nn.InstanceNorm(use_scale=False, use_bias=False)
+    model = same_as_jax(lambda x: norm.apply({}, x) + x, np.ones((2, 1, 1, 3), np.float32))
+    assert "GroupNormalization" not in operators(model) and "LayerNormalization" not in operators(model)
