@@ -215,13 +215,6 @@ def test_too_many_classes(small_weights: Path, tmp_path: Path, capsys: Any) -> N
     assert capsys.readouterr().err.endswith("--postprocess topk:8: resnet50 has 7 classes\n")
 
 
-def test_both_front_ends_give_the_same_file(full: Path, small_weights: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow")
-    flags = [*FULL, "--postprocess", "topk:3", "--batch", "1:2:4", "--via", "jax2tf"]
-    assert export(small_weights, tmp_path / "out", *flags) == 0
-    assert (tmp_path / "out" / "model.onnx").read_bytes() == (full / "model.onnx").read_bytes()
-
-
 @needs_rtx
 @pytest.mark.parametrize(
     ("flags", "more"),
