@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -201,10 +201,17 @@ def _runtime(name: str, about: Mapping[str, Any]) -> Check:
     if about["why_not_build"] is not None:
         return Check(MISSING, line, f"{told}, cannot build here: {about['why_not_build']}", "needs a GPU")
     if not about["builds_engine"]:
-        return Check(OK, line, f"{told}, runs ONNX files on the CPU: the gate")
+        more = [f"--provider {one}" for one in about.get("providers", ()) if one != "cpu"]
+        return Check(OK, line, f"{told}, runs ONNX files on the CPU: the gate{_also(more)}")
+    rare = _also(about.get("options", ()))
     if about["why_not_run"] is not None:
-        return Check(OK, line, f"{told}, builds engines; cannot run them here: {about['why_not_run']}")
-    return Check(OK, line, f"{told}, builds and runs engines")
+        return Check(OK, line, f"{told}, builds engines{rare}; cannot run them here: {about['why_not_run']}")
+    return Check(OK, line, f"{told}, builds and runs engines{rare}")
+
+
+def _also(flags: Sequence[str]) -> str:
+    """What else the runtime takes here."""
+    return f"; takes {', '.join(flags)}" if flags else ""
 
 
 def _precision(

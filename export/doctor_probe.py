@@ -18,6 +18,8 @@ from export._optional import MissingExtra
 from export.batch import BatchRange
 from export.report_parts import in_short
 from export.runtimes import BuildError, BuildOptions, Built
+from export.runtimes.builder import EACH
+from export.runtimes.providers import PROVIDERS
 
 #: Before the JSON, so that whatever libraries print is not taken for it.
 MARK = "doctor_probe: "
@@ -49,12 +51,22 @@ def jax() -> dict[str, Any]:
 def about(name: str) -> dict[str, Any]:
     """Versions of a runtime and what it can do on this machine."""
     runtime = runtimes.make(name)
-    return {
+    found = {
         "versions": runtime.versions(),
         "builds_engine": runtime.builds_engine,
         "why_not_build": runtime.why_not_build(),
         "why_not_run": runtime.why_not_run(),
+        "options": [flag for flag, asked in EACH.items() if runtime.refuses(asked) is None],
     }
+    if name == "onnxruntime":
+        found["providers"] = [one for one in PROVIDERS if _offers(one)]
+    return found
+
+
+def _offers(provider: str) -> bool:
+    from export.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime(provider).why_not_build() is None
 
 
 def attempt(name: str, precision: str) -> dict[str, Any]:

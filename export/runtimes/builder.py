@@ -82,6 +82,18 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
 }
 
 
+#: flag -> a request for it alone.
+EACH = {
+    "--refit": BuilderOptions(refit=True),
+    "--strip-weights": BuilderOptions(strip_weights=True),
+    "--version-compatible": BuilderOptions(version_compatible=True),
+    "--hardware-compatible": BuilderOptions(hardware_compatible=next(iter(HARDWARE_LEVELS))),
+    "--timing-cache": BuilderOptions(timing_cache=TimingCache(Path("times.bin"))),
+    "--optimization-level": BuilderOptions(optimization_level=OPTIMIZATION_LEVELS[-1]),
+}
+assert all(options.flags() == (flag,) for flag, options in EACH.items()) and set(EACH) == set(OPTIONS)
+
+
 def refusal(name: str, options: BuilderOptions, can: Capabilities) -> str | None:
     """Why the runtime called `name` does not do what `options` ask; None if it does all of it."""
     known = [flag for flag, (_, capability, _) in OPTIONS.items() if getattr(can, capability)]

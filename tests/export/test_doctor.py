@@ -263,3 +263,15 @@ def test_packages_that_are_not_installed() -> None:
     assert doctor_checks._package("no-such-package", "export") == Check(
         MISSING, "no-such-package", "not installed", "pip install 'hvjax[export]'"
     )
+
+
+def test_a_runtime_says_what_else_it_takes() -> None:
+    from export.doctor_probe import about
+
+    told = {**ABOUT_RTX, "why_not_run": None, "options": ["--refit", "--strip-weights"]}
+    assert any(
+        "builds and runs engines; takes --refit, --strip-weights" in check.detail
+        for check in examine(machine(about_tensorrt_rtx=told)).checks
+    )
+    found = about("onnxruntime")
+    assert found["providers"][0] == "cpu" and found["options"] == []
