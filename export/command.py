@@ -69,7 +69,7 @@ def main(command: str, argv: Sequence[str]) -> int:
     except (UsageError, MissingExtra) as error:
         print(f"{prefix}error: {error}", file=sys.stderr)
         return 2
-    except (ExportFailed, BuildError) as error:
+    except (ExportFailed, BuildError, OSError) as error:  # OSError: a full disk
         print(f"{prefix}failed: {error}", file=sys.stderr)
         return 1
     except Interrupted as interrupted:
@@ -218,7 +218,7 @@ def _choose(request: Request) -> Choice:
 def _load(request: Request) -> Source:
     try:
         source = load_source(request.ckpt, which=request.which)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # OSError: no permission, a name too long
         raise UsageError(str(error)) from error
     if source.random and not request.random_weights:
         raise UsageError(
@@ -250,7 +250,7 @@ def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImag
             found = gate_images.from_checkpoint(source.gate_file, size, channels, wanted)
         else:
             found = gate_images.photographs(size, channels, wanted)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     for line in found.skipped:
         print(f"notice: skipped {line}", file=sys.stderr)

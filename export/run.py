@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 after one line that says what is wrong."""
     try:
         return _main(sys.argv[1:] if argv is None else argv)
-    except (UsageError, RecipeError, MissingExtra, BuildError) as error:
+    except (UsageError, RecipeError, MissingExtra, BuildError, OSError) as error:
         print(f"python -m export.run: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     except (UsageError, BundleError) as error:
         print(f"{prefix}error: {error}", file=sys.stderr)
         return 2
-    except BuildError as error:
+    except (BuildError, OSError) as error:  # OSError: a full disk, a name too long
         print(f"{prefix}failed: {error}", file=sys.stderr)
         return 1
     except Interrupted as interrupted:
