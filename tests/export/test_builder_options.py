@@ -399,6 +399,29 @@ def test_a_bundle_is_built_with_them_and_says_so(
     )
 
 
+def test_an_export_is_built_with_them_and_its_bundle_says_so(
+    fake_trt: Any, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from export import to_trt
+    from export.runtimes import Choice
+
+    fake, out = fake_trt("10"), tmp_path / "out"
+    fake.input_shape = (4, 3, 32, 32)
+    runtime = TensorRT("tensorrt", fake.module)
+    monkeypatch.setattr(runtimes, "choose", lambda name: Choice(runtime))
+    asked = ["--ckpt", str(small_weights), "--out", str(out), "--via", "stablehlo", "--image-size", "32",
+             "--batch", "4", "--gate-images", "4", "--refit", "--strip-weights",
+             "--optimization-level", "1"]  # fmt: skip
+    assert to_trt.main(asked) == 0
+    assert "its weights can be replaced; optimisation level 1" in capsys.readouterr().out
+    assert fake.seen("set_flag") == ["REFIT", "STRIP_PLAN"]
+    assert "--refit --stripWeights --builderOptimizationLevel=1" in (out / "trtexec.txt").read_text()
+    assert 'platform: "onnxruntime_onnx"' in (out / "config.pbtxt").read_text()
+    options = json.loads((out / "report.json").read_text())["engine"]["options"]
+    assert (options["refit"], options["optimization_level"], options["timing_cache"]) == (True, 1, None)
+    assert "optimization level" in (out / "report.html").read_text()
+
+
 def test_what_a_runtime_does_not_do_ends_the_command(tiny_net: Any, tmp_path: Path, capsys: Any) -> None:
     from export import to_trt
 
