@@ -145,16 +145,15 @@ def page() -> str:
         f"{LIMIT:.0e}. A dynamic batch costs {100 * (median(more or [1]) - 1):+.0f} % kernels in the median, "
         f"from {100 * (min(more, default=1) - 1):+.0f} % to {100 * (max(more, default=1) - 1):+.0f} %.\n",
         "| model | error static | error dynamic | nodes static / dynamic | Transposes | kernels static "
-        "| kernels dynamic | build s static / dynamic |",
-        "|---|---|---|---|---|---|---|---|",
+        "| kernels dynamic |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         one, many = row["static"], row["dynamic"]
         lines.append(
             f"| [{row['model']}](../models/{row['model']}.md) | {max(one['error'].values()):.1e} | "
             f"{max(many['error'].values()):.1e} | {one['nodes']} / {many['nodes']} | {many['transposes']} | "
-            f"{one['kernels']} ({one['moves']}) | {many['kernels']} ({many['moves']}) | "
-            f"{one['build_seconds']:.1f} / {many['build_seconds']:.1f} |"
+            f"{one['kernels']} ({one['moves']}) | {many['kernels']} ({many['moves']}) |"
         )
     failed = [f"- {row['model']}: {row['error']}" for row in read().values() if "error" in row]
     return "\n".join([*lines, *(["\n## What failed\n", *failed] if failed else [])]) + "\n"
