@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import hvjax
 from export._optional import require
+from export.recipe import LARGEST_SIDE, LEAST_CROP
 from hvjax.models.features import Backbone
+from hvjax.preprocessing import INTERPOLATIONS
 from hvjax.registry import MODELS, identify
 from hvjax.weights.io import read_info
 
@@ -99,6 +102,10 @@ def _source(
     own = getattr(model.config, "image_size", None)
     height, width = _pair(own or info.get("image_size", spec.image_size))
     gate = run / "gate.npz" if run else None
+    try:
+        _check_images(info)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--ckpt {run}: model.json is damaged: {error}") from error
     return Source(
         model=model,
         variables=variables,
@@ -124,10 +131,29 @@ def _run_info(run: Path, model: Backbone) -> dict[str, Any] | None:
     """model.json beside a weights file, if it speaks of the same model: its images are then ours too."""
     try:
         info = json.loads((run / "model.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(info, dict):
         return None
     same = info.get("model") == identify(model)[0] and info.get("num_classes") == model.config.num_classes
     return info if same else None
+
+
+def _check_images(info: Mapping[str, Any]) -> None:
+    """Raises ValueError or TypeError for what model.json cannot say of images and classes."""
+    for key in ("mean", "std"):
+        values = [float(value) for value in info.get(key, (1,))]
+        if not values or not all(math.isfinite(value) for value in values) or (key == "std" and 0 in values):
+            raise ValueError(f"{key}={info[key]!r}")
+    if not LEAST_CROP <= float(info.get("crop_pct", 1)) <= 1:
+        raise ValueError(f"crop_pct={info['crop_pct']!r}: expected {LEAST_CROP} to 1")
+    if info.get("interpolation", INTERPOLATIONS[0]) not in INTERPOLATIONS:
+        raise ValueError(f"interpolation={info['interpolation']!r}: expected {', '.join(INTERPOLATIONS)}")
+    names = info.get("class_names") or ()
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names={names!r}: expected a list of names")
+    if not all(1 <= side <= LARGEST_SIDE for side in _pair(info.get("image_size", 1))):
+        raise ValueError(f"image_size={info['image_size']!r}")
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

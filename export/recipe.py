@@ -20,6 +20,11 @@ from hvjax import preprocessing
 PREPROCESS, LABELS, REPORT = "preprocess.json", "labels.json", "report.json"
 
 
+#: Larger sides and smaller crops are no wish but a damaged number, and would fill the memory.
+LARGEST_SIDE, LEAST_CROP = 1 << 14, 0.01
+_DAMAGED = (KeyError, TypeError, ValueError, OverflowError)
+
+
 class RecipeError(ValueError):
     """What is missing or damaged, in one line with the file's name."""
 
@@ -107,7 +112,7 @@ def _from_bundle(folder: Path) -> Recipe:
             interpolation=said["resize"]["interpolation"],
             classes=names or (),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _DAMAGED as error:
         raise RecipeError(f"{path} is incomplete or damaged ({error!r})") from error
 
 
@@ -130,7 +135,7 @@ def _from_metadata(metadata: Mapping[str, str], size: tuple[int, int] | None) ->
             interpolation=interpolation,
             classes=json.loads(metadata.get("class_names", "[]")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _DAMAGED as error:
         raise RecipeError(f"the metadata of the model is incomplete or damaged ({error!r})") from error
 
 
@@ -151,14 +156,14 @@ def _from_report(path: Path) -> Recipe:
             classes=model["class_names"],
             batch=int(model["batch"]["typical"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _DAMAGED as error:
         raise RecipeError(f"{path} is incomplete or damaged ({error!r})") from error
 
 
 def _batch(folder: Path) -> int | None:
     try:
         return int(_read(folder / REPORT)["model"]["batch"]["typical"])
-    except (RecipeError, KeyError, TypeError, ValueError):
+    except _DAMAGED:
         return None  # a bundle may be copied without its report
 
 
@@ -184,6 +189,10 @@ def _recipe(
 ) -> Recipe:
     """`size` is that of the file's input; a file that `resizes` crops too, and takes the whole picture."""
     height, width = size
+    if not all(1 <= side <= LARGEST_SIDE for side in (height, width)):
+        raise ValueError(f"an image size of {height}x{width}")
+    if not isinstance(classes, list | tuple):
+        raise TypeError(f"names of classes that are a {type(classes).__name__}, not a list")
     made = Recipe(
         size=(int(height), int(width)),
         layout=str(layout),
@@ -197,6 +206,10 @@ def _recipe(
     )
     if made.layout not in ("nchw", "nhwc") or len(made.mean) != len(made.std) or not made.mean:
         raise ValueError(f"layout {made.layout}, {len(made.mean)} means, {len(made.std)} deviations")
+    if not LEAST_CROP <= made.crop_pct <= 1:
+        raise ValueError(f"crop_pct={made.crop_pct}")
+    if not np.isfinite([*made.mean, *made.std]).all() or 0 in made.std:
+        raise ValueError(f"mean {made.mean}, std {made.std}")
     return made
 
 

@@ -170,8 +170,8 @@ def read_image(image: ImageLike) -> Image:
     except (FileNotFoundError, PermissionError):
         raise
     except pil.UnidentifiedImageError as error:
-        reason = "not an image" if image else "empty or missing file"
-        raise ValueError(f"{shown}{reason}") from error
+        size = len(image) if isinstance(image, bytes) else os.path.getsize(image)
+        raise ValueError(f"{shown}{'not an image' if size else 'empty or missing file'}") from error
     except (OSError, SyntaxError, pil.DecompressionBombError) as error:  # how Pillow calls broken files
         raise ValueError(f"{shown}{error}") from error
 

@@ -178,7 +178,7 @@ def _read_torch(path: Path) -> StateDict:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors, by kind and age of the file
-        reason = str(error).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{str(path)!r} is not a file of torch.save that holds tensors only ({reason}); if you trust it, "
             "load it with torch yourself and pass the state dict"

@@ -6,8 +6,11 @@ iterator). Whoever wants the weights reads `model` alone. Orbax writes under a t
 when all is on disk, so a directory named by a bare number is complete.
 """
 
+import contextlib
 import dataclasses
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +160,15 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
     info = _read_model_json(folder.parent.parent)
     try:
         model = hvjax.create_model(info["model"], num_classes=info["num_classes"], **_fields(info))
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{folder.parent.parent / MODEL}: {error}") from error
-    height, width = info["image_size"]
-    image = jax.ShapeDtypeStruct((1, height, width, model.config.in_channels), np.float32)
+        height, width = (int(size) for size in info["image_size"])
+        image = jax.ShapeDtypeStruct((1, height, width, model.config.in_channels), np.float32)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    # what models say of sizes and settings that are not theirs has many forms
+    except Exception as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else _first_line(error)
+        raise UserError(f"{folder.parent.parent / MODEL} is incomplete or damaged: {reason}") from error
     try:
-        variables, ema = _read_model_item(folder, jax.eval_shape(model.init, jax.random.key(0), image))
+        variables, ema = _read_model_item(folder, shapes)
     except Exception as error:
         raise UserError(
             f"checkpoint {folder} is damaged or of another model than {info['model']}: {_first_line(error)}"
@@ -185,11 +191,27 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
         wanted = {**variables, "ema": variables if ema else {}}
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
-        restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
+        with _one_error():
+            restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
     finally:
         handler.close()
     chosen = restored["ema"] if ema else restored
     return {name: chosen[name] for name in variables}, ema
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+    """When an array cannot be read, those that are still being read end in an event loop that is closed, and
+    Python would print a traceback for each of them, now or a little later."""
+    before = sys.unraisablehook
+
+    def print_others(event: Any) -> None:
+        if "Event loop is closed" not in str(event.exc_value):
+            before(event)
+
+    sys.unraisablehook = print_others
+    yield  # where it fails the hook stays: the others end after it
+    sys.unraisablehook = before
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -227,8 +249,18 @@ def _is_finished(step: Path) -> bool:
 
 
 def _metrics(step: Path) -> dict[str, float] | None:
+    """What was measured at a checkpoint; None if nothing was.
+
+    Raises:
+      UserError: the file says no top-1 and loss.
+    """
     path = step / "metrics" / "metrics"
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = _read_json(path)
+    if not all(isinstance(found.get(key), int | float) for key in ("top1", "loss")):
+        raise UserError(f"{path} says no top1 and loss; --which last does not need them")
+    return found
 
 
 def _rank(metrics: Any) -> Any:
@@ -240,13 +272,20 @@ def _read_model_json(workdir: Path) -> dict[str, Any]:
     path = workdir / MODEL
     if not path.is_file():
         raise UserError(f"{workdir} is no training directory: it holds no {MODEL}")
-    try:
-        info = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not readable as JSON: {error}") from error
+    info = _read_json(path)
     if info.get("format") != FORMAT:
         raise UserError(f"{path} has format {info.get('format')!r}; this version reads {FORMAT}")
     return info
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it holds a {type(found).__name__}, no table")
+    return found
 
 
 def _fields(info: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ seed repeats the run. Exit status 1 if anything failed.
 import argparse
 import faulthandler
 import os
+import random
 import sys
 import time
 import traceback
@@ -50,6 +51,7 @@ class Fuzz:
         self.failures: dict[tuple[str, ...], Failure] = {}
         self.start = self.told = time.monotonic()
         self.seed = arguments.seed
+        self.rng = random.Random(arguments.seed)
 
     def over(self) -> bool:
         return time.monotonic() - self.start > 60 * self.arguments.minutes
@@ -76,11 +78,11 @@ class Fuzz:
     def one(self, network: Network) -> None:
         self.networks += 1
         model = self.attempt("float32", network, check_network)
-        share = (network.seed + self.networks) % 1000 / 1000
-        if model is not None and share < self.arguments.half and len(network.outputs) == 1:
+        half, build = (self.rng.random() < share for share in (self.arguments.half, self.arguments.build))
+        if model is not None and half and len(network.outputs) == 1:
             self.halves += 1
             self.attempt("float16", network, check_half)
-        elif model is not None and 1 - share < self.arguments.build:
+        elif model is not None and build:
             self.builds += 1
             self.attempt("tensorrt_rtx", network, lambda _: _build(model, network))
         if self.networks % CLEAR_EVERY == 0:
