@@ -160,9 +160,7 @@ def _struct(argument: Any, dynamic: bool) -> _Struct:
     if dynamic and not shape:
         raise ValueError("dynamic_batch needs inputs with a first dimension; one input is a scalar")
     if None in shape[1:] or (not dynamic and None in shape):
-        raise ValueError(
-            f"an example argument has shape {shape}; only dynamic_batch may leave the batch open"
-        )
+        raise ValueError(f"an example argument has shape {shape}: only the batch may be open (dynamic_batch)")
     return _Struct((None, *shape[1:]) if dynamic else shape, kind)
 
 
