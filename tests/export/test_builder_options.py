@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from export.arguments import OneLineParser, UsageError
 from export.batch import BatchRange
 from export.bundle.trtexec import command_lines
 from export.provenance import sha256
-from export.runtimes import BuildError, BuildOptions, make, timing_cache
+from export.runtimes import BuildError, BuildOptions, make
 from export.runtimes.builder import OPTIONS, BuilderOptions, TimingCache, trtexec
-from export.runtimes.refit import refit
 from export.runtimes.tensorrt import TensorRT
 
 FOUR = BatchRange(4, 4, 4)
@@ -150,194 +148,6 @@ def test_a_version_without_them_and_a_runtime_without_engines_refuse_too(fake_tr
     onnxruntime = make("onnxruntime")
     assert onnxruntime.refuses(BuilderOptions()) is None
     assert onnxruntime.refuses(EVERYTHING) == "--refit is about an engine, and onnxruntime builds none"
-
-
-# --- timing caches --------------------------------------------------------------------------------------
-
-
-def cached(fake: Any, file: Path, pin: str | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    built = build(fake, timing_cache=TimingCache(file, pin))
-    return built.options["timing_cache"], built.notices
-
-
-def test_a_cache_is_made_grows_and_is_used(fake_trt: Any, tmp_path: Path) -> None:
-    fake, file = fake_trt("11"), tmp_path / "times.bin"
-    fake.measured = b"conv1"
-    told, notices = cached(fake, file)
-    assert file.read_bytes() == b"this GPU:conv1" and not notices
-    assert (told["state"], told["loaded_bytes"], told["loaded_sha256"]) == ("written", 0, None)
-    assert told["sha256"] == sha256(b"this GPU:conv1")
-    fake.measured = b"conv2"
-    assert cached(fake, file)[0]["loaded_sha256"] == sha256(b"this GPU:conv1")
-    assert file.read_bytes() == b"this GPU:conv1conv2"
-    fake.measured = b""
-    told, notices = cached(fake, file)
-    assert (told["state"], told["sha256"], notices) == ("used as it was", sha256(file.read_bytes()), ())
-    assert list(tmp_path.iterdir()) == [file], "no temporary file is left"
-
-
-def test_a_pinned_cache_is_checked_and_never_written(fake_trt: Any, tmp_path: Path) -> None:
-    fake, file = fake_trt("11"), tmp_path / "times.bin"
-    file.write_bytes(b"this GPU:conv1")
-    pinned = timing_cache.parse(f"{file}@sha256:{sha256(file.read_bytes()).upper()}")
-    assert cached(fake, file, pinned.sha256) == (
-        {
-            "file": str(file), "pinned": pinned.sha256, "loaded_bytes": 14, "loaded_sha256": pinned.sha256,
-            "state": "used as it was", "sha256": pinned.sha256,
-        },
-        (),
-    )  # fmt: skip
-    fake.measured = b"conv2"
-    _, notices = cached(fake, file, pinned.sha256)
-    assert file.read_bytes() == b"this GPU:conv1" and "it is pinned and lacks times" in notices[0]
-    file.write_bytes(b"this GPU:other")
-    with pytest.raises(ValueError, match="is not the pinned file: its SHA-256 is"):
-        timing_cache.parse(f"{file}@sha256:{pinned.sha256}")
-    with pytest.raises(BuildError, match="is not the pinned file"):
-        cached(fake, file, pinned.sha256)
-
-
-@pytest.mark.parametrize("held", [b"another GPU:conv1", b"short"])
-@pytest.mark.parametrize("refuses", [True, False])
-def test_a_cache_of_another_gpu_is_never_overwritten(
-    fake_trt: Any, tmp_path: Path, refuses: bool, held: bytes
-) -> None:
-    """Whether TensorRT refuses it or quietly begins an empty one."""
-    fake, file = fake_trt("10"), tmp_path / "times.bin"
-    fake.refuses_foreign_cache, fake.measured = refuses, b"many new times, more than the file held"
-    file.write_bytes(held)
-    if refuses:
-        with pytest.raises(BuildError, match="no timing cache for this GPU and this version"):
-            cached(fake, file)
-    else:
-        told, notices = cached(fake, file)
-        assert told["state"] == "left as it was" and "another GPU or version" in notices[0]
-    assert file.read_bytes() == held
-
-
-def test_a_cache_that_another_build_changed_is_left(
-    fake_trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake, file = fake_trt("10"), tmp_path / "times.bin"
-    fake.measured = b"conv1"
-    attach = timing_cache.attach
-
-    def and_meanwhile(*arguments: Any) -> Any:
-        found = attach(*arguments)
-        file.write_bytes(b"this GPU:of another build")
-        return found
-
-    monkeypatch.setattr(timing_cache, "attach", and_meanwhile)
-    told, notices = cached(fake, file)
-    assert told["state"] == "left as it was" and "changed while the engine was built" in notices[0]
-    assert file.read_bytes() == b"this GPU:of another build"
-
-
-def test_a_folder_that_takes_no_file_costs_no_engine(
-    fake_trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(timing_cache.os, "replace", full)
-    told, notices = cached(fake_trt("10"), tmp_path / "times.bin")
-    assert told["state"] == "left as it was" and "No space left on device" in notices[0]
-    assert list(tmp_path.iterdir()) == []
-
-
-# --- engines without weights ----------------------------------------------------------------------------
-
-
-class Refitting:
-    """`Refitter` and `OnnxParserRefitter` of an engine whose weights are named."""
-
-    def __init__(self, trt: Any, needs: set[str], parses: bool = True, fits: bool = True) -> None:
-        self.needs, self.parses, self.fits, self.calls = needs, parses, fits, []
-        trt.Refitter, trt.OnnxParserRefitter = self.refitter, self.parser
-
-    def refitter(self, engine: Any, log: Any) -> Any:
-        self.calls.append(("engine", engine))
-        return self
-
-    def parser(self, refitter: Any, log: Any) -> Any:
-        assert refitter is self
-        return self
-
-    num_errors = 1
-
-    def get_error(self, index: int) -> Any:
-        return type("Error", (), {"desc": lambda _: "no initializer w1"})()
-
-    def refit_from_bytes(self, model: bytes) -> bool:
-        self.calls.append(("model", model))
-        return self.parses
-
-    def get_missing_weights(self) -> list[str]:
-        return sorted(self.needs)
-
-    def refit_cuda_engine(self) -> bool:
-        self.calls.append(("refitted", True))
-        return self.fits
-
-
-def test_an_engine_gets_its_weights_before_it_runs(fake_trt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session that `open` makes for the gate refits it, with the very file it was built from."""
-    from export.runtimes import engine
-
-    fake = fake_trt("11")
-    refitting = Refitting(fake.module, set())
-    order: list[str] = []
-
-    class Engine:
-        num_io_tensors = 0
-
-        def create_execution_context(self) -> Any:
-            order.extend(name for name, _ in refitting.calls)
-            return None
-
-    class Runtime:
-        engine_host_code_allowed = False
-
-        def __init__(self, log: Any) -> None:
-            self.log = log
-
-        def deserialize_cuda_engine(self, data: bytes) -> Any:
-            order.append(f"host code {self.engine_host_code_allowed}")
-            return Engine()
-
-    fake.module.Runtime = Runtime
-    runtime = TensorRT("tensorrt", fake.module)
-    for options, expected in (
-        ({"strip_weights": True}, ["host code False", "engine", "model", "refitted"]),
-        ({"refit": True}, ["host code False"]),
-        ({"version_compatible": True}, ["host code True"]),
-    ):
-        built = build(fake, **options)
-        order.clear(), refitting.calls.clear()
-        with pytest.raises(BuildError, match="no execution context"):  # the fake ends here
-            runtime.open(built)
-        assert order == expected
-        assert [value for name, value in refitting.calls if name == "model"] == [b"model"] * built.stripped
-    assert engine.refit is refit
-
-
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ({"parses": False}, "does not take its weights from model.onnx: no initializer w1"),
-        ({"needs": {"w1", "w2", "w3", "w4", "w5"}}, "lacks weights of the engine: w1, w2, w3 and 2 more"),
-        ({"fits": False}, "could not be refitted from model.onnx: Error Code 4"),
-    ],
-)
-def test_a_refit_that_fails_says_why(fake_trt: Any, state: Any, message: str) -> None:
-    from export.runtimes.tensorrt import recording_logger
-
-    fake = fake_trt("10")
-    log = recording_logger(fake.module)
-    log.log(fake.module.ILogger.ERROR, "Error Code 4")
-    Refitting(fake.module, state.pop("needs", set()), **state)
-    with pytest.raises(BuildError, match=message):
-        refit(fake.module, object(), b"model", log)
 
 
 # --- for other tools ------------------------------------------------------------------------------------
@@ -484,48 +294,6 @@ def test_rtx_writes_the_same_engine_at_every_level(tiny_net: Any) -> None:
         return bytes(builder.build_serialized_network(network, config))
 
     assert engine(None) == engine(0) == engine(5)
-
-
-@needs_rtx
-@pytest.mark.parametrize("held", [b"no timing cache", b"no timing cache" * 100])
-def test_the_real_library_takes_anything_for_a_cache_and_the_file_survives(
-    held: bytes, tmp_path: Path
-) -> None:
-    """The one real timing cache at hand: it does nothing for engines of TensorRT for RTX, but is read and
-    written like any."""
-    trt: Any = make("tensorrt_rtx").trt  # type: ignore[attr-defined]
-    config = trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR)).create_builder_config()
-    file = tmp_path / "times.bin"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        told, notices = timing_cache.attach(config, TimingCache(file)).finish()
-        assert told["state"] == "written" and not notices and file.read_bytes()
-        again, notices = timing_cache.attach(config, TimingCache(file, told["sha256"])).finish()
-        assert again["state"] == "used as it was" and not notices
-        file.write_bytes(held)
-        told, notices = timing_cache.attach(config, TimingCache(file)).finish()
-    assert told["state"] == "left as it was" and "another GPU or version" in notices[0]
-    assert file.read_bytes() == held
-
-
-@needs_rtx
-def test_rtx_needs_a_gpu_to_leave_weights_out(tiny_net: Any) -> None:
-    runtime = make("tensorrt_rtx")
-    model = tiny_net.make()
-    options = BuildOptions(FOUR, builder=BuilderOptions(strip_weights=True))
-    if runtime.why_not_run() is not None:
-        with pytest.raises(BuildError, match="--strip-weights needs a GPU to build with tensorrt_rtx: "):
-            runtime.build(model, options)
-        return
-    stripped, whole = runtime.build(model, options), runtime.build(model, BuildOptions(FOUR))
-    assert len(stripped.engine or b"") < len(whole.engine or b"")
-    images = tiny_net.images(4).transpose(0, 3, 1, 2).copy()
-    answers = []
-    for built in (stripped, whole):
-        session = runtime.open(built)
-        answers.append(session.run(images)["logits"])
-        session.close()
-    assert abs(answers[0] - answers[1]).max() <= 5e-5 * abs(answers[1]).max()
 
 
 @needs_rtx
