@@ -172,7 +172,7 @@ def mistake(capsys: Any, run: Any, *arguments: str) -> str:
         (["resnet50"], "the model is given with --ckpt"),
         (["--ckpt"], "expected one argument"),
         (
-            ["--ckpt", "x", "--precision", "fp8"],
+            ["--ckpt", "x", "--precision", "int4"],
             "comes in a later version; this one takes fp32 or fp16",
         ),
         (["--ckpt", "x", "--keep-fp32", "stage1"], "--keep-fp32 is about half precision"),
