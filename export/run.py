@@ -17,13 +17,14 @@ import numpy as np
 
 from export import runtimes
 from export._optional import MissingExtra, available, require
-from export.arguments import OneLineParser, UsageError, checked, positive
+from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.ends.spec import LOGITS, PROBABILITIES, TOP_CLASSES, TOP_PROBABILITIES
 from export.engine_file import read_engine
 from export.feed import run_all
 from export.recipe import REPORT, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
 from export.runtimes import BuildError, Built, Session
+from export.runtimes.providers import PROVIDERS
 
 PICTURE = "predictions.png"
 TOP = 5
@@ -64,8 +65,12 @@ def _main(argv: Sequence[str]) -> int:
         raise UsageError("--image is needed: one or more image files")
     top = checked(positive, request.top, "--top")
     out = Path(request.out).expanduser()
+    if request.onnx is not None and request.trust_engine:
+        raise UsageError("--trust-engine is about --engine, and an ONNX file brings no code")
+    if request.engine is not None and request.provider != "cpu":
+        raise UsageError(f"--provider {request.provider} is about --onnx: an engine has its own runtime")
     if request.onnx is not None:
-        loaded = _load_onnx(request.onnx)
+        loaded = _load_onnx(request.onnx, choice("--provider", request.provider, tuple(PROVIDERS)))
     else:
         loaded = _load_engine(request.engine, request.trust_engine)
     try:
@@ -90,8 +95,9 @@ def _parser() -> _Parser:
         epilog="Exit status: 0, or 2 after one line that says what is wrong.",
     )
     add = parser.add_argument
-    add("--onnx", metavar="FILE|DIR", help="model.onnx or its folder, run by ONNX Runtime on the CPU")
+    add("--onnx", metavar="FILE|DIR", help="model.onnx or its folder, run by ONNX Runtime")
     add("--engine", metavar="FILE|DIR", help="model.engine or its folder, run on the GPU")
+    add("--provider", default="cpu", help="of ONNX Runtime: cpu (default), cuda or tensorrt")
     add("--trust-engine", action="store_true", help="run the code that a version-compatible engine brings")
     add("--image", metavar="FILE", nargs="+", help="images")
     add("--top", default=str(TOP), metavar="N", help=f"classes to show ({TOP})")
@@ -99,7 +105,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def _load_onnx(given: str) -> _Loaded:
+def _load_onnx(given: str, provider: str) -> _Loaded:
     path = _file("--onnx", given, "model.onnx")
     onnx = require("onnx")
     try:
@@ -114,17 +120,22 @@ def _load_onnx(given: str) -> _Loaded:
         raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
-    session = _open_onnx(model, data)
+    session = _open_onnx(model, data, provider)
     output = _output([value.name for value in model.graph.output], f"--onnx {given}")
     return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
 
 
-def _open_onnx(model: Any, data: bytes) -> Session:
+def _open_onnx(model: Any, data: bytes, provider: str) -> Session:
     """ONNX Runtime on the file or, for bfloat16, which it cannot compute with, on what the gate ran."""
-    runtime = runtimes.make("onnxruntime")
+    runtime = runtimes.make("onnxruntime", provider)
+    reason = runtime.why_not_build()
+    if reason is not None:
+        raise UsageError(f"--provider {provider}: {reason}")
     try:
         return runtime.open(Built(runtime.name, data, None, 0.0))
     except BuildError:
+        if provider != "cpu":
+            raise
         kinds = require("onnx").TensorProto
         if all(tensor.data_type != kinds.BFLOAT16 for tensor in model.graph.initializer):
             raise

@@ -4,7 +4,8 @@
 
 Engines: next_vit_s and resnet50, float32 and float16, are exported with random weights by the same command
 a user types, with --require-engine-run: built, run, gated against JAX on real images, and timed by CUDA
-events with and without a CUDA graph.
+events with and without a CUDA graph. So is resnet50 with each rare option of the builder and with TF32, by
+TensorRT too where it is installed, and with ONNX Runtime's providers where onnxruntime-gpu is.
 
 Training: bfloat16 images/s at batch 256 and 224 px of hvjax (jit) against timm (torch.compile,
 channels_last, autocast), each a process of its own, taking turns on the one GPU. --torch-python names an
@@ -31,11 +32,31 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
 from export import provenance  # noqa: E402  (works from a clone that is not installed, too)
+from export._optional import available  # noqa: E402
+from export.runtimes import MODULE_OF, make  # noqa: E402
 from export.runtimes.cuda import why_no_gpu  # noqa: E402
 
 MODELS = ("next_vit_s", "resnet50")
 PRECISIONS = ("fp32", "fp16")
 TIMM_NAMES = {"next_vit_s": "nextvit_small", "resnet50": "resnet50"}
+#: What is tried with one model: name -> runtime, flags. `OUT` is the folder of the results.
+RARE = {
+    "rtx-tf32": ("tensorrt_rtx", ["--tf32"]),
+    "rtx-refit": ("tensorrt_rtx", ["--refit"]),
+    "rtx-strip-weights": ("tensorrt_rtx", ["--strip-weights"]),
+    "trt": ("tensorrt", []),
+    "trt-tf32": ("tensorrt", ["--tf32"]),
+    "trt-refit": ("tensorrt", ["--refit"]),
+    "trt-strip-weights": ("tensorrt", ["--strip-weights"]),
+    "trt-version-compatible": ("tensorrt", ["--version-compatible"]),
+    "trt-hardware-compatible": ("tensorrt", ["--hardware-compatible"]),
+    "trt-timing-cache": ("tensorrt", ["--timing-cache", "OUT/times.bin"]),
+    "trt-timing-cache-again": ("tensorrt", ["--timing-cache", "OUT/times.bin"]),
+    "trt-optimization-level": ("tensorrt", ["--optimization-level", "1"]),
+    "ort-cuda": ("onnxruntime", ["--provider", "cuda"]),
+    "ort-cuda-tf32": ("onnxruntime", ["--provider", "cuda", "--tf32"]),
+    "ort-tensorrt": ("onnxruntime", ["--provider", "tensorrt"]),
+}
 EXPORT_SECONDS = 900
 SUMMARY = "gpu.json"
 
@@ -87,17 +108,32 @@ def check_engines(out: Path, data: dict[str, Any]) -> None:
         for precision in PRECISIONS:
             for graph in (False, True):
                 name = f"{model}-{precision}" + ("-graph" if graph else "")
-                data["engines"][name] = engine(model, precision, graph, out / name)
+                flags = ["--cuda-graph"] if graph else []
+                data["engines"][name] = engine(model, precision, "tensorrt_rtx", flags, out / name)
                 show_engine(name, data["engines"][name])
                 save(out, data)
+    for name, (runtime, flags) in RARE.items():
+        if not possible(runtime, flags):
+            print(f"{name}: not installed")
+            continue
+        flags = [flag.replace("OUT", str(out.resolve())) for flag in flags]
+        data["engines"][name] = engine("resnet50", "fp32", runtime, flags, out / name)
+        show_engine(name, data["engines"][name])
+        save(out, data)
 
 
-def engine(model: str, precision: str, graph: bool, out: Path) -> dict[str, Any]:
+def possible(runtime: str, flags: list[str]) -> bool:
+    """Whether the packages are here; what they can do is what is to be found out."""
+    if runtime != "onnxruntime":
+        return available(MODULE_OF[runtime])
+    return make(runtime, flags[flags.index("--provider") + 1]).why_not_build() is None
+
+
+def engine(model: str, precision: str, runtime: str, flags: list[str], out: Path) -> dict[str, Any]:
     """One export by the user's command; the engine itself is not kept."""
     command = [sys.executable, "-m", "export.to_trt", "--ckpt", model, "--random-weights"]
-    command += ["--precision", precision, "--batch", "8", "--runtime", "tensorrt_rtx", "--overwrite"]
-    command += ["--require-engine-run", "--via", "stablehlo", "--out", str(out.resolve())]
-    command += ["--cuda-graph"] if graph else []
+    command += ["--precision", precision, "--batch", "8", "--runtime", runtime, "--overwrite"]
+    command += ["--require-engine-run", "--via", "stablehlo", "--out", str(out.resolve()), *flags]
     before = provenance.gpu()
     done = subprocess.run(
         command, cwd=HERE.parent.parent, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
@@ -122,7 +158,7 @@ def engine(model: str, precision: str, graph: bool, out: Path) -> dict[str, Any]
 def show_engine(name: str, entry: dict[str, Any]) -> None:
     print(f"{name}: exit status {entry['status']}")
     for line in entry.get("comparisons", []):
-        if line["candidate"] == "model.engine":
+        if line["candidate"] == "model.engine" or line["candidate"].startswith("model.onnx on "):
             print(f"  against {line['reference']}: {line['relative']}, passed {line['passed']}")
     for found in entry.get("latency", []):
         print(f"  {found['where']}, batch {found['batch']}: median {found['median_ms']:.3f} ms")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from export import run, run_picture, runtimes
@@ -251,6 +252,12 @@ def test_bad_flags_and_an_engine_without_a_gpu(
     assert "did you mean --top" in mistake(capsys, *image, "--onnx", folder, "--topk", "3")
     assert "no such file" in mistake(capsys, *image, "--onnx", folder + "x")
     assert "holds no model.engine" in mistake(capsys, *image, "--engine", folder)
+    assert "--trust-engine is about --engine" in mistake(capsys, *image, "--onnx", folder, "--trust-engine")
+    gpu = ["--provider", "cuda"]
+    assert "--provider cuda is about --onnx" in mistake(capsys, *image, "--engine", folder, *gpu)
+    assert "accepted are cpu, cuda, tensorrt" in mistake(capsys, *image, "--onnx", folder, "--provider", "x")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        assert "pip install onnxruntime-gpu" in mistake(capsys, *image, "--onnx", folder, *gpu)
     (tmp_path / "exported" / "model.engine").write_bytes(b"plan")
     monkeypatch.setattr(cuda, "why_no_gpu", lambda: "no NVIDIA driver on this machine")
     said = mistake(capsys, *image, "--engine", folder)
