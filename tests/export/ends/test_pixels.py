@@ -117,7 +117,7 @@ def test_an_unknown_interpolation_is_named() -> None:
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_normalised_as_preprocess_does(photographs: list[np.ndarray], layout: str) -> None:
-    rule = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    rule: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     pictures = np.stack([image[:32, :48] for image in photographs])
     session, model = made(Ends("normalise"), (32, 48), layout=layout, **rule)
     found = answer(session, pictures.transpose(0, 3, 1, 2) if layout == "nchw" else pictures)

@@ -129,7 +129,7 @@ def test_several_tensors_in_between(tf: Any) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(["result"], {"input_0": x, "input_1": y})
     a, b = 2.0 * x, np.maximum(y, 0)
-    assert near(found, a + b - a * b)
+    assert near(np.asarray(found), a + b - a * b)
 
 
 def test_what_tf2onnx_does_not_know_is_named(tf: Any) -> None:
@@ -181,6 +181,7 @@ def test_scales_that_lose_a_pixel(old: int, new: int) -> None:
 
 def test_both_front_ends_give_the_same_file_for_pictures(tf: Any, small_weights: Path) -> None:
     source = load_source(str(small_weights))
+    assert source.variables is not None
     deploy, weights = hvjax.reparameterize(source.model, source.variables)
     made = []
     for via in ("jax2tf", "stablehlo"):
