@@ -33,7 +33,7 @@ def observe(
     found = {name: Magnitudes() for name in tensors}
     missing = -len(images) % batch
     filled = np.concatenate([images, images[np.arange(missing) % len(images)]]) if missing else images
-    groups = list(in_groups(_sizes(model, tensors, batch)))
+    groups = list(in_groups(sizes_of(model, tensors, batch)))
     total = len(groups) * (len(filled) // batch)
     for turn, group in enumerate(groups):
         session = tapped(model, group)
@@ -54,7 +54,7 @@ def _add(found: Magnitudes, name: str, value: np.ndarray) -> None:
         raise ValueError(f"calibration: {name}: {error}; 8 bits need activations that are finite") from error
 
 
-def _sizes(model: onnx.ModelProto, tensors: Sequence[str], batch: int) -> dict[str, int]:
+def sizes_of(model: onnx.ModelProto, tensors: Sequence[str], batch: int) -> dict[str, int]:
     """Bytes of each tensor for one batch; 0 where its shape is not recorded."""
     shapes = {info.name: info.type.tensor_type.shape.dim for info in model.graph.value_info}
     sizes = {}

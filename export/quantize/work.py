@@ -17,6 +17,7 @@ from export.quantize.grids import GRIDS
 from export.quantize.insert import Known, insert
 from export.quantize.observe import observe
 from export.quantize.place import plan
+from export.quantize.sums import large_sums
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Quantiser:
         self._request, self._source = request, source
         self._model = onnx.load_model_from_string(base)
         widest = plan(self._model, request.keep)  # fewer layers read fewer of its tensors, never others
-        self.layers = tuple(widest.layers)
+        self._never = large_sums(self._model, widest, self.grid, images, batch)
+        self.layers = tuple(layer for layer in widest.layers if layer not in self._never)
         tensors = list(widest.activations)
         seen = observe(self._model, tensors, images, batch, say)
         self._largest = {name: FUNCTIONS[request.calibrator](seen[name]) for name in tensors}
@@ -76,7 +78,7 @@ class Quantiser:
         Raises:
           ValueError: none is left, or a range without a scale; one line.
         """
-        found = plan(self._model, self._request.keep, kept)
+        found = plan(self._model, self._request.keep, {**self._never, **(kept or {})})
         made = insert(self._model, found, self._largest, self.grid, self._known)
         for entry in made.metadata_props:
             if entry.key == "precision":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -186,3 +187,24 @@ def test_a_rest_that_float16_does_not_hold_is_refused(tiny_net: Any) -> None:
     large["stage1.kernel"] *= 1e3
     with pytest.raises(ValueError, match="weights beyond its 65504"), np.errstate(over="ignore"):
         check_rest(typed(type(tiny_net)(large).make(half=True)).SerializeToString(), images, 4)
+
+
+def test_a_product_whose_sums_float16_does_not_hold_stays_float(tiny_net: Any) -> None:
+    """A small channel of weights with large results: 40 over a 127th of 0.05 is beyond 65504."""
+    images = np.ascontiguousarray(tiny_net.images(6).transpose(0, 3, 1, 2))
+    small = {name: value.copy() for name, value in tiny_net.weights.items()}
+    small["stage2.kernel"] *= 300
+    small["stage2.bias"] *= 300
+    small["head.kernel"][:, 1] *= 0.05 / np.abs(small["head.kernel"][:, 1]).max()
+    net = type(tiny_net)(small)
+    request = QuantiseRequest(calibrator="minmax", keep=())
+    half = Quantiser(typed(net.make(half=True)).SerializeToString(), request, images, "noise", batch=4)
+    sums = half.write()
+    logits = np.abs(net.features(images.transpose(0, 2, 3, 1))["logits"] - small["head.bias"])[:, 1].max()
+    assert logits / (0.05 / 127) > 65504 and sums.layers == ("stage1", "stage2") == half.layers
+    assert "before the scales of its weights, and fp16 ends at 65504" in sums.kept["head"]
+    full = Quantiser(typed(net.make()).SerializeToString(), request, images, "noise", batch=4)
+    assert full.layers == ("stage1", "stage2", "head"), "float32 around it holds them"
+    eased = dataclasses.replace(request, precision="fp8")
+    fp8 = Quantiser(typed(net.make(half=True)).SerializeToString(), eased, images, "noise", batch=4)
+    assert fp8.layers == full.layers, "one scale for all channels is applied before anything is written"
