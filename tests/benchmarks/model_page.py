@@ -36,7 +36,7 @@ PICTURE = "../images/latency-ratio.svg"
 
 
 GOALS = """
-The goals were: never more kernels than the twin and a tenth fewer in the median; latency in ONNX Runtime never
+The goals: never more kernels than the twin and a tenth fewer in the median; latency in ONNX Runtime never
 above the twin's, and 0.95 of it in the median. *Never more* holds for every model. *A tenth fewer* holds in
 float32 against the fused twins; not in float16, and not over all timm twins, of which nearly half are plain
 convolutional networks where either side leaves one kernel a layer. The goals for latency are not reached: see
