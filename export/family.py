@@ -61,37 +61,42 @@ def export_family(request: Request, source: Source, one: Callable[[Request], int
         at_size(source, size, adapt_positions=request.adapt_positions)
     root = request.family_folder(source.name)
     _check_folder(root, request, source)
+    try:
+        data = _export_all(request, source, root, one, say)
+    except Interrupted as interrupted:
+        finished = [size for size in request.family if (root / shown(size) / _REPORT).is_file()]
+        if finished:  # perhaps one more than the summary has
+            _write(root, summary(root, request, source, {}))
+        print(f"\n{say}{_interrupted(root, request, finished)}", file=sys.stderr)
+        return interrupted.exit_status
+    print(text(data))
+    print(f"  wrote    {root / JSON}, {root / HTML}")
+    ours = [row for row in data["sizes"] if tuple(row["image_size"]) in request.family]
+    return 0 if all(row["accepted"] for row in ours) else 1
+
+
+def _export_all(
+    request: Request, source: Source, root: Path, one: Callable[[Request], int], say: str
+) -> dict[str, Any]:
+    """Exports one size after the other, the summary up to date after each; returns the last."""
     broken: dict[Size, str] = {}
+    data: dict[str, Any] = {}
     for number, size in enumerate(request.family, 1):
         print(f"size {number} of {len(request.family)}: {shown(size)}", file=sys.stderr)
-        alone = dataclasses.replace(request, image_size=size, family=(), out=root / shown(size))
         try:
-            one(alone)
-        except Interrupted as interrupted:
-            print(f"\n{say}{_interrupted(root, request, size)}", file=sys.stderr)
-            return interrupted.exit_status
+            one(dataclasses.replace(request, image_size=size, family=(), out=root / shown(size)))
         except RuntimeError as error:
             broken[size] = str(error)
             print(f"{say}failed: {shown(size)}: {error}", file=sys.stderr)
         data = summary(root, request, source, broken)
         _write(root, data)
-    print(text(data))
-    print(f"  wrote    {root / JSON}, {root / HTML}")
-    return (
-        0
-        if not any(reason_of(row) for row in data["sizes"] if tuple(row["image_size"]) in request.family)
-        else 1
-    )
-
-
-def reason_of(row: Mapping[str, Any]) -> str | None:
-    """Why a size was not accepted, in a line; None if it was."""
-    return None if row["accepted"] else "; ".join(row["reasons"]) or "rejected"
+    return data
 
 
 def summary(root: Path, request: Request, source: Source, broken: Mapping[Size, str]) -> dict[str, Any]:
     """What family.json says: the sizes in `root`, smallest first, and those that gave no report."""
     rows = [_row(folder, report, source) for folder, report in _reports(root)]
+    rows = [row for row in rows if tuple(row["image_size"]) not in broken]
     rows += [_broken(size, reason) for size, reason in broken.items()]
     rows.sort(key=lambda row: (row["pixels"], row["image_size"]))
     return {
@@ -199,11 +204,10 @@ def _batch(batch: Mapping[str, int]) -> str:
     return str(typical) if smallest == largest else f"{smallest}:{typical}:{largest}"
 
 
-def _interrupted(root: Path, request: Request, stopped_at: Size) -> str:
-    place = request.family.index(stopped_at)
-    kept = [shown(size) for size in request.family[:place] if (root / shown(size) / _REPORT).is_file()]
-    missing = ", ".join(map(shown, request.family[place:]))
-    return f"interrupted; kept {', '.join(kept) or 'nothing'} in {root}; not made: {missing}"
+def _interrupted(root: Path, request: Request, finished: Sequence[Size]) -> str:
+    kept = ", ".join(map(shown, finished)) or "nothing"
+    missing = ", ".join(shown(size) for size in request.family if size not in finished) or "nothing"
+    return f"interrupted; kept {kept} in {root}; not made: {missing}"
 
 
 def _write(root: Path, data: Mapping[str, Any]) -> None:
