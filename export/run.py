@@ -21,7 +21,7 @@ from export.arguments import OneLineParser, UsageError, checked, choice, positiv
 from export.ends.spec import LOGITS, PROBABILITIES, TOP_CLASSES, TOP_PROBABILITIES
 from export.engine_file import read_engine
 from export.feed import run_all
-from export.recipe import REPORT, Recipe, RecipeError, find_recipe
+from export.recipe import LARGEST_SIDE, REPORT, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
 from export.runtimes import BuildError, Built, Session
 from export.runtimes.providers import PROVIDERS
@@ -119,8 +119,15 @@ def _load_onnx(given: str, provider: str) -> _Loaded:
     except Exception as error:  # protobuf raises classes of its own for what is no ONNX file
         raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
-    session = _open_onnx(model, data, provider)
+    try:
+        size = _size(shape, metadata)
+    except UsageError as error:
+        raise UsageError(f"--onnx {given}: {error}") from error
+    recipe = find_recipe(path.parent, metadata, size)
+    try:
+        session = _open_onnx(model, data, provider)
+    except BuildError as error:
+        raise UsageError(f"--onnx {given}: {error}") from error
     output = _output([value.name for value in model.graph.output], f"--onnx {given}")
     return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
 
@@ -146,7 +153,10 @@ def _open_onnx(model: Any, data: bytes, provider: str) -> Session:
         "rounds wherever the file does",
         file=sys.stderr,
     )
-    copy = emulated(require("onnx").shape_inference.infer_shapes(model))
+    try:
+        copy = emulated(require("onnx").shape_inference.infer_shapes(model))
+    except Exception as error:  # onnx has classes of its own; and what is no graph of ours may lack types
+        raise BuildError(f"no float32 copy can be made of it: {error}") from error
     return runtime.open(Built(runtime.name, copy.SerializeToString(), None, 0.0))
 
 
@@ -174,6 +184,8 @@ def _size(shape: Sequence[int], metadata: Mapping[str, str]) -> tuple[int, int] 
     """Height and width of an input of this shape, in which 0 is any; None unless both are known."""
     if len(shape) != 4:
         raise UsageError(f"the model's input has {len(shape)} dimensions, images have 4")
+    if not all(0 <= side <= LARGEST_SIDE for side in shape):
+        raise UsageError(f"the model's input has the shape {tuple(shape)}: these are no images")
     height, width = shape[2:4] if metadata.get("input_layout", "nchw") == "nchw" else shape[1:3]
     return (height, width) if height and width else None
 

@@ -10,6 +10,7 @@ magnitude of the expected output; `exact_top1`: whether each image must keep its
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ import numpy as np
 from export import parity
 from export.bundle import BundleError
 
+#: Bytes of the arrays of a gate: 64 images of 2048x2048 pixels in float32 are 3.2 GB.
+LARGEST = 4 << 30
 TOLERANCES = ("onnx", "engine", "engine_tf32")
 
 
@@ -67,6 +70,7 @@ def unpack(data: bytes, name: str = "gate.npz") -> GateFile:
       BundleError: no archive of arrays, one with pickles, or one of another purpose.
     """
     try:
+        _check_size(data)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # zip, zlib and NumPy have many words for a damaged archive
@@ -99,6 +103,14 @@ def unpack(data: bytes, name: str = "gate.npz") -> GateFile:
     if found.expected.dtype.kind != "f" or not np.isfinite(found.expected).all():
         raise BundleError(f"{name}: the expected outputs are not finite floating point numbers")
     return found
+
+
+def _check_size(data: bytes) -> None:
+    """Raises ValueError for an archive that unpacks to more than any gate holds. NumPy would try."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > LARGEST:
+        raise ValueError(f"it unpacks to {size} bytes, more than {LARGEST}")
 
 
 def _number(array: np.ndarray, key: str, name: str, kinds: str = "fb") -> float:

@@ -16,7 +16,7 @@ import pytest
 
 from export import to_trt
 from export._optional import available
-from export.bundle import FILES, BundleError
+from export.bundle import FILES, BundleError, gatefile
 from export.bundle.gatefile import unpack
 
 Edit = Callable[[Path], None]
@@ -128,6 +128,16 @@ def test_a_pickle_is_never_loaded() -> None:
         BundleError, match="is not an archive of NumPy arrays: Object arrays cannot be loaded"
     ):
         unpack(arrays)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gatefile, "LARGEST", 10_000)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{"input.images": np.zeros(100_000, np.uint8)})
+    bomb = buffer.getvalue()
+    assert len(bomb) < 1_000
+    with pytest.raises(BundleError, match="unpacks to 100128 bytes, more than 10000"):
+        unpack(bomb)
 
 
 @pytest.mark.parametrize(

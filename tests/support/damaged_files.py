@@ -57,7 +57,7 @@ def _gate(path: Path) -> None:
 def _onnx(path: Path) -> None:
     from export import run
 
-    run._load_onnx(str(path))
+    run._load_onnx(str(path), "cpu").session.close()
 
 
 def _engine_metadata(path: Path) -> None:
@@ -307,7 +307,8 @@ def write_modules(place: Path) -> None:
     lowered = jax.jit(net).lower(image)
     (place / "text.mlir").write_text(lowered.as_text())
     file = io.BytesIO()
-    lowered.compiler_ir("stablehlo").operation.write_bytecode(file)
+    module: Any = lowered.compiler_ir("stablehlo")
+    module.operation.write_bytecode(file)
     (place / "bytes.mlirbc").write_bytes(file.getvalue())
     (b,) = jax.export.symbolic_shape("b")
     open_batch = jax.ShapeDtypeStruct((b, 3, 8, 8), jnp.float32)

@@ -15,9 +15,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from damage import damaged
 from damaged_files import READERS, samples, write_run
+from onnx import TensorProto
 from PIL import Image
 
 import export.run
@@ -240,3 +242,55 @@ def test_a_run_that_lost_files_of_its_checkpoint(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "checkpoints" / "3" / "model" / "d", ignore_errors=True)
     with pytest.raises(ValueError, match="is damaged or of another model than resnet50"):
         load_source(str(tmp_path))
+
+
+def _dimension(index: int, size: int) -> Any:
+    return lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[index], "dim_value", size)
+
+
+STRANGE: dict[str, tuple[Any, str]] = {
+    "a negative batch": (_dimension(0, -5), "these are no images"),
+    "an enormous image": (_dimension(2, 2**40), "these are no images"),
+    "text as input": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", TensorProto.STRING),
+        "does not load the file",
+    ),
+    "a type that is none": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 77),
+        "is not an ONNX model with one input of images",
+    ),
+    "no outputs": (lambda m: m.graph.ClearField("output"), "logits or probabilities are needed"),
+    "no nodes": (lambda m: m.graph.ClearField("node"), "does not load the file"),
+    "an operator that is none": (
+        lambda m: setattr(m.graph.node[3], "op_type", "Nonsense"),
+        "does not load the file",
+    ),
+    "a circle": (lambda m: m.graph.node[0].input.__setitem__(0, "logits"), "does not load the file"),
+    "weights of another place": (
+        lambda m: _outside(m.graph.initializer[0], "../../../etc/passwd"),
+        "does not load the file",
+    ),
+    "an opset of the future": (
+        lambda m: setattr(m.opset_import[0], "version", 9999),
+        "does not load the file",
+    ),
+}
+
+
+def _outside(tensor: Any, location: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_export_run_on_strange_models(
+    kind: str, whole: dict[str, list[Path]], tmp_path: Path, capsys: Any
+) -> None:
+    change, message = STRANGE[kind]
+    model = onnx.load(whole["onnx"][0])
+    change(model)
+    (tmp_path / "strange.onnx").write_bytes(model.SerializeToString())
+    line = _said(capsys, tmp_path / "strange.onnx", whole["image"][0], tmp_path / "out")
+    assert message in line and "--onnx" in line
