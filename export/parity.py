@@ -45,7 +45,7 @@ MIN_TOP1 = 0.995
 ENGINE_FP32_LIMIT = 5e-5
 #: TF32 rounds factors of products to 11 significant bits as float16 does, and nothing else: it may cost what
 #: float16 may, and should cost less. Emulated: 1.6e-4 (Next-ViT-S trained on digits, 4.6e-4 in float16), and
-#: with random weights 8.1e-5 (Swin-T), 4.2e-4 (ResNet-50) and 7.4e-4 (Next-ViT-S).
+#: with random weights 8.1e-5 (Swin-T), 4.2e-4 (ResNet-50), 7.4e-4 (Next-ViT-S) and 9.0e-4 (FastViT-SA12).
 TF32_LIMIT = FP16_LIMIT
 TF32_TRAINED_LIMIT = FP16_TRAINED_LIMIT
 ENGINE_TF32_LIMIT = TF32_LIMIT
