@@ -80,7 +80,7 @@ class _Axis:
         product = jnp.matmul(x, matrix)
         coarse, fine = product[..., : self.count], product[..., self.count :]
         whole = jnp.floor(coarse)
-        return jnp.clip(whole + jnp.floor((coarse - whole) + fine + 0.5), 0, 255)
+        return jax.lax.clamp(0.0, whole + jnp.floor((coarse - whole) + fine + 0.5), 255.0)
 
 
 def _axis(size: int, new: int, start: int, count: int, interpolation: str) -> _Axis:

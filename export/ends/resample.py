@@ -4,7 +4,8 @@ Pillow resizes 8-bit images in integers (src/libImaging/Resample.c): first the r
 weights in steps of 2^-22, and after each pass rounds, halves up, and clips to 0..255. A sum of such products
 has 30 bits, float32 keeps 24. So each matrix is cut into a coarse part (steps of 2^-11) and a fine one (the
 rest). Pixels are whole numbers up to 255, so both products are exact whatever the order of summation, even
-where factors are rounded to 11 significant bits (TF32), and are rounded together without loss:
+where factors are rounded to 11 significant bits (TF32; weights above 1, which a picture made larger may have,
+need 12), and are rounded together without loss:
 
     floor(coarse) + floor((coarse - floor(coarse)) + fine + 1/2)
 """
