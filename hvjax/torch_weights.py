@@ -147,6 +147,8 @@ def _unwrap(state_dict: StateDict) -> StateDict:
     for key in WRAPPERS:
         if isinstance(state_dict.get(key), Mapping):
             state_dict = state_dict[key]
+    if strange := [name for name in state_dict if not isinstance(name, str)]:
+        raise ValueError(f"{strange[0]!r} is the name of a tensor: expected text; is this a state dict?")
     if state_dict and all(str(name).startswith(PARALLEL_PREFIX) for name in state_dict):
         state_dict = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state_dict.items()}
     return state_dict
@@ -178,7 +180,7 @@ def _read_torch(path: Path) -> StateDict:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors, by kind and age of the file
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
         raise ValueError(
             f"{str(path)!r} is not a file of torch.save that holds tensors only ({reason}); if you trust it, "
             "load it with torch yourself and pass the state dict"

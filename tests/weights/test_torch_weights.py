@@ -201,3 +201,8 @@ def test_source_is_not_shared(torchvision, torchvision_model):
     variables = hvjax.load_torch(torchvision, torchvision_model)
     torchvision["fc.bias"][:] = 100
     assert variables["params"]["head"]["bias"].max() < 100
+
+
+def test_names_that_are_no_text(official_model):
+    with pytest.raises(ValueError, match="5 is the name of a tensor: expected text"):
+        hvjax.load_torch({"conv.weight": np.zeros(3), 5: np.zeros(3)}, official_model)
