@@ -1,9 +1,9 @@
 """Time two ONNX files against each other in one process, so that noise of the machine meets both alike.
 
 The calls alternate, A B B A A B B A ..., and the ratio is that of the two medians; its interval is the
-bootstrap's, over pairs of neighbouring calls. Calls from which the system took a processor away do not count.
-Long calls on a busy machine are hardly ever left alone: where too few remain, all count, and lower quartiles
-take the place of the medians, as what disturbs a call only ever makes it longer.
+bootstrap's. Calls from which the system took a processor away do not count. Long calls on a busy machine are
+hardly ever left alone: where too few remain, all count, and lower quartiles take the place of the medians, as
+what disturbs a call only ever makes it longer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ WARM_UP = 3
 #: Pairs are timed until the interval is this tight (half its width, as a share of the ratio), or time is up.
 TIGHT = 0.015
 FEWEST, MOST = 15, 400
+#: Undisturbed calls of each side without which all calls count.
+FEWEST_CLEAN = 10
 #: Calls of each file in the short round that finds the fastest of several.
 ROUND = 7
 #: The quantile of calls that were disturbed.
@@ -33,15 +35,15 @@ RESAMPLES, CONFIDENCE = 2000, 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """Milliseconds of both, `ours / theirs`, and the 95 % interval of that ratio: medians of undisturbed
-    `pairs` if `clean`, else lower quartiles of all."""
+    """Milliseconds of both, `ours / theirs` and the 95 % interval of that ratio: medians of undisturbed calls
+    if `clean`, else lower quartiles of all. `calls`: how many of each count."""
 
     ours: float
     theirs: float
     ratio: float
     low: float
     high: float
-    pairs: int
+    calls: tuple[int, int]
     clean: bool = True
 
     @property
@@ -84,27 +86,23 @@ def compare(ours: Call, theirs: Call, seconds: float) -> Ratio:
     for _ in range(WARM_UP):
         ours()
         theirs()
-    pairs: list[tuple[float, float]] = []
-    clean: list[tuple[float, float]] = []
+    sides = ((ours, [], []), (theirs, [], []))  # call, milliseconds of all, of the undisturbed
     start = time.perf_counter()
-    while len(pairs) < MOST:
-        before = _taken_away()
-        if len(pairs) % 2:
-            second = _milliseconds(theirs)
-            pairs.append((_milliseconds(ours), second))
-        else:
-            first = _milliseconds(ours)
-            pairs.append((first, _milliseconds(theirs)))
-        if _taken_away() == before:
-            clean.append(pairs[-1])
-        if len(pairs) < FEWEST:
+    for pair in range(MOST):
+        for call, taken, clean in sides[:: 1 if pair % 2 == 0 else -1]:
+            before = _taken_away()
+            taken.append(_milliseconds(call))
+            if _taken_away() == before:
+                clean.append(taken[-1])
+        fewest = min(len(clean) for _, _, clean in sides)
+        if pair + 1 < FEWEST:
             continue
-        enough = len(clean) >= FEWEST and len(clean) % 5 == 0 and ratio_of(clean).spread < TIGHT
+        enough = fewest >= FEWEST and pair % 5 == 4 and ratio_of(sides[0][2], sides[1][2]).spread < TIGHT
         if enough or time.perf_counter() - start > seconds:
             break
-    if len(clean) >= FEWEST:
-        return ratio_of(clean)
-    return dataclasses.replace(ratio_of(pairs, QUIET), clean=False)
+    if all(len(clean) >= FEWEST_CLEAN for _, _, clean in sides):
+        return ratio_of(sides[0][2], sides[1][2])
+    return dataclasses.replace(ratio_of(sides[0][1], sides[1][1], QUIET), clean=False)
 
 
 def _taken_away() -> int:
@@ -112,15 +110,17 @@ def _taken_away() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def ratio_of(pairs: list[tuple[float, float]], quantile: float = 0.5) -> Ratio:
-    """The ratio of medians, or of another quantile, and its bootstrap interval."""
-    taken = np.asarray(pairs)
-    drawn = np.random.default_rng(0).integers(len(taken), size=(RESAMPLES, len(taken)))
-    medians = np.quantile(taken[drawn], quantile, axis=1)  # (resamples, 2)
+def ratio_of(ours: Sequence[float], theirs: Sequence[float], quantile: float = 0.5) -> Ratio:
+    """The ratio of medians, or of another quantile, of milliseconds, and its bootstrap interval."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for side in map(np.asarray, (ours, theirs)):
+        chosen = rng.integers(len(side), size=(RESAMPLES, len(side)))
+        drawn.append(np.quantile(side[chosen], quantile, axis=1))
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(medians[:, 0] / medians[:, 1], [tail, 1 - tail])
-    ours, theirs = np.quantile(taken, quantile, axis=0)
-    return Ratio(float(ours), float(theirs), float(ours / theirs), float(low), float(high), len(pairs))
+    low, high = np.quantile(drawn[0] / drawn[1], [tail, 1 - tail])
+    a, b = (float(np.quantile(side, quantile)) for side in (ours, theirs))
+    return Ratio(a, b, a / b, float(low), float(high), (len(ours), len(theirs)))
 
 
 def _milliseconds(call: Call) -> float:

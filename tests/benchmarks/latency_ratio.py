@@ -86,7 +86,7 @@ def time_files(batch: int, folder: Path, variants: list[str], seconds: float) ->
         "ratio": found.ratio,
         "low": found.low,
         "high": found.high,
-        "pairs": found.pairs,
+        "calls": list(found.calls),
         "clean": found.clean,
         "best": best,
         "variants_ms": medians,
@@ -167,7 +167,7 @@ def main(argv: list[str]) -> int:
             OUT.write_text("".join(json.dumps(each) + "\n" for each in ordered))
             said += (
                 f"{row['ours_ms']:.2f} / {row['theirs_ms']:.2f} ms ({row['best']}), {row['ratio']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}], {row['pairs']} {'clean ' * row['clean']}pairs"
+                f"[{row['low']:.3f}, {row['high']:.3f}], {row['calls']} {'clean ' * row['clean']}calls"
             )
         done += work[key]
         left = (time.perf_counter() - begin) / done * (sum(work[k] for k in todo) - done)
