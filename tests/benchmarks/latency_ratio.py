@@ -7,9 +7,9 @@ files (two exporters, each with and without onnxslim), found in a short round at
 timed in turns in one process until the interval of the ratio is tight (interleaved.py).
 
 One line of JSON per model and batch goes to docs/results/latency_ratio.jsonl; what is there and tight is not
-measured again. The twin's files are written in another environment (twin_files.py), which has torch and timm.
-On a machine that others use, `--realtime` (as root) gives the timed process the processors when it wants
-them.
+measured again, and of two measurements the tighter stays. The twin's files are written in another environment
+(twin_files.py), which has torch and timm. On a machine that others use, `--realtime` (as root) gives the timed
+process the processors when it wants them.
 """
 
 import argparse
@@ -132,7 +132,11 @@ def read() -> dict[tuple[str, int], dict]:
 
 
 def is_tight(row: dict) -> bool:
-    return (row["high"] - row["low"]) / 2 <= WIDE * row["ratio"]
+    return spread(row) <= WIDE
+
+
+def spread(row: dict) -> float:
+    return (row["high"] - row["low"]) / 2 / row["ratio"]
 
 
 def main(argv: list[str]) -> int:
@@ -162,7 +166,9 @@ def main(argv: list[str]) -> int:
             failed += 1
             said += f"{type(error).__name__}: {error}"
         else:
-            rows = {**read(), key: row}  # what another run has written meanwhile stays
+            rows = read()  # what another run has written meanwhile stays
+            if arguments.again or key not in rows or spread(row) < spread(rows[key]):
+                rows[key] = row
             ordered = [rows[n, b] for n in MODELS for b in THREADS if (n, b) in rows]
             OUT.write_text("".join(json.dumps(each) + "\n" for each in ordered))
             said += (
