@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ def parse(argv: Sequence[str]) -> BundleRequest:
     found = _parser().parse_known(argv)
     bundle = Path(found.onnx).expanduser()
     request = BundleRequest(
-        bundle=bundle.parent if bundle.is_file() else bundle,
+        bundle=bundle.parent if os.path.isfile(bundle) else bundle,
         runtime=engine_flags.runtime(found),
         batch=checked(parse_batch, found.batch, "--batch") if found.batch else None,
         out=Path(found.out).expanduser() if found.out else None,

@@ -59,8 +59,12 @@ def read_bundle(given: Path) -> Bundle:
     Raises:
       BundleError: no bundle, one of a newer format, a missing or changed file, a foreign gate.npz.
     """
-    folder = given.parent if given.is_file() else given
-    if not folder.is_dir():
+    try:
+        folder = given.parent if given.is_file() else given
+        found = folder.is_dir()
+    except OSError as error:  # a name too long
+        raise BundleError(f"{given}: {error.strerror}") from error
+    if not found:
         raise BundleError(f"{given}: no such file or folder")
     manifest = _manifest(folder, given)
     contents = {name: _verified(folder, name, entry) for name, entry in _listed(manifest, folder)}

@@ -145,6 +145,7 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest
     [
         (["--onnx"], "expected one argument"),
         (["--onnx", "{missing}"], "missing: no such file or folder"),
+        (["--onnx", "x" * 5000], "File name too long"),
         (["--onnx", "{bundle}", "--ckpt", "resnet50"], "--ckpt does not go with --onnx"),
         (["--onnx={bundle}", "--precision=fp16"], "--precision does not go with --onnx"),
         (["--onnx", "{bundle}", "--runtim", "auto"], "unknown flag --runtim; did you mean --runtime"),
