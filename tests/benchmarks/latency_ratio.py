@@ -7,8 +7,8 @@ files (two exporters, each with and without onnxslim), found in a short round at
 timed in turns in one process until the interval of the ratio is tight (interleaved.py).
 
 One line of JSON per model and batch goes to docs/results/latency_ratio.jsonl; what is there and tight is not
-measured again, and of two measurements the tighter stays. The twin's files are written in another environment
-(twin_files.py), which has torch and timm. On a machine that others use, `--realtime` (as root) gives the timed
+measured again; of two measurements the tighter stays. The twin's files are written in another environment
+(twin_files.py), which has torch and timm. On a machine in use, `--realtime` (as root) gives the timed
 process the processors when it wants them.
 """
 
