@@ -134,7 +134,7 @@ def page() -> str:
     worst = [max(*row["static"]["error"].values(), *row["dynamic"]["error"].values()) for row in rows]
     more = [row["dynamic"]["kernels"] / row["static"]["kernels"] for row in rows]
     lines = [
-        "# Every model at an image size that is not square\n",
+        "# Models at an image size that is not square\n",
         "<!-- written by tests/benchmarks/nonsquare.py: do not edit by hand -->\n",
         f"{len(rows)} models with random weights on real images, {SIZE} pixels (height x width). *Error*: "
         "the largest difference of the logits in ONNX Runtime from JAX, as a share of the largest logit; of "
