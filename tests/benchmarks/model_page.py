@@ -109,10 +109,10 @@ def latency_summary(latency: dict[tuple[str, int], dict]) -> list[str]:
         f"\nLatency is that of ONNX Runtime on two CPU cores ({versions}), float32, one thread at batch 1 "
         "and two at batch 8; both files have the same weights and images and agree within 1e-5. They were "
         "timed in turns in one process, against the fastest of the twin's four files at that batch; "
-        "intervals are 95 % by bootstrap. Other programs ran on the machine meanwhile: in rows marked `clean` "
-        "in latency_ratio.jsonl calls that the system interrupted do not count, and where hardly any was left "
-        "alone (long ones, `clean` false), lower quartiles stand for the medians. Both sides spend most of "
-        "their time in the same matrix products and convolutions, which leaves little to win: of "
+        "intervals are 95 % by bootstrap. Other programs ran on the machine meanwhile: in rows marked "
+        "`clean` in latency_ratio.jsonl calls that the system interrupted do not count, and where hardly any "
+        "was left alone (long ones, `clean` false), lower quartiles stand for the medians. Both sides spend "
+        "most of their time in the same matrix products and convolutions, which leaves little to win: of "
         f"{len(latency)} ratios {len(faster)} are below 1 beyond their interval and {len(slower)} above"
         + (": " + ", ".join(f"{link(n)} at batch {b}" for n, b in slower) if slower else "")
         + ".\n",
