@@ -13,6 +13,7 @@ from export._optional import available, require
 from export.latency import WARM_UP_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError, BuildOptions, Built
 from export.runtimes.builder import BuilderOptions
+from export.runtimes.float8 import as_it_stands
 from export.runtimes.providers import PROVIDERS, ProviderSession, why_missing
 
 if TYPE_CHECKING:
@@ -36,15 +37,6 @@ def cpu_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _holds_float8(model: bytes) -> bool:
-    """Whether there are FLOAT8 numbers in the file. ONNX Runtime 1.31 rounds to float8 as the standard says,
-    but its rewrites of quantised graphs take all 8-bit numbers for integers: it refuses some such files, and
-    runs others with wrong answers. Without any rewrites they are right."""
-    onnx = require("onnx")
-    graph = onnx.load_model_from_string(model).graph
-    return any(tensor.data_type == onnx.TensorProto.FLOAT8E4M3FN for tensor in graph.initializer)
-
-
 class OnnxSession:
     """A model in ONNX Runtime's CPU provider, with as many threads as there are CPUs unless told."""
 
@@ -56,8 +48,7 @@ class OnnxSession:
         options.log_severity_level = _ERRORS_ONLY
         disabled = [*_WRONG_OPTIMISERS, *(_CRASHES_ON_FLOAT16 if _has_float16(model) else ())]
         try:
-            if _holds_float8(model):
-                options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            as_it_stands(options, model, ort)
             self._session = ort.InferenceSession(
                 model,
                 options,

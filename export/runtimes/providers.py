@@ -19,6 +19,7 @@ import numpy as np
 from export._optional import require
 from export.latency import MIN_GPU_RUNS, Latency, summarise, time_calls
 from export.runtimes import BuildError
+from export.runtimes.float8 import as_it_stands
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -73,6 +74,7 @@ class ProviderSession:
         if provider == "tensorrt":  # what it cannot compute, CUDA can
             wanted.append((PROVIDERS["cuda"], {"use_tf32": "1" if tf32 else "0"}))
         try:
+            as_it_stands(options, model, self._ort)
             with self._environment(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of its fallback, which is an error below
                 self._session = self._ort.InferenceSession(
