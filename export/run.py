@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     request = _parser().parse_known(argv)
-    given = [path for path in (request.onnx, request.engine) if path is not None]
-    if len(given) != 1:
+    if (request.onnx is None) == (request.engine is None):
         raise UsageError("one of --onnx and --engine is needed: a model, or the folder that the export wrote")
     if not request.image:
         raise UsageError("--image is needed: one or more image files")
@@ -69,10 +68,11 @@ def _main(argv: Sequence[str]) -> int:
         raise UsageError("--trust-engine is about --engine, and an ONNX file brings no code")
     if request.engine is not None and request.provider != "cpu":
         raise UsageError(f"--provider {request.provider} is about --onnx: an engine has its own runtime")
-    if request.onnx is not None:
-        loaded = _load_onnx(request.onnx, choice("--provider", request.provider, tuple(PROVIDERS)))
+    given: str = request.engine or request.onnx or ""
+    if request.engine is None:
+        loaded = _load_onnx(given, choice("--provider", request.provider, tuple(PROVIDERS)))
     else:
-        loaded = _load_engine(request.engine, request.trust_engine)
+        loaded = _load_engine(given, request.trust_engine)
     try:
         predictions = _predict(loaded, [Path(name).expanduser() for name in request.image], top)
     finally:
@@ -83,7 +83,7 @@ def _main(argv: Sequence[str]) -> int:
             print(f"{rank:4}  {100 * probability:6.2f} %  {label}")
     if len(predictions) > MOST_IMAGES:
         print(f"notice: the picture shows the first {MOST_IMAGES} images", file=sys.stderr)
-    print(f"wrote {_write(out, draw(predictions, _title(Path(given[0]), loaded.recipe)))}")
+    print(f"wrote {_write(out, draw(predictions, _title(Path(given), loaded.recipe)))}")
     return 0
 
 
