@@ -34,6 +34,7 @@ def config(
     batch: BatchRange,
     inputs: tuple[str, Sequence[int], Any],
     *outputs: tuple[str, Sequence[int], Any],
+    optimise: bool = True,
 ) -> str:
     """The text of config.pbtxt.
 
@@ -41,6 +42,7 @@ def config(
       name: of the model, and of its folder in Triton's model repository.
       platform: a key of `PLATFORMS`.
       inputs, outputs: name, axes without the batch, NumPy type or its name.
+      optimise: False keeps ONNX Runtime from rewriting the file; 2 is the backend's number for that.
     """
     served = PLATFORMS[platform]
     batching = batch.dynamic and batch.minimum == 1
@@ -67,4 +69,6 @@ def config(
         ]
     if batching:
         lines.append("dynamic_batching { }")
+    if not optimise:
+        lines.append("optimization { graph { level: 2 } }")
     return "\n".join(lines) + "\n"

@@ -17,6 +17,9 @@ from export.runtimes import BuildOptions
 
 #: Images kept in gate.npz unless a batch needs more.
 KEPT_IMAGES = 16
+#: Precisions that ONNX Runtime's optimiser breaks: it takes float8 files apart, and clips the biases of int8
+#: files with float16 scales.
+REWRITTEN_WRONGLY = frozenset({"fp8", "int8"})
 #: Sections of a report that say what one machine did; the others are of the file and travel with it.
 OF_THE_MACHINE = frozenset(
     {
@@ -68,6 +71,7 @@ def bundle_files(
         batch,
         (gate.input, shape, gate.inputs.dtype),
         *outputs,
+        optimise=platform != "onnxruntime_onnx" or described["precision"] not in REWRITTEN_WRONGLY,
     )
     files = {
         "gate.npz": gate.pack(),

@@ -169,6 +169,15 @@ def test_the_configuration_for_triton(
     assert text.count("[") == text.count("]") and text.count("{") == text.count("}")
 
 
+def test_triton_does_not_optimise_what_that_would_break() -> None:
+    tensor = ("images", (3, 8, 8), "float32")
+    plain, kept = (
+        triton.config("tiny", "onnxruntime_onnx", BatchRange(4, 4, 4), tensor, tensor, optimise=optimise)
+        for optimise in (True, False)
+    )
+    assert kept == plain + "optimization { graph { level: 2 } }\n"
+
+
 def test_a_training_runs_own_gate_is_never_replaced(small_weights: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "gate.npz").write_bytes(b"held-out images")
     given = ["--ckpt", str(small_weights), "--out", str(tmp_path), "--overwrite", "--via", "stablehlo"]
