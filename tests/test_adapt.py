@@ -70,9 +70,7 @@ def test_tables_of_positions_are_interpolated_to_another_image_size(name: str) -
     donor, variables = _at(name, (64, 96))
     for size in ((96, 64), (128, 96)):
         model = _at(name, size)[0]
-        with pytest.warns(
-            UserWarning, match=f"positions are .* images of 64x96 to {size[0]}x"
-        ):
+        with pytest.warns(UserWarning, match=f"positions are .* images of 64x96 to {size[0]}x"):
             adapted = flatten(adapt.adapt(variables, donor, model))
         assert {p: v.shape for p, v in adapted.items()} == {
             p: v.shape for p, v in flatten(abstract_variables(model)).items()
