@@ -111,11 +111,11 @@ def test_economy_of_the_deploy_form(name: str, dtype: str) -> None:
 
 
 def test_a_model_with_position_tables_is_made_for_the_image_size_asked_for() -> None:
-    from export.command import _at_size
+    from export.at_size import at_size
     from export.load import load_source
 
-    source = _at_size(load_source("pyramid_tnt_ti"), (64, 96))
+    source = at_size(load_source("pyramid_tnt_ti"), (64, 96))
     assert source.model.config.image_size == source.image_size == (64, 96)
-    assert _at_size(source, (64, 96)) is source
+    assert at_size(source, (64, 96)) is source
     free = load_source("resnet50")
-    assert _at_size(free, (64, 96)) is free
+    assert at_size(free, (64, 96)) is free
