@@ -9,6 +9,7 @@ when all is on disk, so a directory named by a bare number is complete.
 import contextlib
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,7 +182,7 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
     """The variables to infer with, and whether they are the average."""
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
-    try:
+    with _one_error(), contextlib.closing(handler):
         stored = handler.metadata(epath.Path(folder / "model"))
         ema = bool(stored.get("ema"))
         variables = as_variables(shapes["params"], shapes.get("batch_stats", {}))
@@ -191,27 +192,29 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
         wanted = {**variables, "ema": variables if ema else {}}
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
-        with _one_error():
-            restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
-    finally:
-        handler.close()
+        restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
     chosen = restored["ema"] if ema else restored
     return {name: chosen[name] for name in variables}, ema
 
 
 @contextlib.contextmanager
 def _one_error() -> Iterator[None]:
-    """When an array cannot be read, those that are still being read end in an event loop that is closed, and
-    Python would print a traceback for each of them, now or a little later."""
-    before = sys.unraisablehook
+    """When an array cannot be read, or its description, those that are still being read end in an event loop
+    that is closed, and Python would print a traceback for each of them, now or a little later."""
+    before, log = sys.unraisablehook, logging.getLogger("asyncio")
 
     def print_others(event: Any) -> None:
         if "Event loop is closed" not in str(event.exc_value):
             before(event)
 
+    def log_others(record: logging.LogRecord) -> bool:
+        return "exception was never retrieved" not in record.getMessage()
+
     sys.unraisablehook = print_others
-    yield  # where it fails the hook stays: the others end after it
+    log.addFilter(log_others)
+    yield  # where it fails both stay: the others end after it
     sys.unraisablehook = before
+    log.removeFilter(log_others)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

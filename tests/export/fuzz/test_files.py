@@ -7,6 +7,7 @@ it documents: a command would end in a traceback.
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 import sys
@@ -222,9 +223,13 @@ def test_a_checkpoint_without_an_array_is_one_line(monkeypatch: pytest.MonkeyPat
     assert printed == ["something else"]
     printed.clear()
     monkeypatch.setattr(sys, "unraisablehook", print)
+    log = logging.getLogger("asyncio")
+    record = logging.makeLogRecord({"msg": "Task exception was never retrieved"})
+    assert not log.filter(record)
+    monkeypatch.setattr(log, "filters", [])
     with _one_error():
         pass
-    assert sys.unraisablehook is print
+    assert sys.unraisablehook is print and log.filter(record)
 
 
 def test_a_run_that_lost_files_of_its_checkpoint(tmp_path: Path) -> None:
