@@ -287,10 +287,13 @@ def test_an_interrupted_export_leaves_nothing(
         env=environment,
         stderr=subprocess.PIPE,
     )
+
+    def at_work() -> bool:
+        return out.exists() and any(name.startswith(".partial-") for name in names(out))
+
     deadline = time.monotonic() + 120
-    while not out.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not at_work() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert any(name.startswith(".partial-") for name in names(out)), "it was to be caught at work"
     process.send_signal(signum)
     _, said = process.communicate(timeout=120)
     assert process.returncode == status, said
