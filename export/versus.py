@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,13 +27,17 @@ def versus(
 ) -> Versus:
     """Builds `other`, an ONNX file, like `built`, and measures both in turns if `built` ran.
 
+    The user's timing cache is left out: its times, and the hash that the report gives, are of `built`.
+
     Args:
       images: one batch, in the layout of the file's input.
 
     Raises:
       BuildError, RuntimeError: the other engine does not build or run.
     """
-    engine = choice.runtime.build(other, options(request, request.batch))
+    asked = options(request, request.batch)
+    alike = replace(asked, builder=replace(asked.builder, timing_cache=None))
+    engine = choice.runtime.build(other, alike)
     ratio = _gpu_ratio(choice, built, engine, images, request.cuda_graph) if ran else None
     return Versus(len(engine.engine or b""), engine.kernels, ratio)
 

@@ -37,6 +37,7 @@ class Runtime:
         self.milliseconds, self.broken = milliseconds, broken
 
     def build(self, model: bytes, options: Any) -> Built:
+        self.asked = options
         if self.broken:
             raise BuildError("no float32 on this device")
         return Built(self.name, model, model * 2, 1.0, kernels(len(model)))
@@ -48,8 +49,8 @@ class Runtime:
         )
 
 
-def weighed(runtime: Runtime, ran: bool = True) -> Worth:
-    request = parse("to_trt", ["--ckpt", "x", "--precision", "fp16", "--batch", "4"])
+def weighed(runtime: Runtime, *flags: str, ran: bool = True) -> Worth:
+    request = parse("to_trt", ["--ckpt", "x", "--precision", "fp16", "--batch", "4", *flags])
     built = Built("tensorrt", b"half", b"engine", 1.0, kernels(3))
     choice: Any = Choice(runtime)  # type: ignore[arg-type]
     return weigh(request, b"half", b"float32", choice, built, Trial(ran=ran), IMAGES)
@@ -68,6 +69,14 @@ def test_a_slower_engine_is_refused() -> None:
 
 def test_an_engine_that_did_not_run_is_not_timed() -> None:
     assert weighed(Runtime({}), ran=False) == Worth("fp16", (4, 7), (6, 14), (3, 7))
+
+
+def test_the_other_engine_is_built_alike_and_leaves_the_timing_cache_alone(tmp_path: Path) -> None:
+    """The report gives the hash of the cache behind the engine that ships."""
+    runtime = Runtime({})
+    cache = str(tmp_path / "times.bin")
+    weighed(runtime, "--optimization-level", "5", "--timing-cache", cache, ran=False)
+    assert runtime.asked.builder.timing_cache is None and runtime.asked.builder.optimization_level == 5
 
 
 def test_without_a_float32_engine_the_files_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
