@@ -18,8 +18,10 @@ from hvjax import info
 from hvjax.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+from results import RESULTS, read, read_by_batch  # noqa: E402 - beside the scripts that write them
+
 PAGES = ROOT / "docs" / "models"
-RESULTS = ROOT / "docs" / "results"
 HUB = "https://huggingface.co"
 
 
@@ -31,16 +33,6 @@ def families() -> dict[str, str]:
         title = (rows.__doc__ or module.name).split("(")[0].split(",")[0].strip()
         found |= dict.fromkeys(rows.ROWS, title)
     return found
-
-
-def read_rows(name: str) -> dict[str, dict]:
-    """Rows of docs/results/NAME, by model; empty where it was not measured."""
-    file = RESULTS / name
-    if not file.is_file():
-        return {}
-    if file.suffix == ".jsonl":
-        return {row["model"]: row for row in map(json.loads, file.read_text().splitlines())}
-    return {row["model"]: row for row in json.loads(file.read_text())["rows"]}
 
 
 def page(name: str) -> str:
@@ -149,7 +141,7 @@ def weights(name: str) -> str:
 
 def measured(name: str) -> str:
     """Parity and export, as measured; empty where nothing was."""
-    parity, row = read_rows("parity.json").get(name), read_rows("models.jsonl").get(name)
+    parity, row = read("parity.json").get(name), read("models.jsonl").get(name)
     lines = []
     if parity:
         lines.append(
@@ -170,7 +162,7 @@ def measured(name: str) -> str:
                 for batch, c in counts
                 if "kernels" in c
             ]
-    lines += half(read_rows("half_error.jsonl").get(name)) + latency(name)
+    lines += half(read("half_error.jsonl").get(name)) + latency(name)
     if row and "export_seconds" in row:
         lines.append(
             f"| seconds of an export in float32 at batch 8, on a busy CPU | {row['export_seconds']:.1f} |"
@@ -197,13 +189,11 @@ def half(row: dict | None) -> list[str]:
 
 def latency(name: str) -> list[str]:
     """ONNX Runtime on a CPU, ours against the twin's fastest file."""
-    file = RESULTS / "latency_ratio.jsonl"
-    rows = map(json.loads, file.read_text().splitlines() if file.is_file() else [])
     return [
         f"| ONNX Runtime latency at batch {row['batch']} (threads: {row['threads']}) | "
         f"{row['ratio']:.3f} of the timm twin's ({row['low']:.3f} to {row['high']:.3f}) |"
-        for row in rows
-        if row["model"] == name
+        for (model, _), row in read_by_batch("latency_ratio.jsonl").items()
+        if model == name
     ]
 
 
