@@ -218,6 +218,8 @@ def _predict(loaded: _Loaded, images: Sequence[Path], top: int) -> list[Predicti
 def _pixels(recipe: Recipe, image: Path) -> np.ndarray:
     if image.is_dir():
         raise UsageError(f"--image {image}: a folder; name the files in it")
+    if not image.exists():
+        raise UsageError(f"--image {image}: no such file")
     try:
         notice = recipe.notice(image)
         if notice:

@@ -251,6 +251,7 @@ def test_bad_flags_and_an_engine_without_a_gpu(
     assert "--top: '0' is not a number above 0" in mistake(capsys, *image, "--onnx", folder, "--top", "0")
     assert "did you mean --top" in mistake(capsys, *image, "--onnx", folder, "--topk", "3")
     assert "no such file" in mistake(capsys, *image, "--onnx", folder + "x")
+    assert "--image none.png: no such file" in mistake(capsys, "--image", "none.png", "--onnx", folder)
     assert "holds no model.engine" in mistake(capsys, *image, "--engine", folder)
     assert "--trust-engine is about --engine" in mistake(capsys, *image, "--onnx", folder, "--trust-engine")
     gpu = ["--provider", "cuda"]
