@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from write_model_pages import families, read_rows
+from write_model_pages import families, read
 
 from hvjax import info
 from hvjax.registry import MODELS
@@ -40,7 +40,7 @@ def row(name: str, family: str, parity: dict[str, dict]) -> str:
 
 def table() -> str:
     """Return the whole table, family by family."""
-    titles, parity = families(), read_rows("parity.json")
+    titles, parity = families(), read("parity.json")
     order = list(dict.fromkeys(titles[name] for name in MODELS))
     names = sorted(MODELS, key=lambda name: order.index(titles[name]))  # stable: the registry's order within
     lines, last = [], ""
