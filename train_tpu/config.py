@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
+from train_tpu.checks import check
 from train_tpu.errors import UserError
 
 # Always an ml_collections.ConfigDict, whose own annotations make a union of every access.
@@ -24,22 +25,37 @@ def base_config() -> Config:
     model.name = "next_vit_s"  # a name of hvjax.list_models()
     model.drop_path_rate = 0.0  # of the last block; the others by the model's linear rule
     model.dtype = "float32"  # of the computation: float32 or bfloat16; parameters stay float32
+    model.remat = "none"  # rematerialisation: none, dots (keep matrix products and convolutions) or full
     model.overrides = ConfigDict()  # further fields of the model's config, "{'stem_channels': 32}"
 
     config.data = data = ConfigDict()
-    data.dir = ""  # holds train/<class>/*.jpg and val/<class>/*.jpg; "" = embedded digits, see `fallback`
+    data.dir = ""  # images or prepared records, see docs/data.md; "" = embedded digits, see `fallback`
+    data.held_out = 0.1  # share of each class that is held out where `dir` has no split of its own
     data.image_size = 224
-    data.batch_size = 1024  # over all devices of all hosts
+    data.batch_size = 1024  # over all devices of all hosts, for one optimizer step
     data.eval_batch_size = 256
     data.crop_scale = (0.08, 1.0)  # RandomResizedCrop: share of the area
     data.crop_ratio = (3 / 4, 4 / 3)  # RandomResizedCrop: width / height
+    data.interpolation = "bicubic"  # of training crops: bicubic, bilinear or random (one of the two)
     data.flip = True  # left-right with probability 1/2
     data.shift = 0  # digits: random shift of up to this many pixels in x and y
+    data.randaugment = ""  # RandAugment in timm's notation, "rand-m9-mstd0.5-inc1"; "" = off
+    data.color_jitter = 0.0  # brightness, contrast and saturation by up to this share; off beside randaugment
+    data.erasing = 0.0  # probability of random erasing with noise, on the device
+    data.repeats = 1  # repeated augmentation: so many crops of each image in a batch
     data.eval_crop = 0.875  # evaluation: image_size / eval_crop is the resized shorter side (256 for 224)
     data.threads = 16  # that read and decode; 0 = in the training thread
     data.max_corrupt = 0.01  # share of unreadable images above which the run stops
+    data.stall_seconds = 300.0  # the watchdog speaks when no batch came for so long; 0 = never
+
+    config.mix = mix = ConfigDict()  # of images and labels, on the device
+    mix.mixup = 0.0  # alpha of mixup's Beta distribution; 0 = off
+    mix.cutmix = 0.0  # alpha of CutMix's; 0 = off
+    mix.prob = 1.0  # of mixing a batch at all
+    mix.switch = 0.5  # of CutMix rather than mixup, where both are on
 
     config.schedule = schedule = ConfigDict()
+    schedule.name = "cosine"  # or constant, after the warm-up
     schedule.epochs = 300.0
     schedule.steps = 0  # > 0: squeeze the whole schedule, warm-up too, into so many steps
     schedule.base_lr = 1e-3
@@ -47,28 +63,49 @@ def base_config() -> Config:
     schedule.warmup_epochs = 5.0
     schedule.warmup_lr = 1e-6  # at step 0
     schedule.end_lr = 1e-5  # at the last step
+    schedule.cooldown_epochs = 0.0  # at end_lr, after `epochs`
 
     config.optimizer = optimizer = ConfigDict()
-    optimizer.name = "adamw"  # adamw or sgd (Nesterov)
+    optimizer.name = "adamw"  # adamw, lamb or sgd (Nesterov)
     optimizer.b1 = 0.9  # sgd: the momentum
     optimizer.b2 = 0.999
     optimizer.eps = 1e-8
-    optimizer.weight_decay = 0.05  # decoupled; none on 1-D parameters (biases, norms) and tables of positions
+    optimizer.weight_decay = 0.05  # decoupled; on what `decay` says
+    optimizer.decay = "kernels"  # or timm: all but 1-D parameters
     optimizer.clip_norm = 0.0  # global gradient norm; 0 = off
+    optimizer.layer_decay = 1.0  # fine-tuning: the rate of a block is this times that of the next; 1 = off
+    optimizer.freeze = ""  # "backbone" (a linear probe) or a regular expression of parameter names
+    optimizer.accumulate = 1  # the batch is computed in so many equal parts
 
-    config.loss = ConfigDict()
-    config.loss.label_smoothing = 0.1
+    config.loss = loss = ConfigDict()
+    loss.name = "cross_entropy"  # or bce: binary cross-entropy of each class
+    loss.label_smoothing = 0.1
+    loss.class_weights = ""  # "balanced": by the inverse of how often a class occurs; "" = all alike
+
+    config.distill = distill = ConfigDict()
+    distill.teacher = ""  # a name of hvjax.list_models(); "" = none
+    distill.weights = ""  # of the teacher: a file, "pretrained" or "pretrained:TAG"
+    distill.kind = "hard"  # hard (the teacher's best class) or soft (its distribution)
+    distill.alpha = 0.5  # weight of the teacher's part of the loss
+    distill.temperature = 1.0  # of soft distillation
 
     config.ema = ConfigDict()
     config.ema.decay = 0.0  # of the average of the weights, per step; 0 = no average
     config.ema.horizon = 0.0  # instead of decay: the average reaches back over this share of the run
 
     config.mesh = ConfigDict()
-    config.mesh.fsdp = 1  # size of the axis for sharded parameters; 1 = data parallel only
+    config.mesh.fsdp = 1  # devices over which parameters and optimizer state are sharded; 1 = none
+    config.mesh.batch_norm = (
+        "global"  # statistics over the global batch, or "device": over each device's part
+    )
+
+    config.profile = ConfigDict()
+    config.profile.steps = ""  # "10:20": a trace of these steps in WORKDIR/profile
 
     config.log_every = 50  # steps
     config.eval_every = 0  # steps; 0 = once an epoch
     config.checkpoint_every = 0  # steps; 0 = at every evaluation only
+    config.wandb = ""  # a project of Weights & Biases to log to as well (needs hvjax[wandb]); "" = none
 
     config.fallback = digits_fallback()
     return config
@@ -84,12 +121,35 @@ def digits_fallback() -> Config:
     fallback.model = ConfigDict({"drop_path_rate": 0.0, "dtype": "float32", "overrides": ConfigDict()})
     # 48 px, six times the digits' own 8: at 32 each attention of Next-ViT sees one key and learns nothing
     fallback.data = ConfigDict(
-        {"image_size": 48, "batch_size": 32, "eval_batch_size": 180, "flip": False, "shift": 3, "threads": 0}
+        {
+            "image_size": 48,
+            "batch_size": 32,
+            "eval_batch_size": 180,
+            "flip": False,
+            "shift": 3,
+            "randaugment": "",  # strokes of a digit do not survive what photographs do
+            "color_jitter": 0.0,
+            "erasing": 0.0,
+            "repeats": 1,
+            "threads": 0,
+        }
     )
+    fallback.mix = ConfigDict({"mixup": 0.0, "cutmix": 0.0})
     fallback.schedule = ConfigDict(
-        {"epochs": 10.0, "base_lr": 1e-3, "base_batch": 0, "warmup_epochs": 1.0, "end_lr": 1e-6}
+        {
+            "name": "cosine",
+            "epochs": 10.0,
+            "base_lr": 1e-3,
+            "base_batch": 0,
+            "warmup_epochs": 1.0,
+            "warmup_lr": 1e-6,
+            "end_lr": 1e-6,
+            "cooldown_epochs": 0.0,
+        }
     )
     fallback.optimizer = ConfigDict({"name": "adamw", "weight_decay": 0.05, "clip_norm": 5.0})
+    fallback.loss = ConfigDict({"name": "cross_entropy"})
+    fallback.distill = ConfigDict({"teacher": "", "weights": ""})
     fallback.ema = ConfigDict({"decay": 0.0, "horizon": 0.05})
     fallback.log_every = 15
     fallback.eval_every = 90
@@ -137,7 +197,8 @@ def resolve(config: Config, overridden: "frozenset[str] | set[str]" = frozenset(
         for name, value in flatten(config.fallback).items():
             if name not in overridden:
                 _set(resolved, name, value)
-    return _check(resolved)
+    check(resolved)
+    return resolved.lock()
 
 
 def _set(config: Config, name: str, value: Any) -> None:
@@ -147,28 +208,3 @@ def _set(config: Config, name: str, value: Any) -> None:
     if leaf not in config:
         raise UserError(f"fallback.{name} in the recipe mirrors no key of the config")
     config[leaf] = ConfigDict(value) if isinstance(value, dict) else value
-
-
-def _check(config: Config) -> Config:
-    def positive(name: str, value: float) -> None:
-        if not value > 0:
-            raise UserError(f"--config.{name}={value!r}: must be greater than 0")
-
-    positive("data.image_size", config.data.image_size)
-    positive("data.batch_size", config.data.batch_size)
-    positive("data.eval_batch_size", config.data.eval_batch_size)
-    positive("log_every", config.log_every)
-    if not 0 < config.data.eval_crop <= 1:
-        raise UserError(
-            f"--config.data.eval_crop={config.data.eval_crop!r}: must be greater than 0, at most 1"
-        )
-    positive("schedule.epochs", config.schedule.epochs)
-    for name in ("model.drop_path_rate", "loss.label_smoothing", "ema.decay"):
-        section, key = name.split(".")
-        if not 0 <= config[section][key] < 1:
-            raise UserError(f"--config.{name}={config[section][key]!r}: must be at least 0 and less than 1")
-    if config.ema.decay and config.ema.horizon:
-        raise UserError("--config.ema.decay and --config.ema.horizon are both set; one of them must be 0")
-    if config.mesh.fsdp != 1:
-        raise UserError(f"--config.mesh.fsdp={config.mesh.fsdp}: only 1 (data parallel) is supported so far")
-    return config.lock()

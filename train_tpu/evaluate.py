@@ -63,7 +63,8 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     from train_tpu.data import pipeline
     from train_tpu.data.decode import CorruptImages
     from train_tpu.data.sources import open_dataset
-    from train_tpu.step import eval_step, normalise
+    from train_tpu.objective import normalise
+    from train_tpu.step import eval_step
     from train_tpu.workdir import read_config
 
     logging.set_verbosity(logging.ERROR)  # as in main

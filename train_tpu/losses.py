@@ -18,6 +18,13 @@ def smoothed_cross_entropy(
     return -(1 - smoothing) * true - smoothing * log_p.mean(-1)
 
 
+def soft_cross_entropy(
+    logits: Float[Array, "b classes"], targets: Float[Array, "b classes"]
+) -> Float[Array, "b"]:
+    """-sum(targets * log_softmax(logits)) per example, in float32 (timm's SoftTargetCrossEntropy)."""
+    return -(targets * jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)).sum(-1)
+
+
 def in_top_k(logits: Float[Array, "b classes"], labels: Int[Array, "b"], k: int) -> Float[Array, "b"]:
     """1.0 where fewer than k classes score higher than the label; ties count against the label.
 

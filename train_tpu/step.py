@@ -1,42 +1,45 @@
 """One training step and one evaluation step: pure functions of arrays."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from train_tpu.losses import in_top_k, smoothed_cross_entropy
+from train_tpu.objective import Objective, normalise
 from train_tpu.state import TrainState, as_variables, update_ema
 
 Batch = dict[str, Any]  # "image": uint8 (b, h, w, c); "label": int32 (b,), -1 = padding (evaluation only)
 
 
-def normalise(
-    images: UInt8[Array, "b h w c"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Array, "b h w c"]:
-    """(images / 255 - mean) / std per channel, float32."""
-    return (images.astype(jnp.float32) / 255.0 - jnp.asarray(mean)) / jnp.asarray(std)
+# What is drawn in a step, each from its own key: fold_in(fold_in(state.rng, step), one of these).
+DROPOUT, MIXING = 0, 1
 
 
 def train_step(
     state: TrainState,
     batch: Batch,
+    teacher: Any = None,
     *,
     model: Any,
     optimizer: optax.GradientTransformation,
-    smoothing: float,
+    objective: Objective,
     ema_decay: float,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    teach: Callable[[Any, Float[Array, "b h w c"]], Float[Array, "b classes"]] | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """The next state, and the metrics of this step.
 
-    Metrics: loss and top1 (of the augmented batch), grad_norm (before clipping), weight_norm (afterwards).
+    Args:
+      teacher: variables of the teacher, for `teach(teacher, images) -> logits`.
+    Metrics: loss and top1 (of the augmented batch, by its labels before mixing), grad_norm (before clipping),
+    weight_norm (afterwards).
     """
-    images, labels = normalise(batch["image"], mean, std), batch["label"]
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    images, targets = objective.inputs(batch, jax.random.fold_in(key, MIXING))
+    teacher_logits = jax.lax.stop_gradient(teach(teacher, images)) if teach else None
 
     def loss_of(params):
         logits, updated = model.apply(
@@ -44,9 +47,9 @@ def train_step(
             images,
             train=True,
             mutable=["batch_stats"],
-            rngs={"dropout": key},
+            rngs={"dropout": jax.random.fold_in(key, DROPOUT)},
         )
-        loss = smoothed_cross_entropy(logits, labels, smoothing).mean()
+        loss = objective.loss(logits, targets, teacher_logits).mean()
         return loss, (logits, updated.get("batch_stats", state.batch_stats))
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -58,7 +61,7 @@ def train_step(
         ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay)
     metrics = {
         "loss": loss,
-        "top1": in_top_k(logits, labels, 1).mean(),
+        "top1": in_top_k(logits, batch["label"], 1).mean(),
         "grad_norm": optax.tree.norm(grads),
         # of the new weights and statistics: if these are finite, the new state is one to keep
         "weight_norm": optax.tree.norm((params, batch_stats)),

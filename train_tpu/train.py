@@ -21,6 +21,7 @@ from train_tpu.evaluate import evaluate
 from train_tpu.interrupt import StopRequest
 from train_tpu.metrics import MetricsLog
 from train_tpu.model import build_model, count_parameters
+from train_tpu.objective import make_objective
 from train_tpu.optim import make_optimizer
 from train_tpu.progress import Progress
 from train_tpu.start import load_start
@@ -62,13 +63,13 @@ def run(config: Config, directory: Path) -> int:
     decay = ema_decay(config, length.total)
     everywhere, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     spec = MODELS[config.model.name]
-    common = {"model": model, "mean": tuple(spec.mean), "std": tuple(spec.std)}
-    smoothing = config.loss.label_smoothing
+    objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
     step_of = functools.partial(
-        train_step, optimizer=optimizer, smoothing=smoothing, ema_decay=decay, **common
+        train_step, model=model, optimizer=optimizer, objective=objective, ema_decay=decay
     )
     take_step = jax.jit(step_of, donate_argnums=0, out_shardings=everywhere)
-    score_batch = jax.jit(functools.partial(eval_step, **common), out_shardings=everywhere)
+    score_of = functools.partial(eval_step, model=model, mean=objective.mean, std=objective.std)
+    score_batch = jax.jit(score_of, out_shardings=everywhere)
 
     # 3. The data, dealt out over the hosts.
     hosts = (jax.process_index(), jax.process_count())

@@ -52,7 +52,10 @@ def test_resolved_config_is_locked() -> None:
         ("loss.label_smoothing", 1.0, r"label_smoothing=1.0: must be at least 0 and less than 1"),
         ("data.batch_size", 0, r"data.batch_size=0: must be greater than 0"),
         ("ema.decay", 0.9, r"ema.decay and --config.ema.horizon are both set"),
-        ("mesh.fsdp", 2, r"mesh.fsdp=2: only 1"),
+        ("mesh.fsdp", 0, r"mesh.fsdp=0: must be greater than 0"),
+        ("optimizer.accumulate", 3, r"accumulate=3 does not divide data.batch_size=16"),
+        ("mix.prob", 1.5, r"mix.prob=1.5: must be between 0 and 1"),
+        ("loss.name", "l2", r"loss.name='l2': accepted are 'cross_entropy', 'bce'"),
     ],
 )
 def test_values_that_cannot_work(tiny_config, name: str, value: float, message: str) -> None:

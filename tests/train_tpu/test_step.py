@@ -9,8 +9,9 @@ import optax
 import pytest
 
 import hvjax
+from train_tpu.objective import Objective, normalise
 from train_tpu.state import create_state
-from train_tpu.step import eval_step, normalise, train_step
+from train_tpu.step import eval_step, train_step
 
 FLOAT32 = 1e-6  # elementwise float32 against float64
 # A loss through seven convolutions, and its sums over a batch cut in two.
@@ -18,6 +19,10 @@ NETWORK = 1e-5
 BFLOAT16 = 0.02  # eight bits of mantissa, a handful of layers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def objective(smoothing: float) -> Objective:
+    return Objective(10, MEAN, STD, smoothing=smoothing)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def test_train_step(model, batch) -> None:
     before = create_state(model, optimizer, (16, 16, 3), seed=0, ema=True)
     step = jax.jit(
         functools.partial(
-            train_step, model=model, optimizer=optimizer, smoothing=0.0, ema_decay=0.9, mean=MEAN, std=STD
+            train_step, model=model, optimizer=optimizer, objective=objective(0.0), ema_decay=0.9
         )
     )
     state, first = step(before, batch)
@@ -72,7 +77,7 @@ def test_step_is_pure(model, batch) -> None:
     state = create_state(dropping, optimizer, (16, 16, 3), seed=0, ema=False)
     step = jax.jit(
         functools.partial(
-            train_step, model=dropping, optimizer=optimizer, smoothing=0.1, ema_decay=0.0, mean=MEAN, std=STD
+            train_step, model=dropping, optimizer=optimizer, objective=objective(0.1), ema_decay=0.0
         )
     )
     # the last norm of each block starts at zero: without this, the dropped branches would all be zero
@@ -120,10 +125,8 @@ def test_bfloat16_computes_the_same_loss_roughly(model, batch) -> None:
             train_step,
             model=model.copy(dtype=dtype),
             optimizer=optimizer,
-            smoothing=0.1,
+            objective=objective(0.1),
             ema_decay=0.9,
-            mean=MEAN,
-            std=STD,
         )
         after, metrics = jax.jit(step)(state, batch)
         losses[dtype] = float(metrics["loss"])

@@ -14,6 +14,7 @@ import hvjax
 from train_tpu import train
 from train_tpu.checkpoint import load_inference
 from train_tpu.interrupt import StopRequest
+from train_tpu.objective import Objective
 from train_tpu.state import create_state
 from train_tpu.step import eval_step, train_step
 from train_tpu.train import run
@@ -33,7 +34,7 @@ def test_step() -> None:
     optimizer = optax.adam(1e-2)
     state = create_state(model, optimizer, (16, 16, 3), seed=0, ema=True)
     step = functools.partial(
-        train_step, model=model, optimizer=optimizer, smoothing=0.0, ema_decay=0.9, **PREPROCESSING
+        train_step, model=model, optimizer=optimizer, objective=Objective(10, **PREPROCESSING), ema_decay=0.9
     )
     step, losses = jax.jit(step), []
     for _ in range(10):

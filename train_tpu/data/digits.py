@@ -42,6 +42,7 @@ def load(image_size: int) -> Dataset:
         train=DigitsSource(images[train], labels[train]),
         held_out=DigitsSource(images[held_out], labels[held_out]),
         class_names=tuple(str(digit) for digit in range(10)),
+        class_counts=tuple(np.bincount(labels[train], minlength=10).tolist()),
         embedded=True,
     )
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from train_tpu.data.sources import Dataset, Example
 from train_tpu.errors import UserError
 
@@ -15,7 +17,7 @@ class FolderSource:
     def __init__(self, root: Path, class_names: tuple[str, ...]):
         self._root = root
         self._files: list[str] = []
-        self._labels: list[int] = []
+        self.labels: list[int] = []
         for label, name in enumerate(class_names):
             files = _images(root / name)
             if not files:
@@ -24,7 +26,7 @@ class FolderSource:
                     "remove it or fill it"
                 )
             self._files += [f"{name}/{file}" for file in files]
-            self._labels += [label] * len(files)
+            self.labels += [label] * len(files)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -35,7 +37,7 @@ class FolderSource:
             image = path.read_bytes()
         except OSError:
             image = b""  # gone or unreadable: decoding reports it with the corrupt ones
-        return {"image": image, "label": self._labels[index], "name": str(path)}
+        return {"image": image, "label": self.labels[index], "name": str(path)}
 
     def __repr__(self) -> str:  # grain puts it into its summaries; the default would list every file
         return f"FolderSource({self._root}, {len(self)} images)"
@@ -62,11 +64,13 @@ def load(directory: Path) -> Dataset:
             f"train/ and val/ of {directory} have different class folders: "
             f"{', '.join(differing[:5])}{' ...' if len(differing) > 5 else ''} is in one of them only"
         )
+    train = FolderSource(directory / "train", classes)
     return Dataset(
         name=directory.name,
-        train=FolderSource(directory / "train", classes),
+        train=train,
         held_out=FolderSource(directory / "val", classes),
         class_names=classes,
+        class_counts=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
     )
 
 

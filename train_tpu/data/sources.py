@@ -25,12 +25,16 @@ Source: TypeAlias = grain.sources.RandomAccessDataSource[Example]
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Training and held-out examples of one task. `embedded`: needs no data directory."""
+    """Training and held-out examples of one task.
+
+    class_counts: training examples of each class. embedded: needs no data directory.
+    """
 
     name: str
     train: Source
     held_out: Source
     class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
     embedded: bool = False
 
 

@@ -1,0 +1,77 @@
+"""Whether the values of a config can work; one small function a section."""
+
+from typing import Any
+
+from train_tpu.errors import UserError
+
+# What a key accepts, where that is a word.
+WORDS = {
+    "model.remat": ("none", "dots", "full"),
+    "data.interpolation": ("bicubic", "bilinear", "random"),
+    "schedule.name": ("cosine", "constant"),
+    "optimizer.decay": ("kernels", "timm"),
+    "loss.name": ("cross_entropy", "bce"),
+    "loss.class_weights": ("", "balanced"),
+    "distill.kind": ("hard", "soft"),
+    "mesh.batch_norm": ("global", "device"),
+}
+
+
+def check(config: Any) -> None:
+    """Look at every value that could be out of range.
+
+    Raises:
+      UserError: with the key, the value and what would be accepted.
+    """
+    for name, words in WORDS.items():
+        if _value(config, name) not in words:
+            accepted = ", ".join(map(repr, words))
+            raise UserError(f"--config.{name}={_value(config, name)!r}: accepted are {accepted}")
+    for name in (
+        "data.image_size",
+        "data.batch_size",
+        "data.eval_batch_size",
+        "data.repeats",
+        "schedule.epochs",
+        "optimizer.accumulate",
+        "optimizer.layer_decay",
+        "distill.temperature",
+        "mesh.fsdp",
+        "log_every",
+    ):
+        if not _value(config, name) > 0:
+            raise UserError(f"--config.{name}={_value(config, name)!r}: must be greater than 0")
+    for name in (
+        "mix.mixup",
+        "mix.cutmix",
+        "data.color_jitter",
+        "data.stall_seconds",
+        "schedule.cooldown_epochs",
+    ):
+        if not _value(config, name) >= 0:
+            raise UserError(f"--config.{name}={_value(config, name)!r}: must be at least 0")
+    for name in ("mix.prob", "mix.switch", "data.erasing", "distill.alpha"):
+        if not 0 <= _value(config, name) <= 1:
+            raise UserError(f"--config.{name}={_value(config, name)!r}: must be between 0 and 1")
+    for name in ("model.drop_path_rate", "loss.label_smoothing", "ema.decay"):
+        if not 0 <= _value(config, name) < 1:
+            raise UserError(f"--config.{name}={_value(config, name)!r}: must be at least 0 and less than 1")
+    if not 0 < config.data.eval_crop <= 1:
+        raise UserError(
+            f"--config.data.eval_crop={config.data.eval_crop!r}: must be greater than 0, at most 1"
+        )
+    if not 0 < config.data.held_out < 1:
+        raise UserError(f"--config.data.held_out={config.data.held_out!r}: must be between 0 and 1")
+    if config.ema.decay and config.ema.horizon:
+        raise UserError("--config.ema.decay and --config.ema.horizon are both set; one of them must be 0")
+    if config.data.batch_size % config.optimizer.accumulate:
+        raise UserError(
+            f"--config.optimizer.accumulate={config.optimizer.accumulate} does not divide "
+            f"data.batch_size={config.data.batch_size}"
+        )
+
+
+def _value(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = config[part]
+    return config
