@@ -18,6 +18,10 @@ TIMM_NAMES = {
     "next_vit_l": "nextvit_large",
     "resnet50": "resnet50",
     "resnet101": "resnet101",
+    "fastvit_t8": "fastvit_t8",
+    "fastvit_sa12": "fastvit_sa12",
+    "fastvit_ma36": "fastvit_ma36",
+    "swin_t": "swin_tiny_patch4_window7_224",
 }
 
 
@@ -55,7 +59,7 @@ def main() -> None:
     step = build(args.model, args.size, args.batch, args.variant)
     started = time.perf_counter()
     step()
-    answer(compile_seconds=round(time.perf_counter() - started, 2), version=f"torch {torch.__version__}")
+    answer(first_step_seconds=round(time.perf_counter() - started, 2), version=f"torch {torch.__version__}")
     for line in sys.stdin:
         count = int(line)
         if count == 0:
