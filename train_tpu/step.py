@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from train_tpu.forward import Forward
 from train_tpu.losses import in_top_k, smoothed_cross_entropy
 from train_tpu.objective import Objective, normalise
 from train_tpu.state import TrainState, as_variables, update_ema
@@ -29,30 +30,55 @@ def train_step(
     objective: Objective,
     ema_decay: float,
     teach: Callable[[Any, Float[Array, "b h w c"]], Float[Array, "b classes"]] | None = None,
+    accumulate: int = 1,
+    remat: str = "none",
+    norm_groups: int = 1,
+    frozen: Callable[[Any], Any] | None = None,
+    gathered: jax.sharding.Sharding | None = None,
 ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """The next state, and the metrics of this step.
 
     Args:
       teacher: variables of the teacher, for `teach(teacher, images) -> logits`.
+      accumulate: the batch is computed in so many equal parts, one after the other, and the gradients are
+        averaged. Part i holds the images i, i + accumulate, ...; mixing is done before, over all of them.
+        Batch statistics are those of each part, and move the running averages in the order of the parts.
+        A model without batch norm and dropout computes the step of the undivided batch.
+      remat, norm_groups, frozen: see `train_tpu.forward.Forward`.
+      gathered: where parameters are while they are used, if they are stored elsewhere (in shards).
     Metrics: loss and top1 (of the augmented batch, by its labels before mixing), grad_norm (before clipping),
     weight_norm (afterwards).
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     images, targets = objective.inputs(batch, jax.random.fold_in(key, MIXING))
-    teacher_logits = jax.lax.stop_gradient(teach(teacher, images)) if teach else None
+    forward = Forward(model, remat, norm_groups, frozen)
 
-    def loss_of(params):
-        logits, updated = model.apply(
-            as_variables(params, state.batch_stats),
-            images,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": jax.random.fold_in(key, DROPOUT)},
-        )
+    def loss_of(params, batch_stats, part, key):
+        images, targets, labels = part
+        teacher_logits = jax.lax.stop_gradient(teach(teacher, images)) if teach else None
+        logits, batch_stats = forward(params, batch_stats, images, key)
         loss = objective.loss(logits, targets, teacher_logits).mean()
-        return loss, (logits, updated.get("batch_stats", state.batch_stats))
+        return loss, (in_top_k(logits, labels, 1).mean(), batch_stats)
 
-    (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    grad_of = jax.value_and_grad(loss_of, has_aux=True)
+    weights = state.params if gathered is None else jax.lax.with_sharding_constraint(state.params, gathered)
+    whole = (images, targets, batch["label"])
+    dropout = jax.random.fold_in(key, DROPOUT)
+    if accumulate == 1:
+        (loss, (top1, batch_stats)), grads = grad_of(weights, state.batch_stats, whole, dropout)
+    else:
+
+        def add(carry, part):
+            batch_stats, sums = carry
+            *part, key = part
+            (loss, (top1, batch_stats)), grads = grad_of(weights, batch_stats, part, key)
+            return (batch_stats, jax.tree.map(jnp.add, sums, (loss, top1, grads))), None
+
+        zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, weights))
+        parts = (*deal(whole, accumulate), jax.random.split(dropout, accumulate))
+        (batch_stats, sums), _ = jax.lax.scan(add, (state.batch_stats, zeros), parts)
+        loss, top1, grads = jax.tree.map(lambda total: total / accumulate, sums)
+
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
@@ -61,13 +87,21 @@ def train_step(
         ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay)
     metrics = {
         "loss": loss,
-        "top1": in_top_k(logits, batch["label"], 1).mean(),
+        "top1": top1,
         "grad_norm": optax.tree.norm(grads),
         # of the new weights and statistics: if these are finite, the new state is one to keep
         "weight_norm": optax.tree.norm((params, batch_stats)),
     }
     state = state.replace(step=step, params=params, batch_stats=batch_stats, ema=ema, opt_state=opt_state)
     return state, metrics
+
+
+def deal(tree: Any, parts: int) -> Any:
+    """(b, ...) -> (parts, b / parts, ...): row i goes to part i % parts.
+
+    So each device finds its share of every part among its own rows, and no row has to travel.
+    """
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), tree)
 
 
 def eval_step(
