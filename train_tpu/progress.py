@@ -21,8 +21,12 @@ class Rate:
         self._images += images
 
     @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._since
+
+    @property
     def value(self) -> float:
-        return self._images / max(time.perf_counter() - self._since, 1e-9)
+        return self._images / max(self.seconds, 1e-9)
 
 
 class Progress:
@@ -70,6 +74,51 @@ class Progress:
         self._bar.update(self._task, completed=step, note=note)
         if line and not self._console.is_terminal:
             self.say(f"step {step}/{self._total}  {note}  {_duration(seconds_left)} left")
+
+
+class Counting:
+    """How far a command is through its images, with rate and time left; a context manager.
+
+    On a terminal: a bar that goes when it is done. Otherwise: a line every LINE_SECONDS.
+    """
+
+    LINE_SECONDS = 20.0
+
+    def __init__(self, what: str, total: int, console: Console | None = None):
+        self._console = console or Console(soft_wrap=True)
+        self._what, self._total, self._done = what, total, 0
+        self._rate = Rate()
+        self._lines = 0
+        self._bar = RichProgress(
+            TextColumn(what),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task(what, total=total, note="")
+
+    def __enter__(self) -> "Counting":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self._done += count
+        self._rate.add(count)
+        speed = self._rate.value
+        self._bar.update(self._task, completed=self._done, note=f"{speed:,.0f} images/s")
+        if not self._console.is_terminal and self._rate.seconds > (self._lines + 1) * self.LINE_SECONDS:
+            self._lines = int(self._rate.seconds / self.LINE_SECONDS)
+            left = _duration((self._total - self._done) / max(speed, 1e-9))
+            note = f"{self._what} {self._done:,}/{self._total:,}  {speed:,.0f} images/s  {left} left"
+            self._console.print(note, markup=False, highlight=False)
 
 
 def _duration(seconds: float) -> str:

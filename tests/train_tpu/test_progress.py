@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from train_tpu.progress import Progress
+from train_tpu.progress import Counting, Progress
 
 
 def shown(terminal: bool, enabled: bool = True) -> str:
@@ -32,3 +32,27 @@ def test_bar_on_a_terminal() -> None:
 
 def test_only_the_leading_host_speaks() -> None:
     assert shown(terminal=False, enabled=False) == ""
+
+
+def test_counting_says_how_far_it_is_now_and_then(monkeypatch) -> None:
+    file = io.StringIO()
+    seconds = iter([0.0, 10.0, 10.0, 25.0, 25.0, 25.0, 30.0, 30.0, 30.0])
+    last = [0.0]
+
+    def clock() -> float:
+        last[0] = next(seconds, last[0])
+        return last[0]
+
+    monkeypatch.setattr("train_tpu.progress.time.perf_counter", clock)
+    with Counting("images", 1000, Console(file=file, force_terminal=False, soft_wrap=True)) as counting:
+        counting.add(100)
+        counting.add(400)
+        counting.add(100)
+    assert file.getvalue() == "images 500/1,000  20 images/s  0:25 left\n"
+
+
+def test_counting_on_a_terminal_is_a_bar() -> None:
+    file = io.StringIO()
+    with Counting("images", 8, Console(file=file, force_terminal=True, width=80)) as counting:
+        counting.add(8)
+    assert "8/8" in file.getvalue() and "images/s" in file.getvalue()
