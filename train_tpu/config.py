@@ -80,6 +80,7 @@ def base_config() -> Config:
     config.loss = loss = ConfigDict()
     loss.name = "cross_entropy"  # or bce: binary cross-entropy of each class
     loss.label_smoothing = 0.1
+    loss.target_threshold = 0.0  # bce: targets above it become 1 and the others 0; 0 = as they are
     loss.class_weights = ""  # "balanced": by the inverse of how often a class occurs; "" = all alike
 
     config.distill = distill = ConfigDict()
