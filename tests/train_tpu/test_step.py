@@ -16,6 +16,8 @@ from train_tpu.step import eval_step, train_step
 FLOAT32 = 1e-6  # elementwise float32 against float64
 # A loss through seven convolutions, and its sums over a batch cut in two.
 NETWORK = 1e-5
+# Sums in another order, divided by the small deviations that norms of a barely trained network see.
+REORDERED = 1e-4
 BFLOAT16 = 0.02  # eight bits of mantissa, a handful of layers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -134,3 +136,62 @@ def test_bfloat16_computes_the_same_loss_roughly(model, batch) -> None:
         assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
     assert losses[jnp.bfloat16] != losses[jnp.float32]
     assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=BFLOAT16)
+
+
+@pytest.fixture(scope="module")
+def without_batch_norm():
+    return hvjax.create_model("convnext_t", num_classes=10, depths=(1, 1, 1, 1), widths=(8, 8, 8, 8))
+
+
+def stepped(model, batch, **options):
+    optimizer = optax.sgd(0.1)
+    state = create_state(model, optimizer, (32, 32, 3), seed=0, ema=True)
+    step = functools.partial(
+        train_step, model=model, optimizer=optimizer, objective=objective(0.1), ema_decay=0.9, **options
+    )
+    return jax.jit(step)(state, batch)
+
+
+@pytest.fixture(scope="module")
+def large_batch() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {
+        "image": rng.integers(0, 256, size=(12, 32, 32, 3), dtype=np.uint8),
+        "label": rng.integers(0, 10, size=12).astype(np.int32),
+    }
+
+
+def test_accumulated_step_is_the_step(without_batch_norm, large_batch) -> None:
+    """Three parts of four images: the same loss, gradients and new weights as twelve at once."""
+    whole, expected = stepped(without_batch_norm, large_batch)
+    parts, found = stepped(without_batch_norm, large_batch, accumulate=3)
+    for name, value in found.items():
+        assert float(value) == pytest.approx(float(expected[name]), rel=NETWORK), name
+    for name in ("params", "ema"):
+        found, expected = getattr(parts, name), getattr(whole, name)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=REORDERED), found, expected)
+
+
+def test_accumulated_batch_statistics_move_in_the_order_of_the_parts(model, batch) -> None:
+    """Part i holds the images i, i + 3, ...; each sees the running statistics that the one before it left."""
+    state, _ = stepped(model, batch, accumulate=3)
+    start = create_state(model, optax.sgd(0.1), (32, 32, 3), seed=0, ema=False)
+    stats = start.batch_stats
+    for i in range(3):
+        images = normalise(batch["image"][i::3], MEAN, STD)
+        variables = {"params": start.params, "batch_stats": stats}
+        stats = model.apply(variables, images, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+    close = functools.partial(np.testing.assert_allclose, rtol=REORDERED, atol=NETWORK)
+    jax.tree.map(close, state.batch_stats, stats)
+
+
+def test_state_is_updated_in_place(model, batch) -> None:
+    """Every array of the donated state has its successor in the same memory: none is held twice."""
+    optimizer = optax.adam(1e-2)
+    state = create_state(model, optimizer, (16, 16, 3), seed=0, ema=True)
+    step = functools.partial(
+        train_step, model=model, optimizer=optimizer, objective=objective(0.0), ema_decay=0.9
+    )
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    aliased = compiled.memory_analysis().alias_size_in_bytes
+    assert aliased == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
