@@ -53,7 +53,7 @@ def check(config: Any) -> None:
     for name in ("mix.prob", "mix.switch", "data.erasing", "distill.alpha"):
         if not 0 <= _value(config, name) <= 1:
             raise UserError(f"--config.{name}={_value(config, name)!r}: must be between 0 and 1")
-    for name in ("model.drop_path_rate", "loss.label_smoothing", "ema.decay"):
+    for name in ("model.drop_path_rate", "loss.label_smoothing", "loss.target_threshold", "ema.decay"):
         if not 0 <= _value(config, name) < 1:
             raise UserError(f"--config.{name}={_value(config, name)!r}: must be at least 0 and less than 1")
     if not 0 < config.data.eval_crop <= 1:
@@ -64,6 +64,12 @@ def check(config: Any) -> None:
         raise UserError(f"--config.data.held_out={config.data.held_out!r}: must be between 0 and 1")
     if config.ema.decay and config.ema.horizon:
         raise UserError("--config.ema.decay and --config.ema.horizon are both set; one of them must be 0")
+    if bool(config.distill.teacher) != bool(config.distill.weights):
+        raise UserError(
+            f"--config.distill.teacher={config.distill.teacher!r} and --config.distill.weights="
+            f"{config.distill.weights!r}: a teacher needs both, a model's name and trained weights of it (a "
+            "file, a training directory, pretrained or pretrained:TAG)"
+        )
     if config.data.batch_size % config.optimizer.accumulate:
         raise UserError(
             f"--config.optimizer.accumulate={config.optimizer.accumulate} does not divide "
