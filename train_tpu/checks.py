@@ -9,6 +9,7 @@ WORDS = {
     "model.remat": ("none", "dots", "full"),
     "data.interpolation": ("bicubic", "bilinear", "random"),
     "schedule.name": ("cosine", "constant"),
+    "schedule.clock": ("step", "epoch", "finished_epoch"),
     "optimizer.decay": ("kernels", "timm"),
     "loss.name": ("cross_entropy", "bce"),
     "loss.class_weights": ("", "balanced"),
@@ -47,6 +48,10 @@ def check(config: Any) -> None:
         "data.color_jitter",
         "data.stall_seconds",
         "schedule.cooldown_epochs",
+        "schedule.warmup_epochs",
+        "optimizer.clip_norm",
+        "optimizer.clip_adaptive",
+        "optimizer.weight_decay",
     ):
         if not _value(config, name) >= 0:
             raise UserError(f"--config.{name}={_value(config, name)!r}: must be at least 0")

@@ -63,16 +63,20 @@ def base_config() -> Config:
     schedule.warmup_epochs = 5.0
     schedule.warmup_lr = 1e-6  # at step 0
     schedule.end_lr = 1e-5  # at the last step
-    schedule.cooldown_epochs = 0.0  # at end_lr, after `epochs`
+    schedule.cooldown_epochs = 0.0  # after `epochs`: at end_lr (constant: at the peak)
+    schedule.clock = "step"  # the rate changes every step, every epoch, or (finished_epoch) an epoch late
 
     config.optimizer = optimizer = ConfigDict()
-    optimizer.name = "adamw"  # adamw, lamb or sgd (Nesterov)
+    optimizer.name = "adamw"  # adamw, lamb or sgd (Nesterov momentum)
     optimizer.b1 = 0.9  # sgd: the momentum
     optimizer.b2 = 0.999
     optimizer.eps = 1e-8
     optimizer.weight_decay = 0.05  # decoupled; on what `decay` says
-    optimizer.decay = "kernels"  # or timm: all but 1-D parameters
+    optimizer.decay = "kernels"  # or timm: all but biases and parameters of one axis
+    optimizer.no_decay = ""  # regular expression of parameter names that do not decay, whatever `decay` says
+    optimizer.decay_too = ""  # regular expression of parameter names that do
     optimizer.clip_norm = 0.0  # global gradient norm; 0 = off
+    optimizer.clip_adaptive = 0.0  # gradient norm of an output unit, as a share of its weights'; 0 = off
     optimizer.layer_decay = 1.0  # fine-tuning: the rate of a block is this times that of the next; 1 = off
     optimizer.freeze = ""  # "backbone" (a linear probe) or a regular expression of parameter names
     optimizer.accumulate = 1  # the batch is computed in so many equal parts
@@ -92,6 +96,7 @@ def base_config() -> Config:
 
     config.ema = ConfigDict()
     config.ema.decay = 0.0  # of the average of the weights, per step; 0 = no average
+    config.ema.warmup = True  # bound the decay of early steps; False: constant from the first, as in timm
     config.ema.horizon = 0.0  # instead of decay: the average reaches back over this share of the run
 
     config.mesh = ConfigDict()
@@ -146,12 +151,22 @@ def digits_fallback() -> Config:
             "warmup_lr": 1e-6,
             "end_lr": 1e-6,
             "cooldown_epochs": 0.0,
+            "clock": "step",
         }
     )
-    fallback.optimizer = ConfigDict({"name": "adamw", "weight_decay": 0.05, "clip_norm": 5.0})
+    fallback.optimizer = ConfigDict(
+        {
+            "name": "adamw",
+            "eps": 1e-8,
+            "weight_decay": 0.05,
+            "clip_norm": 5.0,
+            "clip_adaptive": 0.0,
+            "layer_decay": 1.0,
+        }
+    )
     fallback.loss = ConfigDict({"name": "cross_entropy"})
     fallback.distill = ConfigDict({"teacher": "", "weights": ""})
-    fallback.ema = ConfigDict({"decay": 0.0, "horizon": 0.05})
+    fallback.ema = ConfigDict({"decay": 0.0, "horizon": 0.05, "warmup": True})
     fallback.log_every = 15
     fallback.eval_every = 90
     return fallback

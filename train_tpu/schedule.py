@@ -11,11 +11,12 @@ from train_tpu.errors import UserError
 
 
 class Length(NamedTuple):
-    """Optimizer steps in an epoch, in the warm-up and in the whole run."""
+    """Optimizer steps in an epoch, in the warm-up and in the whole run; `cooldown` of them are at its end."""
 
     epoch: int
     warmup: int
     total: int
+    cooldown: int = 0
 
 
 def run_length(config: Config, examples: int) -> Length:
@@ -25,13 +26,18 @@ def run_length(config: Config, examples: int) -> Length:
     dropped; an epoch is rounded to whole steps only where something happens "once an epoch".
     """
     batch, schedule = config.data.batch_size, config.schedule
-    total = schedule.steps or round(schedule.epochs * examples / batch)
+    epochs = schedule.epochs + schedule.cooldown_epochs
+    total = schedule.steps or round(epochs * examples / batch)
     if total < 1:
         raise UserError(
             f"schedule.epochs={schedule.epochs} of {examples} images at batch {batch} is less than one step"
         )
-    warmup = round(total * schedule.warmup_epochs / schedule.epochs)
-    return Length(epoch=max(1, round(examples / batch)), warmup=min(warmup, total - 1), total=total)
+    return Length(
+        epoch=max(1, round(examples / batch)),
+        warmup=min(round(total * schedule.warmup_epochs / epochs), total - 1),
+        total=total,
+        cooldown=min(round(total * schedule.cooldown_epochs / epochs), total - 1),
+    )
 
 
 def peak_lr(config: Config) -> float:
@@ -40,28 +46,41 @@ def peak_lr(config: Config) -> float:
     return config.schedule.base_lr * (config.data.batch_size / base if base else 1.0)
 
 
-def warmup_cosine(
-    peak: float, length: Length, warmup_lr: float, end_lr: float
-) -> Callable[[jnp.ndarray | int], jnp.ndarray]:
-    """Step -> learning rate: linear from `warmup_lr` to `peak`, then a cosine down to `end_lr`.
+def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int], jnp.ndarray]:
+    """Optimizer steps done -> learning rate of the next: timm's CosineLRScheduler, or a constant.
 
-        step < warmup:  warmup_lr + (peak - warmup_lr) * step / warmup
-        else:           end_lr + (peak - end_lr) / 2 * (1 + cos(pi * step / total))
+        t < warmup:  warmup_lr + (peak - warmup_lr) * t / warmup
+        cosine:      end_lr + (peak - end_lr) / 2 * (1 + cos(pi * t / T)), and end_lr from t = T on
+        constant:    peak
 
-    As in timm, the cosine runs over the whole schedule and the warm-up hides its beginning: the rate
-    meets the cosine slightly below the peak. Departure: timm's recipes (Next-ViT, DeiT, Swin) step once
-    an epoch, with the index of the epoch that has just ended; we step at every optimizer step, so our
-    rate at the end of epoch e is the rate which they use throughout epoch e + 1.
+    As in timm, the cosine runs over the whole schedule (T is `epochs`, without the cool-down) and the warm-up
+    hides its beginning. What t counts is `schedule.clock`:
+
+        step:            optimizer steps
+        epoch:           epochs begun before this one, as timm's own training script does it
+        finished_epoch:  one less (at least 0): DeiT's script, and those of Next-ViT, UniFormer and CMT that
+                         were made from it, step with the index of the epoch that has just ended
     """
+    options = config.schedule
+    peak, start, end = peak_lr(config), options.warmup_lr, options.end_lr
+    steps_of_epoch = length.total / (options.epochs + options.cooldown_epochs)
+    if options.clock == "step":
+        warmup, whole = float(length.warmup), float(length.total - length.cooldown)
+    else:
+        warmup, whole = options.warmup_epochs, options.epochs
 
-    def schedule(step):
-        step = jnp.asarray(step, jnp.float32)
-        ramp = warmup_lr + (peak - warmup_lr) * step / max(length.warmup, 1)
-        turn = jnp.clip(step / length.total, 0.0, 1.0) * math.pi
-        cosine = end_lr + 0.5 * (peak - end_lr) * (1 + jnp.cos(turn))
-        return jnp.where(step < length.warmup, ramp, cosine)
+    def rate(step):
+        t = jnp.asarray(step, jnp.float32)
+        if options.clock != "step":
+            t = jnp.floor((t + 0.5) / steps_of_epoch)  # half a step: so that rounding cannot miss a new epoch
+        if options.clock == "finished_epoch":
+            t = jnp.maximum(t - 1, 0)
+        ramp = start + (peak - start) * t / max(warmup, 1e-9)
+        # (1 + cos 2x) / 2 = cos(x)^2, which keeps its digits where the cosine ends
+        cosine = end + (peak - end) * jnp.square(jnp.cos(jnp.clip(t / whole, 0.0, 1.0) * (math.pi / 2)))
+        return jnp.where(t < warmup, ramp, cosine if options.name == "cosine" else peak)
 
-    return schedule
+    return rate
 
 
 def due(step: int, every: int, total: int) -> bool:

@@ -72,12 +72,15 @@ def ema_decay(config: Any, total_steps: int) -> float:
     return config.ema.decay
 
 
-def update_ema(average: Any, new: Any, step: jax.Array, decay: float) -> Any:
-    """average + (1 - d) * (new - average), with d = min(decay, (1 + step) / (10 + step)).
+def update_ema(average: Any, new: Any, step: jax.Array, decay: float, warmup: bool = True) -> Any:
+    """average + (1 - d) * (new - average), of parameters and running statistics alike.
 
-    The bound keeps the random start out of the average (as in TensorFlow's ExponentialMovingAverage).
-    step: optimizer steps done, this one included.
+    Args:
+      step: optimizer steps done, this one included.
+      warmup: d = min(decay, (1 + step) / (10 + step)): the bound keeps the random start out of the average
+        (as in TensorFlow's ExponentialMovingAverage). Without, d = decay from the first step on, as in timm's
+        ModelEma and ModelEmaV2, which the recipes of DeiT, FastViT and PyramidTNT use.
     """
     t = step.astype(jnp.float32)
-    rate = 1.0 - jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+    rate = 1.0 - (jnp.minimum(decay, (1.0 + t) / (10.0 + t)) if warmup else decay)
     return jax.tree.map(lambda a, n: a + rate * (n - a), average, new)

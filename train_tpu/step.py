@@ -29,6 +29,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     objective: Objective,
     ema_decay: float,
+    ema_warmup: bool = True,
     teach: Callable[[Any, Float[Array, "b h w c"]], Float[Array, "b classes"]] | None = None,
     accumulate: int = 1,
     remat: str = "none",
@@ -61,7 +62,9 @@ def train_step(
         return loss, (in_top_k(logits, labels, 1).mean(), batch_stats)
 
     grad_of = jax.value_and_grad(loss_of, has_aux=True)
-    weights = state.params if gathered is None else jax.lax.with_sharding_constraint(state.params, gathered)
+    weights = state.params
+    if gathered is not None:
+        weights, teacher = jax.lax.with_sharding_constraint((weights, teacher), gathered)
     whole = (images, targets, batch["label"])
     dropout = jax.random.fold_in(key, DROPOUT)
     if accumulate == 1:
@@ -84,7 +87,7 @@ def train_step(
     step = state.step + 1
     ema = state.ema
     if ema:
-        ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay)
+        ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay, ema_warmup)
     metrics = {
         "loss": loss,
         "top1": top1,
@@ -113,6 +116,18 @@ def eval_step(
     std: tuple[float, ...],
 ) -> dict[str, Float[Array, ""]]:
     """Sums over the batch of loss, top1, top5 and count; rows labelled -1 are padding and count nothing."""
+    return answers_of(variables, batch, model=model, mean=mean, std=std)[0]
+
+
+def answers_of(
+    variables: dict[str, Any],
+    batch: Batch,
+    *,
+    model: Any,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, "b classes"]]:
+    """The sums of `eval_step`, and the logits in float32."""
     logits = model.apply(variables, normalise(batch["image"], mean, std)).astype(jnp.float32)
     real: Int[Array, "b"] = batch["label"] >= 0
     labels = jnp.where(real, batch["label"], 0)
@@ -122,4 +137,4 @@ def eval_step(
         "top5": in_top_k(logits, labels, min(5, logits.shape[-1])),
         "count": jnp.ones_like(labels, jnp.float32),
     }
-    return {name: jnp.sum(jnp.where(real, value, 0.0)) for name, value in rows.items()}
+    return {name: jnp.sum(jnp.where(real, value, 0.0)) for name, value in rows.items()}, logits

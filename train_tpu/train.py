@@ -56,16 +56,19 @@ def run(config: Config, directory: Path) -> int:
     length = schedule.run_length(config, len(dataset.train))
 
     # 2. How it is learned.
-    rate = schedule.warmup_cosine(
-        schedule.peak_lr(config), length, config.schedule.warmup_lr, config.schedule.end_lr
-    )
+    rate = schedule.learning_rate(config, length)
     optimizer = make_optimizer(config.optimizer, rate)
     decay = ema_decay(config, length.total)
     everywhere, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     spec = MODELS[config.model.name]
     objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
     step_of = functools.partial(
-        train_step, model=model, optimizer=optimizer, objective=objective, ema_decay=decay
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        objective=objective,
+        ema_decay=decay,
+        ema_warmup=config.ema.warmup,
     )
     take_step = jax.jit(step_of, donate_argnums=0, out_shardings=everywhere)
     score_of = functools.partial(eval_step, model=model, mean=objective.mean, std=objective.std)

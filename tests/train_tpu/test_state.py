@@ -20,6 +20,15 @@ def test_average_against_plain_arithmetic() -> None:
     assert float(average["w"]) == pytest.approx(expected, rel=FLOAT32)
 
 
+def test_constant_decay_is_that_of_timm() -> None:
+    """timm's ModelEma: ema * decay + (1 - decay) * model, from the first update on."""
+    average, expected = {"w": jnp.float32(3.0)}, 3.0
+    for t in range(1, 6):
+        average = update_ema(average, {"w": jnp.float32(t)}, jnp.int32(t), decay=0.9, warmup=False)
+        expected = expected * 0.9 + (1 - 0.9) * t
+    assert float(average["w"]) == pytest.approx(expected, rel=FLOAT32)
+
+
 def test_decay_reaches_back_over_a_share_of_the_run(tiny_config) -> None:
     config = tiny_config({"ema.horizon": 0.05})
     assert ema_decay(config, total_steps=1000) == pytest.approx(1 - 1 / 50)

@@ -105,13 +105,13 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(
     tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rate that becomes NaN at step 6 makes the weights NaN while loss and gradients still look well."""
-    warmup_cosine = train.schedule.warmup_cosine
+    learning_rate = train.schedule.learning_rate
 
     def poisoned(*args):
-        rate = warmup_cosine(*args)
+        rate = learning_rate(*args)
         return lambda step: jax.numpy.where(step == 5, np.nan, rate(step))
 
-    monkeypatch.setattr(train.schedule, "warmup_cosine", poisoned)
+    monkeypatch.setattr(train.schedule, "learning_rate", poisoned)
     workdir = tmp_path / "run"
     with pytest.raises(RunFailed, match=r"not finite at step 6: .*new weights nan.*last good checkpoint: 4"):
         run(tiny_config({"checkpoint_every": 6}), workdir)
