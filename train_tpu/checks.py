@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from train_tpu.data import randaugment
 from train_tpu.errors import UserError
 
 # What a key accepts, where that is a word.
@@ -65,6 +66,7 @@ def check(config: Any) -> None:
         raise UserError(
             f"--config.data.eval_crop={config.data.eval_crop!r}: must be greater than 0, at most 1"
         )
+    randaugment.parse(config.data.randaugment)
     if not 0 < config.data.held_out < 1:
         raise UserError(f"--config.data.held_out={config.data.held_out!r}: must be between 0 and 1")
     if config.ema.decay and config.ema.horizon:

@@ -1,45 +1,41 @@
-"""Pixels to pixels: random crops, flips and shifts for training.
+"""What happens to a training image after its crop: flips, shifts, colours, RandAugment.
 
-All take and give uint8 (h, w, 3); all randomness comes from the generator passed in. Resizing is
-Pillow's bicubic with antialiasing, as in the published recipes (OpenCV's bicubic, half again as fast,
-skips the antialiasing). The crop of evaluation is `hvjax.preprocessing.resize_and_crop`.
+All take and give uint8 (h, w, 3); all randomness comes from the generator passed in. The crop is
+train_tpu/data/crops.py; erasing and mixing come later, on the device. Evaluation's crop is
+`hvjax.preprocessing.resize_and_crop`. See docs/augmentation.md.
 """
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
-Pixels = UInt8[np.ndarray, "h w 3"]
-CROP_ATTEMPTS = 10
+from hvjax.spec import IMAGENET_MEAN
+from train_tpu.config import Config
+from train_tpu.data import randaugment
+from train_tpu.data.color_jitter import color_jitter
+from train_tpu.data.crops import Pixels
 
 
-def random_resized_crop(
-    image: Pixels,
-    rng: np.random.Generator,
-    size: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
+def augment(
+    image: Pixels, rng: np.random.Generator, data: Config, mean: Sequence[float] = IMAGENET_MEAN
 ) -> Pixels:
-    """A random box resized to size x size (Szegedy et al. 2015, arXiv 1409.4842, section 6).
+    """A flip, then RandAugment or, without it, colour jitter: in timm's order, each if `data` asks for it.
 
-    The box takes a share of the area uniform in `scale`, at an aspect ratio (w / h) log-uniform in
-    `ratio`; after ten boxes that do not fit, the largest central box whose ratio is allowed.
+    Args:
+      image: the crop, at the model's size.
+      data: the config's section.
+      mean: of the model's input, 0 to 1: what RandAugment fills borders with.
     """
-    height, width = image.shape[:2]
-    low, high = math.log(ratio[0]), math.log(ratio[1])
-    for _ in range(CROP_ATTEMPTS):
-        area = height * width * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(low, high))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-            return _resize(image, (size, size), (left, top, left + w, top + h))
-    aspect = min(max(width / height, ratio[0]), ratio[1])
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
-    left, top = (width - w) // 2, (height - h) // 2
-    return _resize(image, (size, size), (left, top, left + w, top + h))
+    if data.flip:
+        image = random_flip(image, rng)
+    policy = randaugment.parse(data.randaugment)
+    if policy is not None:
+        fill = fill_colour(mean)
+        return np.asarray(policy(Image.fromarray(image), rng, fill, data.interpolation))
+    if data.color_jitter:
+        return np.asarray(color_jitter(Image.fromarray(image), rng, data.color_jitter))
+    return image
 
 
 def random_flip(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -55,7 +51,7 @@ def random_shift(image: Pixels, rng: np.random.Generator, most: int) -> Pixels:
     return padded[most + dy : most + dy + height, most + dx : most + dx + width]
 
 
-def _resize(image: Pixels, size: tuple[int, int], box: tuple[int, int, int, int]) -> Pixels:
-    """The box (left, top, right, bottom) at size (width, height)."""
-    resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, box=box)
-    return np.asarray(resized)
+def fill_colour(mean: Sequence[float]) -> tuple[int, int, int]:
+    """The mean as a colour, 0 to 255."""
+    red, green, blue = (min(255, round(255 * value)) for value in mean)
+    return red, green, blue

@@ -1,7 +1,8 @@
-"""Crops, flips and shifts."""
+"""What happens to a training image after its crop."""
 
 import numpy as np
 import pytest
+from laws import coordinates
 
 from train_tpu.data import augment
 
@@ -9,37 +10,6 @@ from train_tpu.data import augment
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def coordinates(height: int, width: int) -> np.ndarray:
-    """Channel 0 is the row, channel 1 the column."""
-    rows, columns = np.indices((height, width))
-    return np.stack([rows, columns, rows * 0], axis=-1).astype(np.uint8)
-
-
-def test_random_crop_covers_the_asked_share_and_shape(rng) -> None:
-    """Boxes, measured by what they show of a ramp, fill the asked ranges of area and aspect."""
-    image, shares, ratios = coordinates(200, 240), [], []
-    for _ in range(200):
-        crop = augment.random_resized_crop(image, rng, 64, (0.2, 0.6), (3 / 4, 4 / 3)).astype(float)
-        assert crop.shape == (64, 64, 3)
-        # between the centres of the first and last of 64 pixels lie 63/64 of the box
-        h = (crop[-1, 32, 0] - crop[0, 32, 0]) * 64 / 63
-        w = (crop[32, -1, 1] - crop[32, 0, 1]) * 64 / 63
-        shares.append(h * w / (200 * 240))
-        ratios.append(w / h)
-    slack = 0.04  # uint8 ramps are read to half a level at each end of a box of some hundred
-    assert 0.2 * (1 - slack) < min(shares) < 0.25 and 0.55 < max(shares) < 0.6 * (1 + slack)
-    assert 0.75 * (1 - slack) < min(ratios) < 0.8 and 1.25 < max(ratios) < 4 / 3 * (1 + slack)
-
-
-def test_random_crop_of_an_impossible_shape_is_central(rng) -> None:
-    """A 10:1 strip never holds a box of half its area at 4:3; the widest allowed central one is taken."""
-    strip = coordinates(20, 200)
-    crop = augment.random_resized_crop(strip, rng, 20, (0.9, 1.0), (3 / 4, 4 / 3))
-    assert crop[10, 0, 1] == pytest.approx(100 - 13, abs=2) and crop[10, -1, 1] == pytest.approx(
-        100 + 13, abs=2
-    )
 
 
 def test_flip_happens_half_the_time(rng) -> None:
@@ -62,3 +32,36 @@ def test_shift_moves_by_every_offset_and_fills_with_black(rng) -> None:
         black = (shifted == 0).all(-1)
         assert black.sum() == 64 - (8 - abs(dy)) * (8 - abs(dx))
     assert places == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
+
+
+def outcomes(config, count: int = 40, mean=(0.2, 0.4, 0.6)) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    return np.stack([augment.augment(image, rng, config.data, mean) for _ in range(count)])
+
+
+def test_nothing_asked_changes_nothing(tiny_config) -> None:
+    assert len(np.unique(outcomes(tiny_config()), axis=0)) == 1
+
+
+def test_jitter_gives_way_to_randaugment(tiny_config) -> None:
+    """As in timm: with both set the images are those of RandAugment alone."""
+    policy = {"data.randaugment": "rand-m9-mstd0.5-inc1"}
+    both = outcomes(tiny_config({**policy, "data.color_jitter": 0.4}))
+    np.testing.assert_array_equal(both, outcomes(tiny_config(policy)))
+    jittered = outcomes(tiny_config({"data.color_jitter": 0.4}))
+    assert len(np.unique(jittered, axis=0)) == 40, "the factors are drawn anew for every image"
+
+
+def test_borders_are_filled_with_the_models_mean(tiny_config) -> None:
+    """Every geometric operation, alone, brings in 255 times the mean and no other new colour."""
+    image = np.full((24, 24, 3), 200, np.uint8)
+    config = tiny_config({"data.randaugment": "rand-m9-n1-p1", "data.interpolation": "bilinear"})
+    rng = np.random.default_rng(0)
+    corners = {tuple(augment.augment(image, rng, config.data, (0.2, 0.4, 0.6))[0, 0]) for _ in range(200)}
+    assert (51, 102, 153) in corners
+
+
+def test_the_generator_decides(tiny_config) -> None:
+    config = tiny_config({"data.randaugment": "rand-m9-mstd0.5-inc1", "data.interpolation": "random"})
+    np.testing.assert_array_equal(outcomes(config), outcomes(config))
