@@ -47,9 +47,10 @@ class Forward:
       groups: batch statistics are taken over each of so many equal parts of the batch, in order of rows, and
         the running statistics move by the mean over the groups; 1 = over the whole batch. DropPath draws its
         numbers for each group.
-      frozen: parameters -> tree of bool, True for those that are not learned: they get no gradient. A batch
-        norm of frozen parameters normalises by its running statistics and leaves them as they are; a DropPath
-        beside frozen parameters only drops nothing. None = all are learned.
+      frozen: parameters -> tree of bool, True for those that are not learned (`train_tpu.groups.frozen`):
+        they get no gradient. A batch norm of frozen parameters normalises by its running statistics and
+        leaves them as they are; a DropPath beside frozen parameters only drops nothing. None, of the function
+        or what it returns: all are learned.
     """
 
     model: Any
@@ -61,9 +62,10 @@ class Forward:
         self, params: Any, batch_stats: Any, images: Float[Array, "b h w c"], key: jax.Array
     ) -> tuple[Float[Array, "b classes"], Any]:
         """Logits, and the new running statistics."""
-        if self.frozen is not None:
+        frozen = self.frozen(params) if self.frozen else None
+        if frozen is not None:
             stop = jax.lax.stop_gradient
-            params = jax.tree.map(lambda f, p: stop(p) if f else p, self.frozen(params), params)
+            params = jax.tree.map(lambda f, p: stop(p) if f else p, frozen, params)
         if self.groups == 1:
             return self._apply(params, batch_stats, images, key)
         parts = images.reshape(self.groups, -1, *images.shape[1:])
@@ -74,8 +76,8 @@ class Forward:
         return logits.reshape(-1, *logits.shape[2:]), stats
 
     def _apply(self, params: Any, batch_stats: Any, images: Array, key: jax.Array) -> tuple[Array, Any]:
-        live = _live_modules(self.frozen(params)) if self.frozen is not None else None
-        with nn.intercept_methods(_Interceptor(self.remat, live)):
+        frozen = self.frozen(params) if self.frozen else None
+        with nn.intercept_methods(_Interceptor(self.remat, _live_modules(frozen))):
             logits, updated = self.model.apply(
                 as_variables(params, batch_stats),
                 images,
@@ -120,8 +122,10 @@ class _Interceptor:
         return (module.path if isinstance(module, BatchNorm) else module.path[:-1]) not in self._live
 
 
-def _live_modules(frozen: Any) -> frozenset[tuple[str, ...]]:
-    """Paths of the modules with a parameter, their own or a child's, that is learned."""
+def _live_modules(frozen: Any) -> frozenset[tuple[str, ...]] | None:
+    """Paths of the modules with a parameter, their own or a child's, that is learned; None = all."""
+    if frozen is None:
+        return None
     live = set()
     for path, is_frozen in jax.tree_util.tree_leaves_with_path(frozen):
         if not is_frozen:

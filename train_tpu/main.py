@@ -4,10 +4,10 @@ Exit status: 0 trained (or was already), 1 stopped (non-finite loss, too many un
 mistake in the arguments, 130 and 143 interrupted by SIGINT and SIGTERM after saving.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
+from train_tpu import hosts
 from train_tpu.errors import RunFailed, UserError, missing_extra
 
 
@@ -16,14 +16,24 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except (UserError, RunFailed) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
+        return _fail(error)
     except ModuleNotFoundError as error:
         print(f"error: {missing_extra(error)}", file=sys.stderr)
         return UserError.exit_code
     except KeyboardInterrupt:  # before or after the steps, which save first
         print("interrupted", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        failure = hosts.lost(error)
+        if failure is None:
+            raise
+        return _fail(failure)
+
+
+def _fail(error: UserError | RunFailed) -> int:
+    print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+    hosts.leave(error.exit_code)
+    return error.exit_code
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -37,35 +47,10 @@ def _run(argv: Sequence[str]) -> int:
     except HelpRequested as message:
         print(message)
         return 0
-    _start_distributed()
+    hosts.join()
     from train_tpu.train import run  # imports jax, which a mistyped flag need not wait for
 
-    return run(command.config, command.workdir)
-
-
-def _start_distributed() -> None:
-    """Join the other hosts, where there are some.
-
-    On plain hosts the user names them: JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID. SLURM, Open MPI and TPU pods tell jax themselves.
-    """
-    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    address, count, index = (os.environ.get(name) for name in names)
-    several = ("SLURM_JOB_NUM_NODES", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES")
-    launched = any(os.environ.get(name, "1") not in ("", "1", "localhost") for name in several)
-    if not (address or count or index or launched):
-        return
-    if (address or count or index) and not (address and count and index):
-        raise UserError(f"several hosts need all of {', '.join(names)} (host:port, how many, which one)")
-    import jax
-
-    try:
-        if address and count and index:
-            jax.distributed.initialize(address, int(count), int(index))
-        else:
-            jax.distributed.initialize()
-    except ValueError as error:
-        raise UserError(f"cannot join the other hosts: {error}") from error
+    return run(command.config, command.workdir, command.allow_config_change)
 
 
 if __name__ == "__main__":

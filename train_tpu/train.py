@@ -9,14 +9,15 @@ from pathlib import Path
 import jax
 
 from hvjax.registry import MODELS
-from train_tpu import finish, schedule, sharding, workdir
+from train_tpu import finish, groups, hosts, phases, schedule, sharding, workdir
 from train_tpu.announce import announce
-from train_tpu.checkpoint import Checkpoints
+from train_tpu.checkpoint import Checkpoints, disk_trouble
 from train_tpu.config import Config
 from train_tpu.data import pipeline
-from train_tpu.data.decode import CorruptImages
+from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import open_dataset
-from train_tpu.errors import RunFailed
+from train_tpu.distill import load_teacher
+from train_tpu.errors import NotFinite, RunFailed
 from train_tpu.evaluate import evaluate
 from train_tpu.interrupt import StopRequest
 from train_tpu.metrics import MetricsLog
@@ -24,18 +25,20 @@ from train_tpu.model import build_model, count_parameters
 from train_tpu.objective import make_objective
 from train_tpu.optim import make_optimizer
 from train_tpu.progress import Progress
+from train_tpu.rollback import Rollback
 from train_tpu.start import load_start
 from train_tpu.state import create_state, ema_decay
 from train_tpu.step import eval_step, train_step
 from train_tpu.watch import Watch
 
 
-def run(config: Config, directory: Path) -> int:
+def run(config: Config, directory: Path, allow_config_change: bool = False) -> int:
     """Train to the end, or resume what an earlier call left in `directory`; returns the exit status.
 
     Args:
       config: resolved (train_tpu.config.resolve).
       directory: the workdir; see docs/training.md for what it holds afterwards.
+      allow_config_change: let a run of another config go on with this one.
     Returns:
       0 when trained to the end; 143 or 130 after SIGTERM or SIGINT, everything saved.
     Raises:
@@ -47,7 +50,9 @@ def run(config: Config, directory: Path) -> int:
     # 1. What is learned, from what, on what.
     dataset = open_dataset(config.data)
     mesh = sharding.make_mesh(config.mesh.fsdp)
-    host_batch = sharding.check_batch("data.batch_size", config.data.batch_size, mesh)
+    host_batch = sharding.check_batch(
+        "data.batch_size", config.data.batch_size, mesh, config.optimizer.accumulate
+    )
     host_eval_batch = sharding.check_batch("data.eval_batch_size", config.data.eval_batch_size, mesh)
     size = config.data.image_size
     model = build_model(config.model, len(dataset.class_names), size)
@@ -59,9 +64,13 @@ def run(config: Config, directory: Path) -> int:
     rate = schedule.learning_rate(config, length)
     optimizer = make_optimizer(config.optimizer, rate)
     decay = ema_decay(config, length.total)
-    everywhere, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
+    shape_of_state = sharding.abstract(make_state, mesh)
+    stored, everywhere = sharding.of(shape_of_state), sharding.replicated(mesh)
+    split = sharding.batch_sharding(mesh)
     spec = MODELS[config.model.name]
     objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
+    teacher = load_teacher(config, dataset.class_names, spec, functools.partial(sharding.put, mesh=mesh))
     step_of = functools.partial(
         train_step,
         model=model,
@@ -69,17 +78,22 @@ def run(config: Config, directory: Path) -> int:
         objective=objective,
         ema_decay=decay,
         ema_warmup=config.ema.warmup,
+        teach=teacher.teach,
+        accumulate=config.optimizer.accumulate,
+        remat=config.model.remat,
+        norm_groups=mesh.size if config.mesh.batch_norm == "device" else 1,
+        frozen=functools.partial(groups.frozen, config.optimizer.freeze),
+        gathered=everywhere if config.mesh.fsdp > 1 else None,
     )
-    take_step = jax.jit(step_of, donate_argnums=0, out_shardings=everywhere)
+    take_step = jax.jit(step_of, donate_argnums=0, out_shardings=(stored, everywhere))
     score_of = functools.partial(eval_step, model=model, mean=objective.mean, std=objective.std)
     score_batch = jax.jit(score_of, out_shardings=everywhere)
 
     # 3. The data, dealt out over the hosts.
-    hosts = (jax.process_index(), jax.process_count())
     corrupt = CorruptImages(len(dataset.train) + len(dataset.held_out), config.data.max_corrupt)
-    reading = {"corrupt": corrupt, "process": hosts}
+    reading = {"corrupt": corrupt, "process": (jax.process_index(), jax.process_count())}
     batches = pipeline.train_batches(
-        dataset.train, config.data, seed=config.seed, batch_size=host_batch, **reading
+        dataset.train, config.data, seed=config.seed, batch_size=host_batch, mean=spec.mean, **reading
     )
 
     def held_out_batches():
@@ -92,38 +106,42 @@ def run(config: Config, directory: Path) -> int:
         )
         return (sharding.to_devices(batch, split) for batch in held_out)
 
-    start, about_start = load_start(config.init, model, config.seed, directory)
+    start, about_start = load_start(config.init, model, config.seed, directory, dataset.class_names)
 
     # 4. The workdir: ours, and where an earlier run left off.
-    if lead:
-        workdir.claim(directory, config)
-    sharding.wait_for_all_hosts("workdir")
+    claimed = hosts.on_first(lambda: workdir.claim(directory, config, allow_config_change))
+    hosts.check_same(config, directory)
     checkpoints = Checkpoints(directory)
     progress = Progress(length.total, checkpoints.last_step or 0, enabled=lead)
     announce(progress.say, config, dataset, model, parameters, length, mesh.size, directory)
+    for note in teacher.about:
+        progress.say(note)
     if finish.is_finished(directory, checkpoints.last_step, length.total):
         progress.say(f"this run is finished ({length.total} steps); {finish.what_is_there(directory)}")
         checkpoints.close()
         return 0
-    if lead:
+    state, notes = checkpoints.restore_last(shape_of_state, batches)
+    for note in notes:
+        progress.say(f"warning: {note}")
+    if claimed:  # and the checkpoint fits: from here on the workdir is this config's
+        for change in claimed.changes:
+            progress.say(f"config changed: {change}")
+        workdir.keep_changes(directory, config, claimed)
         gate = pipeline.sample(
             dataset.held_out, config.data, workdir.GATE_IMAGES, corrupt, spec.interpolation
         )
         workdir.describe(directory, model, dataset, size, config.data.eval_crop, gate)
-    make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
-    state, notes = checkpoints.restore_last(sharding.abstract(make_state, everywhere), batches)
-    for note in notes:
-        progress.say(f"warning: {note}")
     if state is None:
         for note in about_start:
             progress.say(note)
-        state = jax.jit(make_state, out_shardings=everywhere)(start=start)
+        state = jax.jit(make_state, out_shardings=stored)(start=start)
     done = int(state.step)
     if done:
         progress.say(f"resuming after step {done} of {length.total}")
 
     # 5. Steps; every so often an evaluation and a checkpoint.
     log = MetricsLog(directory, done) if lead else None
+    rollback = Rollback(directory)
     watch = Watch(
         total=length.total,
         batch_size=config.data.batch_size,
@@ -133,28 +151,40 @@ def run(config: Config, directory: Path) -> int:
         log=log,
     )
     with StopRequest() as stop, progress, closing(checkpoints, log):
-        started = time.perf_counter()
-        for step in range(done + 1, length.total + 1):
-            state, metrics = take_step(state, sharding.to_devices(next(batches), split))
-            watch.add(step, metrics)
-            if step == done + 1:
-                watch.settle()
+        started, step, first = time.perf_counter(), done, done + 1
+        while step < length.total:
+            step += 1
+            with phases.phase(phases.COMPILE if step == first else phases.STEP):
+                rollback.before(step, batches, log)
+                batch = sharding.to_devices(next(batches), split)
+                with stop.nothing_to_lose(step == first):
+                    state, metrics = take_step(state, batch, teacher.variables)
+                score_now = schedule.due(step, config.eval_every or length.epoch, length.total)
+                save_now = score_now or schedule.due(step, config.checkpoint_every, length.total)
+                stop_now = stop.agreed(step)
+                try:
+                    watch.add(step, metrics)
+                    if step == first or save_now or stop_now:
+                        watch.settle()  # nothing that is not finite is evaluated or saved
+                except NotFinite as failure:
+                    state, notes = rollback.back(failure, checkpoints, shape_of_state, batches, log)
+                    step = int(state.step)
+                    for note in notes:
+                        progress.say(f"warning: {note}")
+                    continue
+            if step == first:
                 seconds = time.perf_counter() - started
                 progress.say(f"first step, with compilation: {seconds:.1f} s")
                 watch.speed.restart()
-
-            score_now = schedule.due(step, config.eval_every or length.epoch, length.total)
-            save_now = score_now or schedule.due(step, config.checkpoint_every, length.total)
-            stop_now = stop.agreed(step)
             if not (save_now or stop_now):
                 continue
-            watch.settle()  # nothing that is not finite is evaluated or saved
             scores = None  # in the end, of the weights that inference will use
             for weights in ("raw", "ema") if decay else ("raw",):
                 scores = None
                 if score_now and not stop.now():
                     variables = state.variables(ema=weights == "ema")
-                    scores = evaluate(score_batch, variables, held_out_batches(), stop.now)
+                    with phases.phase(phases.EVALUATE):
+                        scores = evaluate(score_batch, variables, held_out_batches(), stop.now)
                     finish.note_scores(progress.say, log, step, weights, scores)
             checkpoints.save(state, batches, scores)
             watch.speed.restart()
@@ -165,7 +195,8 @@ def run(config: Config, directory: Path) -> int:
                 return stop.exit_code
 
     # 6. What is left behind: the best weights, the curves, the summary.
-    finish.finish(directory, config, dataset, corrupt, progress.say, lead)
+    with phases.phase(phases.FINISH):
+        finish.finish(directory, config, dataset, corrupt, progress.say, lead)
     return 0
 
 
@@ -173,13 +204,12 @@ def run(config: Config, directory: Path) -> int:
 def closing(checkpoints: Checkpoints, log: MetricsLog | None) -> Iterator[None]:
     """Whatever ends the steps: let the background saves end, and add to a failure what is left of the run."""
     try:
-        yield
-    except RunFailed as failure:
-        checkpoints.wait()
-        raise RunFailed(
-            f"{str(failure).splitlines()[0]}; last good checkpoint: {checkpoints.last_step or 'none yet'}"
-        ) from failure
-    finally:
-        checkpoints.close()
-        if log:
-            log.close()
+        with contextlib.ExitStack() as stack:
+            if log:
+                stack.callback(log.close)
+            stack.callback(checkpoints.close)
+            yield
+    except (RunFailed, OSError) as failure:
+        said = str(failure).splitlines()[0] if isinstance(failure, RunFailed) else disk_trouble(failure)
+        good = checkpoints.on_disk()
+        raise RunFailed(f"{said}; last good checkpoint: {good[-1] if good else 'none yet'}") from failure
