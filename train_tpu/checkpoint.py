@@ -3,11 +3,15 @@
 A checkpoint is WORKDIR/checkpoints/<step>/ with three items: `model` (params, batch_stats and their
 average), `optimizer` (its state, the step and the random key) and `data` (the position of the grain
 iterator). Whoever wants the weights reads `model` alone. Orbax writes under a temporary name and renames
-when all is on disk, so a directory named by a bare number is complete.
+when all is on disk, so a directory named by a bare number is complete; train_tpu.manifest says later whether
+its files are still what was written.
 """
 
+import asyncio
 import contextlib
 import dataclasses
+import errno
+import itertools
 import json
 import logging
 import sys
@@ -23,7 +27,8 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 import hvjax
-from train_tpu.errors import UserError
+from train_tpu import manifest, phases
+from train_tpu.errors import RunFailed, UserError
 from train_tpu.state import TrainState, as_variables
 from train_tpu.workdir import CHECKPOINTS, MODEL
 
@@ -31,6 +36,18 @@ KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
 DAMAGED_SUFFIX = ".damaged"
 FORMAT = 1
 _ITEMS = ("model", "optimizer", "data")
+
+
+class _Sealed(ocp.path.atomicity.AtomicRenameTemporaryPath):
+    """The temporary folder of a checkpoint: its manifest is written just before the rename."""
+
+    async def finalize(self) -> None:
+        if not self.get_final().name.isdigit():  # one item of it
+            return await super().finalize()
+        with phases.phase(phases.RENAME):
+            await asyncio.to_thread(manifest.write, Path(self.get()))
+            await super().finalize()
+        phases.end(phases.SAVE)
 
 
 class Checkpoints:
@@ -49,12 +66,18 @@ class Checkpoints:
             preservation_policy=policy,
             best_fn=_rank,  # without it orbax keeps the metrics in memory only
             cleanup_tmp_directories=True,
+            temporary_path_class=_Sealed,
         )
         self._manager = ocp.CheckpointManager(self._directory, item_names=_ITEMS, options=options)
 
     @property
     def last_step(self) -> int | None:
         return self._manager.latest_step()
+
+    def on_disk(self) -> list[int]:
+        """The steps that are complete, oldest first, whatever became of one that is being written."""
+        folders = self._directory.iterdir() if self._directory.is_dir() else ()
+        return sorted(int(folder.name) for folder in folders if _is_finished(folder))
 
     def save(self, state: TrainState, data: Any, metrics: dict[str, float] | None = None) -> None:
         """Copy the state, and write it while training goes on.
@@ -63,20 +86,25 @@ class Checkpoints:
           data: the iterator, at the position where the next step will read.
           metrics: of the weights that inference would use ({"top1", "loss", ...}), if evaluated now; only
             checkpoints with metrics can be the best.
+        Raises:
+          RunFailed: this checkpoint or the one before it cannot be written.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(_model_part(state)),
-                optimizer=ocp.args.StandardSave(_optimizer_part(state)),
-                data=grain.checkpoint.CheckpointSave(data),
-            ),
-            metrics=metrics,
-            force=True,
-        )
+        with _write_errors():
+            self._manager.wait_until_finished()
+            phases.begin(phases.SAVE)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave(_model_part(state)),
+                    optimizer=ocp.args.StandardSave(_optimizer_part(state)),
+                    data=grain.checkpoint.CheckpointSave(data),
+                ),
+                metrics=metrics,
+                force=True,
+            )
 
     def restore_last(self, state: TrainState, data: Any) -> tuple[TrainState | None, list[str]]:
         """The newest readable checkpoint, and what had to be passed over.
@@ -89,19 +117,26 @@ class Checkpoints:
         Returns:
           (state, notes); state is None if there are no checkpoints.
         Raises:
-          UserError: there are checkpoints, and none can be read.
+          UserError: there are checkpoints, and none can be read; or they are sound, but of another model or
+            optimizer (after a change of the config).
         """
         notes: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
+            folder = self._directory / str(step)
             try:
-                return self._restore(step, state, data), notes
+                with phases.phase(phases.RESTORE):
+                    if reason := manifest.damage(folder):
+                        raise ValueError(reason)
+                    _check_parts(folder, state)
+                    return self._restore(step, state, data), notes
+            except UserError:
+                raise
             except Exception as error:
                 notes.append(
                     f"checkpoint {step} cannot be read ({_first_line(error)}); kept as {step}.damaged"
                 )
-            damaged = self._directory / str(step)
             if jax.process_index() == 0:
-                damaged.rename(damaged.with_name(f"{step}{DAMAGED_SUFFIX}"))
+                folder.rename(_free_name(folder.with_name(f"{step}{DAMAGED_SUFFIX}")))
             self._manager.reload()
         if notes:
             raise UserError(f"none of the checkpoints in {self._directory} can be read: {'; '.join(notes)}")
@@ -127,21 +162,52 @@ class Checkpoints:
         )
 
     def wait(self) -> None:
-        """Return when everything saved so far is on disk; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        """Return when everything saved so far is on disk.
+
+        Raises:
+          RunFailed: it cannot be written.
+        """
+        with _write_errors():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Wait, then release the background threads."""
-        self._manager.close()
+        """Wait, then release the background threads. Raises as `wait` does."""
+        with _write_errors():
+            self._manager.close()
+
+
+@contextlib.contextmanager
+def _write_errors() -> Iterator[None]:
+    """What the file system says, from whichever library, becomes the end of the run in one line."""
+    try:
+        yield
+    except RunFailed:
+        raise
+    except Exception as error:
+        raise RunFailed(f"the checkpoint cannot be written: {disk_trouble(error)}") from error
+
+
+def disk_trouble(error: BaseException) -> str:
+    """One line for an error of writing; a full disk, which each library words in its own way, by its name."""
+    first = _first_line(error)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(sign in str(error) for sign in ("No space left", "ENOSPC", "Disk quota")):
+        return f"the disk is full; make space, and the same command goes on ({first})"
+    return first
 
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """A trained model. info: the content of model.json, and "step", "ema" and "checkpoint" (its path)."""
+    """A trained model.
+
+    info: the content of model.json, and "step", "ema" and "checkpoint" (its path). raw: the variables without
+    averaging, the same as `variables` where the run keeps no average.
+    """
 
     model: Any
     variables: dict[str, Any]
     info: dict[str, Any]
+    raw: dict[str, Any]
 
 
 def load_inference(path: str | Path, which: str = "best") -> Inference:
@@ -169,17 +235,19 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
         reason = f"no {error}" if isinstance(error, KeyError) else _first_line(error)
         raise UserError(f"{folder.parent.parent / MODEL} is incomplete or damaged: {reason}") from error
     try:
-        variables, ema = _read_model_item(folder, shapes)
+        if reason := manifest.damage(folder, "model"):
+            raise ValueError(reason)
+        variables, raw, ema = _read_model_item(folder, shapes)
     except Exception as error:
         raise UserError(
             f"checkpoint {folder} is damaged or of another model than {info['model']}: {_first_line(error)}"
         ) from error
     info = {**info, "step": int(folder.name), "ema": ema, "checkpoint": str(folder)}
-    return Inference(model, variables, info)
+    return Inference(model, variables, info, raw)
 
 
-def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
-    """The variables to infer with, and whether they are the average."""
+def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """The variables to infer with, those without averaging, and whether the first are the average."""
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
     with _one_error(), contextlib.closing(handler):
@@ -193,8 +261,8 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], bool]:
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
         restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
-    chosen = restored["ema"] if ema else restored
-    return {name: chosen[name] for name in variables}, ema
+    raw = {name: restored[name] for name in variables}
+    return {name: restored["ema"][name] for name in variables} if ema else raw, raw, ema
 
 
 @contextlib.contextmanager
@@ -215,6 +283,28 @@ def _one_error() -> Iterator[None]:
     yield  # where it fails both stay: the others end after it
     sys.unraisablehook = before
     log.removeFilter(log_others)
+
+
+def _check_parts(folder: Path, state: TrainState) -> None:
+    """Orbax would pad or cut arrays of other shapes, and leave out what is not asked for.
+
+    Raises:
+      UserError: the checkpoint holds the state of another model or optimizer.
+    """
+    for item, part in (("model", _model_part(state)), ("optimizer", _optimizer_part(state))):
+        handler = ocp.StandardCheckpointHandler()
+        with contextlib.closing(handler):
+            found = _shapes(handler.metadata(epath.Path(folder / item)))
+        if found != _shapes(part):
+            raise UserError(
+                f"checkpoint {folder} does not fit this config: {_first_difference(found, _shapes(part))}"
+            )
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or with a number behind it where an earlier one has the name."""
+    names = (path if not n else path.with_name(f"{path.name}-{n}") for n in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

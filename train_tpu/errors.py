@@ -16,6 +16,18 @@ class RunFailed(RuntimeError):
     exit_code = 1
 
 
+class NotFinite(RunFailed):
+    """Loss, gradients or new weights of a step are not finite.
+
+    Args:
+      step: the step.
+    """
+
+    def __init__(self, step: int, message: str):
+        super().__init__(message)
+        self.step = step
+
+
 def missing_extra(error: ModuleNotFoundError) -> str:
     """The message for a package that is not installed; raises the error again if it is one of ours."""
     package = (error.name or "").split(".")[0]

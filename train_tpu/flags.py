@@ -22,7 +22,12 @@ USAGE = """usage: python -m train_tpu.main --config FILE[:smoke] [--workdir DIR]
 
   --config FILE       a recipe, for example configs/next_vit_s.py; with :smoke a run of a few steps
   --workdir DIR       checkpoints, metrics and weights (default: runs/<name of the recipe>)
+  --allow-config-change
+                      go on with a run of another config: weights, optimizer, step and place in the data stay
   --config.KEY=VALUE  change one value of the recipe; the keys follow when --config is given with --help"""
+
+
+KNOWN = ["--config", "--workdir", "--allow-config-change", "--help"]
 
 
 class HelpRequested(Exception):
@@ -37,6 +42,7 @@ class CommandLine:
     name: str
     config_file: Path
     workdir: Path
+    allow_config_change: bool = False
 
 
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
@@ -62,6 +68,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
 
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", "", "", flag_values=values)
+    flags.DEFINE_bool("allow-config-change", False, "", flag_values=values)
     overrides = [arg for arg in _without("config", argv)]
     for argument in overrides:
         _check_name(argument, recipe)
@@ -77,7 +84,8 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     overridden = frozenset(config_flags.get_override_values(values["config"]))
     name = config_file.stem + (f"_{arg}" if arg else "")
     workdir = Path(values["workdir"].value or Path("runs") / name)
-    return CommandLine(resolve(values["config"].value, overridden), name, config_file, workdir)
+    allowed = bool(values["allow-config-change"].value)
+    return CommandLine(resolve(values["config"].value, overridden), name, config_file, workdir, allowed)
 
 
 def find_config(path: str) -> Path:
@@ -132,9 +140,9 @@ def _check_name(argument: str, recipe: Config) -> None:
                 else _same_leaf(match[1], main) or did_you_mean(match[1], main)
             )
             raise UserError(f"--config.{match[1]}: the config has no such key{hint}")
-    elif argument.startswith("-") and not re.match(r"--?workdir(=|$)", argument):
+    elif argument.startswith("-") and not re.match(r"--?(workdir(=|$)|(no)?allow-config-change$)", argument):
         name = argument.split("=")[0]
-        raise UserError(f"unknown flag {name}{did_you_mean(name, ['--config', '--workdir', '--help'])}")
+        raise UserError(f"unknown flag {name}{did_you_mean(name, KNOWN)}")
 
 
 def _same_leaf(name: str, keys: list[str]) -> str:

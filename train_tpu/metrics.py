@@ -17,15 +17,18 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Path, resume_step: int):
+        self._workdir, self._path = workdir, workdir / FILE
+        self._open(resume_step)
+
+    def _open(self, resume_step: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self._path = workdir / FILE
-        kept = [row for row in read_metrics(workdir) if row["step"] <= resume_step]
+        kept = [row for row in read_metrics(self._workdir) if row["step"] <= resume_step]
         draft = self._path.with_suffix(".tmp")
         draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
         os.replace(draft, self._path)
         self._file = self._path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+        self._board = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, split: str, weights: str, **values: float) -> None:
         """One row; values are plain floats."""
@@ -35,6 +38,16 @@ class MetricsLog:
         group = split if split == "train" else f"{split}/{weights}"
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def note(self, step: int, text: str) -> None:
+        """A row of its own for what happened before a step: {"step": 5, "split": "note", "text": ...}."""
+        self._file.write(json.dumps({"step": step, "split": "note", "text": text}) + "\n")
+        self._file.flush()
+
+    def rewind(self, step: int) -> None:
+        """Drop what was written after `step`, which is about to be done again."""
+        self.close()
+        self._open(step)
 
     def close(self) -> None:
         """Flush and close both."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from train_tpu.errors import RunFailed
+from train_tpu.errors import NotFinite
 from train_tpu.metrics import MetricsLog
 from train_tpu.progress import Progress, Rate
 from train_tpu.schedule import due
@@ -43,17 +43,18 @@ class Watch:
         """Wait for the pending step, then check, show and log it.
 
         Raises:
-          RunFailed: loss, gradients or the new weights are not finite.
+          NotFinite: loss, gradients or the new weights are not finite.
         """
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
         values = {name: float(value) for name, value in metrics.items()}
         if not all(map(math.isfinite, values.values())):
-            raise RunFailed(
+            raise NotFinite(
+                step,
                 f"not finite at step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}, "
                 f"norm of the new weights {values['weight_norm']} (try a lower schedule.base_lr, or "
-                "optimizer.clip_norm=1)"
+                "optimizer.clip_norm=1)",
             )
         line = due(step, self._every, self._total)
         speed = self.speed.value

@@ -1,5 +1,7 @@
 """The files of a run's directory that are not checkpoints or metrics, and whose run it is."""
 
+import dataclasses
+import itertools
 import json
 import os
 from importlib.metadata import version
@@ -10,53 +12,88 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hvjax.registry import MODELS, identify
-from train_tpu.config import Config, flatten
+from train_tpu import lock
+from train_tpu.config import Config, base_config, flatten
 from train_tpu.data.sources import Dataset
 from train_tpu.errors import UserError
+from train_tpu.lock import Lock
 
 CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
 WEIGHTS, CURVE, CHECKPOINTS = "weights.safetensors", "learning_curve.png", "checkpoints"
 GATE_IMAGES = 64
 FORMAT = 1
+ALLOW_CHANGE = "--allow-config-change"
 
 # A resumed run may differ in these: they change what is seen of the run, not what it computes.
 MAY_CHANGE = ("log_every", "data.threads", "data.max_corrupt", "data.eval_batch_size", "data.dir")
 
 
-def claim(workdir: Path, config: Config) -> None:
-    """Make the workdir this config's, or check that it already is.
+@dataclasses.dataclass
+class Claim:
+    """A workdir that is this process's.
 
+    lock: holds as long as it is referenced. changes: lines to tell the user, of a config that differs from
+    the run's and was allowed to; `keep_changes` writes it.
+    """
+
+    lock: Lock
+    changes: list[str]
+
+
+def claim(workdir: Path, config: Config, allow_change: bool = False) -> Claim:
+    """Make the workdir this config's, or check that it already is; no other process gets it meanwhile.
+
+    Args:
+      allow_change: let a run of another config go on with this one.
     Raises:
-      UserError: it holds a run of another config (the differing keys are named), or something else.
+      UserError: it holds a run of another config (the differing keys are named) or something else, another
+        process trains in it, or it cannot be written to.
     """
     asked = _plain(config)
     path = workdir / CONFIG
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} is not readable as JSON ({error}); choose another --workdir") from error
-        differing = sorted(
-            k for k in {*asked, *found} if asked.get(k) != found.get(k) and k not in MAY_CHANGE
-        )
-        if bool(asked["data.dir"]) != bool(found.get("data.dir")):
-            differing.append("data.dir")
-        if differing:
-            first = ", ".join(f"{k}: {found.get(k)!r} there, {asked.get(k)!r} now" for k in differing[:4])
-            more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
-            raise UserError(
-                f"workdir {workdir} holds a run of another config ({first}{more}); choose another --workdir"
-            )
-        return
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir {workdir} is a file")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if any(workdir.iterdir()):
+        if not path.exists() and any(p.name != lock.FILE for p in workdir.iterdir()):
             raise UserError(f"workdir {workdir} is not empty and holds no {CONFIG}; choose another --workdir")
-        write_json(path, asked)
+        claimed = Claim(Lock(workdir), [])
+        if not path.exists():
+            write_json(path, asked)
     except OSError as error:
         raise UserError(f"cannot write to workdir {workdir}: {error.strerror}") from error
+    differing = _differences(path, asked)
+    if differing and not allow_change:
+        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        raise UserError(
+            f"workdir {workdir} holds a run of another config ({', '.join(differing[:4])}{more}); choose "
+            f"another --workdir, or go on with the new config by {ALLOW_CHANGE}"
+        )
+    claimed.changes = differing
+    return claimed
+
+
+def keep_changes(workdir: Path, config: Config, claimed: Claim) -> None:
+    """Make a changed config the run's; the one before is kept as config.1.json, config.2.json, ..."""
+    if not claimed.changes:
+        return
+    names = (workdir / f"config.{number}.json" for number in itertools.count(1))
+    (workdir / CONFIG).rename(next(name for name in names if not name.exists()))
+    write_json(workdir / CONFIG, _plain(config))
+
+
+def _differences(path: Path, asked: dict[str, Any]) -> list[str]:
+    """'key: x there, y now' for each key in which a resumed run may not differ unasked."""
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not readable as JSON ({error}); choose another --workdir") from error
+    # what a run of an older version does not say was not there to be changed: it has today's default
+    found = {**_plain(base_config()), **found}
+    differing = sorted(k for k in asked if asked[k] != found.get(k) and k not in MAY_CHANGE)
+    if bool(asked["data.dir"]) != bool(found["data.dir"]):
+        differing.append("data.dir")
+    return [f"{key}: {found.get(key)!r} there, {asked[key]!r} now" for key in differing]
 
 
 def describe(

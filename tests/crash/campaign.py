@@ -1,0 +1,101 @@
+"""Kill, start again, compare: many runs, each killed several times before it is done."""
+
+import dataclasses
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.crash.harness import TRAINING_PHASES, Aim, Command, aims, train, write_images
+from tests.crash.outcome import differences, outcome
+
+KILLS_PER_RUN = 8  # then it is left alone, so that it ends
+UNTOUCHED = "untouched"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kill:
+    """aimed: the phase waited for. hit: the phases that were open, the rarest first; empty between two."""
+
+    run: int
+    aimed: str
+    hit: tuple[str, ...]
+
+    @property
+    def phase(self) -> str:
+        return self.hit[0] if self.hit else "between"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One run: its kills, and in what its outcome differs from the run that was left alone."""
+
+    kills: list[Kill]
+    differing: list[str]
+
+
+class Campaign:
+    """A folder with the data, the compiled programs and the run that all others are compared with.
+
+    Args:
+      folder: empty, or of an earlier campaign.
+      program: arguments of python in place of `-m train_tpu.main`.
+    """
+
+    def __init__(self, folder: Path, *program: str):
+        self.folder = folder
+        self.data = folder / "images"
+        if not self.data.exists():
+            write_images(self.data)
+        self._untouched = self.command(folder / UNTOUCHED)
+        ended = self._untouched.to_the_end()
+        if ended.status:
+            raise RuntimeError(f"the run that is left alone ends with {ended.status}:\n{ended.said}")
+        self.expected: dict[str, Any] = outcome(folder / UNTOUCHED)
+        # again from the cache: these are the moments to aim at (and the programs of a resume are in it)
+        shutil.rmtree(folder / UNTOUCHED)
+        self._untouched.usual.clear()
+        ended = self._untouched.to_the_end()
+        if ended.status or differences(outcome(folder / UNTOUCHED), self.expected):
+            raise RuntimeError("two runs that were left alone differ")
+
+    def command(self, workdir: Path, *program: str) -> Command:
+        """The training command in a workdir, with what is known of its phases."""
+        command = train(self.data, workdir, self.folder, *program)
+        command.usual = dict(getattr(self, "_untouched", command).usual)
+        return command
+
+    def run(self, number: int, targets: Iterator[Aim], kills: int = KILLS_PER_RUN) -> Result:
+        """Train in a new workdir, killed up to `kills` times, and compare."""
+        workdir = self.folder / f"run{number}"
+        command = self.command(workdir)
+        done: list[Kill] = []
+        ended = None
+        while len(done) < kills and (ended is None or ended.hit is not None):
+            aim = next(targets)
+            if aim.phase == "restore" and not has_checkpoint(workdir):
+                continue
+            # what has no usual length yet is a compilation or a restore: as long as the first step
+            ended = command.start(aim, cached=aim.phase != "compile")
+            if ended.hit is not None:
+                done.append(Kill(number, aim.phase, ended.hit))
+        if ended is None or ended.hit is not None:
+            ended = command.start(None)
+        if ended.status:
+            return Result(done, [f"exit status {ended.status}: {ended.said.splitlines()[-1]}"])
+        result = Result(done, differences(outcome(workdir), self.expected))
+        if not result.differing:
+            shutil.rmtree(workdir)
+        return result
+
+    def runs(self, seed: int, first: int = 0) -> Iterator[Result]:
+        """One run after the other, endless."""
+        targets = aims(seed, TRAINING_PHASES)
+        return (self.run(number, targets) for number in itertools.count(first))
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a resume has something to restore."""
+    folder = workdir / "checkpoints"
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
