@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from hvjax.registry import MODELS
-from train_tpu import finish, groups, hosts, phases, schedule, sharding, workdir
+from train_tpu import finish, groups, hosts, memory, phases, schedule, sharding, workdir
 from train_tpu.announce import announce
 from train_tpu.checkpoint import Checkpoints, disk_trouble
 from train_tpu.config import Config
@@ -85,7 +85,8 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         frozen=functools.partial(groups.frozen, config.optimizer.freeze),
         gathered=everywhere if config.mesh.fsdp > 1 else None,
     )
-    take_step = jax.jit(step_of, donate_argnums=0, out_shardings=(stored, everywhere))
+    compiling = {"donate_argnums": 0, "out_shardings": (stored, everywhere)}
+    take_step = jax.jit(step_of, **compiling)
     score_of = functools.partial(eval_step, model=model, mean=objective.mean, std=objective.std)
     score_batch = jax.jit(score_of, out_shardings=everywhere)
 
@@ -150,7 +151,9 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         progress=progress,
         log=log,
     )
-    with StopRequest() as stop, progress, closing(checkpoints, log):
+    other_step = memory.compiler(step_of, compiling, shape_of_state, teacher.variables, image_shape, split)
+    advise = functools.partial(memory.advice, config, mesh.size, other_step, progress.say)
+    with StopRequest() as stop, progress, closing(checkpoints, log), memory.named(advise):
         started, step, first = time.perf_counter(), done, done + 1
         while step < length.total:
             step += 1
@@ -183,7 +186,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                 scores = None
                 if score_now and not stop.now():
                     variables = state.variables(ema=weights == "ema")
-                    with phases.phase(phases.EVALUATE):
+                    with phases.phase(phases.EVALUATE), memory.of_evaluation(config):
                         scores = evaluate(score_batch, variables, held_out_batches(), stop.now)
                     finish.note_scores(progress.say, log, step, weights, scores)
             checkpoints.save(state, batches, scores)
