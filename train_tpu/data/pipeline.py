@@ -1,23 +1,34 @@
-"""The grain pipeline: source -> shuffle -> decode -> augment -> this host's share -> batches.
+"""The grain pipeline: order -> read -> decode the crop -> augment -> this host's share -> batches.
 
 Training data is one endless stream of shuffled epochs, dealt out in turn to the hosts. So in every epoch
 each image is used exactly once over all hosts, global batch k holds the same images however many hosts
 there are, and the iterator's position is one number. An image's augmentation depends on its place in the
 global stream alone, never on threads or hosts.
+
+One image is one call in one thread, from the file to the crop: grain's own work is paid once an image, and
+what need not be decoded is known in time.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
 import numpy as np
 
 from hvjax import preprocessing
+from hvjax.spec import IMAGENET_MEAN
 from train_tpu.config import Config
-from train_tpu.data import augment
-from train_tpu.data.decode import CorruptImages, decode
-from train_tpu.data.sources import Example, Source
+from train_tpu.data import crops
+from train_tpu.data.augment import augment, random_shift
+from train_tpu.data.decode import decode_crop
+from train_tpu.data.quarantine import CorruptImages
+from train_tpu.data.repeats import repeat_views
+from train_tpu.data.resample import resize
+from train_tpu.data.sources import Example, Source, name_of
+from train_tpu.data.watchdog import Watchdog
+from train_tpu.errors import RunFailed
 
 PREFETCH_BATCHES = 4
 
@@ -30,24 +41,24 @@ def train_batches(
     batch_size: int,
     corrupt: CorruptImages,
     process: tuple[int, int] = (0, 1),
+    watchdog: Watchdog | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
 ) -> grain.DatasetIterator:
     """Endless iterator over {"image": uint8 (b, size, size, 3), "label": int32 (b,)}.
 
     Args:
       batch_size: of this host.
       process: (index, count) of the hosts.
+      watchdog: is told what each thread reads.
+      mean: of the model's input, 0 to 1: the colour that augmentation fills borders with.
     Returns:
-      An iterator with get_state() and set_state(), which grain's checkpoint handler saves and restores.
+      An iterator with get_state() and set_state(), the position of the next batch.
     """
     index, count = process
-    dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .shuffle()
-        .repeat(None)
-        .map(functools.partial(_decode, corrupt=corrupt))
-        .random_map(functools.partial(_augment, data=data))[index::count]
-    )
+    reader = _Reader(source, corrupt, watchdog or Watchdog(0))
+    row = functools.partial(_training_row, reader=reader, data=data, mean=mean)
+    epochs = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)
+    dataset = repeat_views(epochs, len(source), data.repeats).random_map(row)[index::count]
     return iter(
         dataset.to_iter_dataset(_read_options(data, batch_size)).batch(batch_size, drop_remainder=True)
     )
@@ -61,6 +72,7 @@ def eval_batches(
     corrupt: CorruptImages,
     process: tuple[int, int] = (0, 1),
     interpolation: str = "bicubic",
+    watchdog: Watchdog | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """One pass over the source, its images read and cropped by `hvjax.preprocessing` alone.
 
@@ -68,15 +80,16 @@ def eval_batches(
     filled with black images labelled -1. `interpolation` is that of the model's registry row.
     """
     index, count = process
-    dataset = (
-        grain.MapDataset.source(source)
-        .map(functools.partial(_decode, corrupt=corrupt, read=_read_exactly))
-        .map(functools.partial(_centre, data=data, interpolation=interpolation))[index::count]
-    )
+    watchdog = watchdog or Watchdog(0)
+    reader = _Reader(source, corrupt, watchdog)
+    dataset = grain.MapDataset.range(len(source)).map(
+        functools.partial(_evaluation_row, reader=reader, data=data, interpolation=interpolation)
+    )[index::count]
     batches = iter(dataset.to_iter_dataset(_read_options(data, batch_size)).batch(batch_size))
     size = data.image_size
     for _ in range(-(-len(source) // (batch_size * count))):
-        batch = next(batches, None)
+        with watchdog.waiting():
+            batch = next(batches, None)
         full = {
             "image": np.zeros((batch_size, size, size, 3), np.uint8),
             "label": np.full(batch_size, -1, np.int32),
@@ -92,52 +105,77 @@ def sample(
 ) -> dict[str, np.ndarray]:
     """Up to `count` examples, spread evenly over the source, as evaluation sees them."""
     indices = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(int))
-    decoded = [_decode(source[int(i)], corrupt=corrupt, read=_read_exactly) for i in indices]
-    rows = [_centre(example, data, interpolation) for example in decoded if example is not None]
+    reader = _Reader(source, corrupt, Watchdog(0))
+    made = [_evaluation_row(int(i), reader=reader, data=data, interpolation=interpolation) for i in indices]
+    rows = [row for row in made if row is not None]
+    if not rows:
+        raise RunFailed("no held-out image can be read")
     return {name: np.stack([row[name] for row in rows]) for name in ("image", "label")}
 
 
-def _read_exactly(data: bytes) -> np.ndarray:
-    """As the published evaluations read: Pillow's decoder, which `decode` differs from by a level or two."""
-    return np.asarray(preprocessing.read_image(data))
+@dataclasses.dataclass(frozen=True, repr=False)  # grain prints what it calls: not the whole source
+class _Reader:
+    """Examples out of the source; those that cannot be read are None, which grain skips."""
+
+    source: Source
+    corrupt: CorruptImages
+    watchdog: Watchdog
+
+    def row(self, index: int, make: Callable[[Example], np.ndarray]) -> dict[str, Any] | None:
+        """What `make` makes of the example's image, and its label."""
+        name = name_of(self.source, index)
+        try:
+            self.watchdog.at("reading", name)
+            example = self.source[index]
+            self.watchdog.at("decoding", name)
+            image = make(example)
+        except ValueError as error:
+            self.corrupt.report(name, str(error).splitlines()[0] if str(error) else "unreadable")
+            return None
+        finally:
+            self.watchdog.idle()
+        return {"image": image, "label": np.int32(example["label"])}
 
 
-def _decode(example: Example, *, corrupt: CorruptImages, read: Callable[[bytes], np.ndarray] = decode) -> Any:
-    """The example with pixels for its image; None, which grain skips, if it cannot be read."""
-    if not isinstance(example["image"], bytes):
-        return {**example, "fits": True}
-    try:
-        return {**example, "image": read(example["image"]), "fits": False}
-    except ValueError as error:
-        corrupt.report(example["name"], str(error).splitlines()[0] if str(error) else "unreadable")
-        return None
+def _training_row(
+    index: int, rng: np.random.Generator, *, reader: _Reader, data: Config, mean: Sequence[float]
+) -> dict[str, Any] | None:
+    row = reader.row(index, lambda example: _training_crop(example, rng, data))
+    if row is not None:
+        row["image"] = np.ascontiguousarray(augment(row["image"], rng, data, mean))
+    return row
 
 
-def _augment(example: Any, rng: np.random.Generator, *, data: Config) -> dict[str, Any]:
-    image = example["image"]
+def _training_crop(example: Example, rng: np.random.Generator, data: Config) -> np.ndarray:
+    encoded, size = example["image"], data.image_size
     if data.shift:
-        image = augment.random_shift(_fit(example, data), rng, data.shift)
+        return random_shift(_fit(encoded, data), rng, data.shift)
+
+    def choose(height: int, width: int) -> crops.Box:
+        return crops.random_box(height, width, rng, data.crop_scale, data.crop_ratio)
+
+    if isinstance(encoded, bytes):
+        pixels = decode_crop(encoded, choose, size)
     else:
-        image = augment.random_resized_crop(image, rng, data.image_size, data.crop_scale, data.crop_ratio)
-    if data.flip:
-        image = augment.random_flip(image, rng)
-    return _row(image, example)
+        pixels = crops.crop(encoded, choose(encoded.shape[0], encoded.shape[1]))
+    return resize(pixels, size, crops.resampling(data.interpolation, rng), data.antialias)
 
 
-def _centre(example: Any, data: Config, interpolation: str) -> dict[str, Any]:
-    return _row(_fit(example, data, interpolation), example)
+def _evaluation_row(
+    index: int, *, reader: _Reader, data: Config, interpolation: str
+) -> dict[str, Any] | None:
+    return reader.row(index, lambda example: _fit(example["image"], data, interpolation))
 
 
-def _fit(example: Any, data: Config, interpolation: str = "bicubic") -> np.ndarray:
-    """Resized and cropped, unless it was made at the size wanted (the digits)."""
-    image, size = example["image"], data.image_size
-    if example["fits"] and image.shape[:2] == (size, size):
+def _fit(image: bytes | np.ndarray, data: Config, interpolation: str = "bicubic") -> np.ndarray:
+    """Resized and cropped, unless it was made at the size wanted (the digits).
+
+    As the published evaluations read: Pillow's decoder, which `decode` differs from by a level or two.
+    """
+    size = data.image_size
+    if isinstance(image, np.ndarray) and image.shape[:2] == (size, size):
         return image
     return preprocessing.resize_and_crop(image, size, data.eval_crop, interpolation)
-
-
-def _row(image: np.ndarray, example: Example) -> dict[str, Any]:
-    return {"image": np.ascontiguousarray(image), "label": np.int32(example["label"])}
 
 
 def _read_options(data: Config, batch_size: int) -> grain.ReadOptions:

@@ -23,11 +23,18 @@ class Example(TypedDict):
 Source: TypeAlias = grain.sources.RandomAccessDataSource[Example]
 
 
+def name_of(source: Source, index: int) -> str:
+    """What messages call example `index`, before it is read: its file, where the source knows it."""
+    name = getattr(source, "name_of", None)
+    return name(index) if name else f"example {index} of {source!r}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Training and held-out examples of one task.
 
-    class_counts: training examples of each class. embedded: needs no data directory.
+    class_counts: training examples of each class; () where only reading all of them would tell.
+    embedded: needs no data directory. notes: what the user should know of how it was read, one line each.
     """
 
     name: str
@@ -36,15 +43,24 @@ class Dataset:
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
     embedded: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def open_dataset(data: Config) -> Dataset:
-    """The image folder at `data.dir`, or the embedded digits when that is empty."""
-    from train_tpu.data import digits, folder
+    """What lies at `data.dir`: prepared records, a TFDS folder or images; the digits when it is empty.
+
+    Raises:
+      UserError: nothing, or something else, or it is not complete.
+    """
+    from train_tpu.data import digits, folder, records, tfds
 
     if not data.dir:
         return digits.load(data.image_size)
     directory = Path(data.dir).expanduser()
     if not directory.is_dir():
         raise UserError(f"--config.data.dir={data.dir}: no such directory")
-    return folder.load(directory)
+    if records.is_prepared(directory):
+        return records.load(directory)
+    if tfds.is_tfds(directory):
+        return tfds.load(directory)
+    return folder.load(directory, data.held_out)

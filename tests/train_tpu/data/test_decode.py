@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train_tpu.data.decode import CorruptImages, decode
+from train_tpu.data.decode import decode
+from train_tpu.data.quarantine import CorruptImages
 from train_tpu.errors import RunFailed
 
 # Two JPEG decoders round the inverse cosine transform and the colour conversion differently.

@@ -50,7 +50,7 @@ def no_classes(directory: Path) -> None:
     ("damage", "message"),
     [
         (empty_class, "train/dog holds no images"),
-        (missing_split, r"no folder val/ in it; expected train/<class>/<image>"),
+        (missing_split, r"no folder val/ beside train/; expected train/<class>/<image>"),
         (extra_class, "different class folders: bird is in one"),
         (no_classes, "train has no class folders"),
     ],

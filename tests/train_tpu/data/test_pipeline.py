@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from train_tpu.data import digits, folder, pipeline
-from train_tpu.data.decode import CorruptImages
+from train_tpu.data.quarantine import CorruptImages
 from train_tpu.errors import RunFailed
 
 
