@@ -1,6 +1,6 @@
-"""Score a model on held-out images; as a command, score its training and its deploy form.
+"""Score a model on held-out images; as a command, score it in both forms and show where it is wrong.
 
-    python -m train_tpu.evaluate --ckpt runs/next_vit_s [--which last] [--data-dir DIR]
+    python -m train_tpu.evaluate --ckpt runs/next_vit_s [--which last] [--data-dir DIR] [--out DIR] [--overwrite]
 
 Exit status: 0 the two forms agree, 1 they do not, 2 a mistake in the arguments.
 """
@@ -22,6 +22,29 @@ from train_tpu.errors import RunFailed, UserError, missing_extra
 FORMS_AGREE = 1e-5
 
 
+class Means:
+    """Means over images out of sums over batches: {"loss", "top1", ...} and the "count" of images."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, float] = {}
+
+    def add(self, sums: dict[str, Any]) -> None:
+        """The sums of one batch, its count among them."""
+        for name, value in sums.items():
+            self._totals[name] = self._totals.get(name, 0.0) + float(value)
+
+    @property
+    def value(self) -> dict[str, float]:
+        """Raises:
+        RunFailed: there was no image.
+        """
+        totals = dict(self._totals)
+        count = totals.pop("count", 0.0)
+        if not count:
+            raise RunFailed("no held-out image could be read; nothing to evaluate")
+        return {**{name: value / count for name, value in totals.items()}, "count": count}
+
+
 def evaluate(
     eval_step: Callable[..., dict[str, jax.Array]],
     variables: Any,
@@ -36,24 +59,22 @@ def evaluate(
     Raises:
       RunFailed: there was no image to score.
     """
-    totals: dict[str, float] = {}
+    means = Means()
     for batch in batches:
         if should_stop():
             return None
-        for name, value in eval_step(variables, batch).items():
-            totals[name] = totals.get(name, 0.0) + float(value)
-    count = totals.pop("count", 0.0)
-    if not count:
-        raise RunFailed("no held-out image could be read; nothing to evaluate")
-    return {**{name: value / count for name, value in totals.items()}, "count": count}
+        means.add(eval_step(variables, batch))
+    return means.value
 
 
 def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
-    """Scores of the training form and of the deploy form, and how far their logits are apart.
+    """Scores of the training form and of the deploy form, how far their logits are apart, and the answers.
 
     Returns:
-      {"train": {...}, "deploy": {...}, "difference": max over images of max |logit difference| over max
-      |logit|, "same_top1": share of images with the same best class, "info": of load_inference}.
+      {"train": {...}, "deploy": {...}, "raw": {...} (the weights without averaging, where the run keeps an
+      average), "difference": max over images of max |logit difference| over max |logit|, "same_top1": share
+      of images with the same best class, "answers": train_tpu.mistakes.Answers of the training form, "info":
+      of load_inference, "data": its name, "unreadable": text, "unreadable_images": how many}.
     """
     from absl import logging
 
@@ -61,10 +82,11 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     from hvjax.registry import MODELS
     from train_tpu.checkpoint import load_inference
     from train_tpu.data import pipeline
-    from train_tpu.data.decode import CorruptImages
+    from train_tpu.data.quarantine import CorruptImages
     from train_tpu.data.sources import open_dataset
-    from train_tpu.objective import normalise
-    from train_tpu.step import eval_step
+    from train_tpu.mistakes import Answers
+    from train_tpu.progress import Counting
+    from train_tpu.step import answers_of
     from train_tpu.workdir import read_config
 
     logging.set_verbosity(logging.ERROR)  # as in main
@@ -79,75 +101,95 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
             f"{path} was trained on ({loaded.info['num_classes']}); give its data with --data-dir"
         )
     corrupt = CorruptImages(len(dataset.held_out), config.data.max_corrupt)
-    interpolation = MODELS[loaded.info["model"]].interpolation
     preprocessing = {"mean": tuple(loaded.info["mean"]), "std": tuple(loaded.info["std"])}
-
-    def batches():
-        return pipeline.eval_batches(
-            dataset.held_out,
-            config.data,
-            batch_size=config.data.eval_batch_size,
-            corrupt=corrupt,
-            interpolation=interpolation,
-        )
-
     deploy_model, deploy_variables = hvjax.reparameterize(loaded.model, loaded.variables)
     forms = {"train": (loaded.model, loaded.variables), "deploy": (deploy_model, deploy_variables)}
-    scores: dict[str, Any] = {}
-    for name, (model, variables) in forms.items():
-        step = jax.jit(functools.partial(eval_step, model=model, **preprocessing))
-        scores[name] = evaluate(step, variables, batches())
+    if loaded.info["ema"]:
+        forms["raw"] = (loaded.model, loaded.raw)
+    compiled = {
+        name: jax.jit(functools.partial(answers_of, model=model, **preprocessing))
+        for name, (model, _) in forms.items()
+    }
+    on_device = {name: jax.tree.map(jax.numpy.asarray, variables) for name, (_, variables) in forms.items()}
 
-    def logits_of(model):
-        return jax.jit(lambda v, images: model.apply(v, normalise(images, **preprocessing)))
-
-    first, second = logits_of(loaded.model), logits_of(deploy_model)
-    worst, same, count = 0.0, 0, 0
-    for batch in batches():
-        real = batch["label"] >= 0
-        a = np.asarray(first(loaded.variables, batch["image"]))[real]
-        b = np.asarray(second(deploy_variables, batch["image"]))[real]
-        if not len(a):
-            continue
-        worst = max(worst, float((np.abs(a - b).max(-1) / np.abs(a).max(-1)).max()))
-        same += int((a.argmax(-1) == b.argmax(-1)).sum())
-        count += len(a)
-    unreadable = corrupt.listing()
+    means = {name: Means() for name in forms}
+    answers = Answers(len(dataset.class_names))
+    worst, same = 0.0, 0
+    batches = pipeline.eval_batches(
+        dataset.held_out,
+        config.data,
+        batch_size=config.data.eval_batch_size,
+        corrupt=corrupt,
+        interpolation=MODELS[loaded.info["model"]].interpolation,
+    )
+    with Counting("images", len(dataset.held_out)) as counting:
+        for batch in batches:
+            real = batch["label"] >= 0
+            logits = {}
+            for name, step in compiled.items():
+                sums, found = step(on_device[name], batch)
+                means[name].add(sums)
+                logits[name] = np.asarray(found)[real]
+            if real.any():
+                a, b = logits["train"], logits["deploy"]
+                worst = max(worst, float((np.abs(a - b).max(-1) / np.abs(a).max(-1)).max()))
+                same += int((a.argmax(-1) == b.argmax(-1)).sum())
+                answers.add(batch["image"][real], batch["label"][real], a)
+            counting.add(int(real.sum()))
+    scores = {name: mean.value for name, mean in means.items()}
+    answers.name_mistakes(dataset.held_out, corrupt)
     return {
         **scores,
         "difference": worst,
-        "same_top1": same / count,
+        "same_top1": same / scores["train"]["count"],
+        "answers": answers,
         "info": loaded.info,
         "data": dataset.name,
-        "unreadable": unreadable,
+        "unreadable": corrupt.listing(),
+        "unreadable_images": len(corrupt),
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m train_tpu.evaluate", description="Score a checkpoint, training and deploy form."
+        prog="python -m train_tpu.evaluate",
+        description="Score a checkpoint in training and deploy form, and show where it is wrong.",
     )
     parser.add_argument("--ckpt", required=True, help="a workdir, its checkpoints folder or one checkpoint")
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument("--data-dir", help="instead of the training run's data.dir; its val/ is scored")
+    parser.add_argument(
+        "--out", metavar="DIR", help="tables and pictures; default: WORKDIR/evaluation/step_<step>"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote there")
     options = parser.parse_args(argv)
     try:
-        result = score_forms(options.ckpt, options.which, options.data_dir)
+        return _run(options)
     except (UserError, RunFailed) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         print(f"error: {missing_extra(error)}", file=sys.stderr)
         return UserError.exit_code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from train_tpu import evaluation_files as files
+
+    if options.out is not None:
+        files.check_room(Path(options.out).expanduser(), options.overwrite)
+    result = score_forms(options.ckpt, options.which, options.data_dir)
     info, weights = result["info"], "averaged" if result["info"]["ema"] else "raw"
     print(f"{info['model']}, step {info['step']}, {weights} weights, on {result['data']}")
-    for form in ("train", "deploy"):
-        row = result[form]
-        print(
-            f"  {form:6}  top-1 {row['top1']:.2%}  top-5 {row['top5']:.2%}  loss {row['loss']:.4f}"
-            f"  ({row['count']:.0f} images)"
-        )
+    for form in ("train", "deploy", "raw"):
+        if form in result:
+            row = result[form]
+            note = "; without averaging" if form == "raw" else ""
+            print(
+                f"  {form:6}  top-1 {row['top1']:.2%}  top-5 {row['top5']:.2%}  loss {row['loss']:.4f}"
+                f"  ({row['count']:.0f} images{note})"
+            )
     if result["unreadable"]:
         print(result["unreadable"])
     agree = result["difference"] <= FORMS_AGREE
@@ -155,6 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"the forms {'agree' if agree else 'DISAGREE'}: logits differ by at most {result['difference']:.1e} "
         f"of the largest (limit {FORMS_AGREE:.0e}), same best class on {result['same_top1']:.2%}"
     )
+    for line in files.worst_table(result):
+        print(line)
+    print(files.write(result, options.out, options.data_dir, options.overwrite))
     return 0 if agree else 1
 
 

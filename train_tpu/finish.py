@@ -8,7 +8,7 @@ from train_tpu.checkpoint import load_inference
 from train_tpu.config import Config
 from train_tpu.curves import draw_curves
 from train_tpu.data import digits
-from train_tpu.data.decode import CorruptImages
+from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import Dataset
 from train_tpu.metrics import MetricsLog, read_metrics
 from train_tpu.workdir import CURVE, WEIGHTS
