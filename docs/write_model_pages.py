@@ -99,7 +99,10 @@ def use(name: str, facts: dict) -> str:
             "logits = model.apply(variables, images)",
         ]
     python.append("deploy_model, deploy_variables = hvjax.reparameterize(model, variables)  # the fused form")
-    shell = [f"python -m hvjax.info {name}", train_command(name, size, facts["preprocessing"]["crop_pct"])]
+    shell = [
+        f"python -m hvjax.info {name}",
+        f"python -m train_tpu.main --config configs/{name}.py --config.data.dir=/data/imagenet",
+    ]
     if facts["weights"]:
         folder = f"converted/{name}"
         shell.append(f"python -m hvjax.convert --from model.safetensors --model {name} --out {folder}")
@@ -108,16 +111,6 @@ def use(name: str, facts: dict) -> str:
         )
     shell.append(f"python -m export.to_trt --ckpt {name} --random-weights --out engine_of_random_weights")
     return "\n".join(["## Use\n", "```python", *python, "```\n", "```sh", *shell, "```\n"])
-
-
-def train_command(name: str, size: int, crop: float) -> str:
-    """Its own recipe, or that of ResNet-50 with the model changed."""
-    if (ROOT / "configs" / f"{name}.py").is_file():
-        return f"python -m train_tpu.main --config configs/{name}.py --config.data.dir=/data/imagenet"
-    return (
-        f"python -m train_tpu.main --config configs/resnet50.py --config.model.name={name} "
-        f"--config.data.image_size={size} --config.data.eval_crop={crop} --config.data.dir=/data/imagenet"
-    )
 
 
 def published(facts: dict) -> str:

@@ -37,6 +37,7 @@ def base_config() -> Config:
     data.crop_scale = (0.08, 1.0)  # RandomResizedCrop: share of the area
     data.crop_ratio = (3 / 4, 4 / 3)  # RandomResizedCrop: width / height
     data.interpolation = "bicubic"  # of training crops: bicubic, bilinear or random (one of the two)
+    data.antialias = True  # of training crops; without, faster and coarser
     data.flip = True  # left-right with probability 1/2
     data.shift = 0  # digits: random shift of up to this many pixels in x and y
     data.randaugment = ""  # RandAugment in timm's notation, "rand-m9-mstd0.5-inc1"; "" = off
@@ -164,7 +165,7 @@ def digits_fallback() -> Config:
             "layer_decay": 1.0,
         }
     )
-    fallback.loss = ConfigDict({"name": "cross_entropy"})
+    fallback.loss = ConfigDict({"name": "cross_entropy", "label_smoothing": 0.1, "target_threshold": 0.0})
     fallback.distill = ConfigDict({"teacher": "", "weights": ""})
     fallback.ema = ConfigDict({"decay": 0.0, "horizon": 0.05, "warmup": True})
     fallback.log_every = 15

@@ -1,0 +1,19 @@
+"""ConvNeXt-B on ImageNet-1k (Liu et al. 2022, arXiv 2201.03545).
+
+    python -m train_tpu.main --config configs/convnext_b.py --config.data.dir=DIR
+
+Recipe: `unverified`. It follows TRAINING.md of facebookresearch/ConvNeXt, but for the cosine, which starts
+with the warm-up here and after it there. We have not run it on ImageNet and quote no accuracy. 88.6 M
+parameters, 15.4 GMACs at 224 px; 300 epochs at batch 4096 on 32 GPUs.
+
+Without data.dir it trains a small ConvNeXt on embedded digits (`fallback`), a few minutes on two CPU cores;
+with `:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import convnext
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg is what follows the colon of `--config FILE:arg`: smoke or nothing."""
+    return convnext.recipe("convnext_b", arg, drop_path=0.5)

@@ -1,0 +1,21 @@
+"""EfficientFormer-L1 on ImageNet-1k (Li et al. 2022, arXiv 2206.01191).
+
+    python -m train_tpu.main --config configs/efficientformer_l1.py --config.data.dir=DIR
+    python -m train_tpu.main --config configs/efficientformer_l1.py:distill --config.data.dir=DIR
+
+Recipe: `unverified`. It has the defaults of main.py of snap-research/EfficientFormer; their weights were made
+with `:distill` (the teacher's weights are fetched; needs hvjax[hub]), where one of the two heads learns from
+the labels and the other from the teacher: here their mean learns from both. We have not run it on ImageNet
+and quote no accuracy. 12.3 M parameters, 1.3 GMACs at 224 px; 300 epochs at batch 1024.
+
+Without data.dir it trains a small EfficientFormer on embedded digits (`fallback`), a few minutes on two CPU
+cores; with `:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import efficientformer
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg is what follows the colon of `--config FILE:arg`: smoke, distill or nothing."""
+    return efficientformer.recipe("efficientformer_l1", arg)

@@ -1,0 +1,19 @@
+"""MobileOne-S0 on ImageNet-1k (Vasu et al. 2023, arXiv 2206.04040).
+
+    python -m train_tpu.main --config configs/mobileone_s0.py --config.data.dir=DIR
+
+Recipe: `unverified`. It follows the text of the paper, whose training code is not public, without the
+annealed weight decay and the growing images. We have not run it on ImageNet and quote no accuracy. 5.3 M
+parameters, 0.3 GMACs at 224 px; 300 epochs at batch 256.
+
+Without data.dir it trains a small MobileOne on embedded digits (`fallback`), a few minutes on two CPU cores;
+with `:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import mobileone
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg is what follows the colon of `--config FILE:arg`: smoke or nothing."""
+    return mobileone.recipe("mobileone_s0", arg)

@@ -1,0 +1,18 @@
+"""PyramidTNT-S on ImageNet-1k (Han et al. 2022, arXiv 2201.00978; recipe of
+huawei-noah/Efficient-AI-Backbones).
+
+    python -m train_tpu.main --config configs/pyramid_tnt_s.py --config.data.dir=DIR
+
+Published: 82.0 % top-1 at 256 px. 32.0 M parameters, 3.3 GMACs at 256 px; 310 epochs at batch 1024 on 8 GPUs.
+
+Without data.dir it trains a small PyramidTNT on embedded digits (`fallback`), a few minutes on two CPU cores;
+with `:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import pyramid_tnt
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg is what follows the colon of `--config FILE:arg`: smoke or nothing."""
+    return pyramid_tnt.recipe("pyramid_tnt_s", arg, drop_path=0.1)

@@ -1,0 +1,17 @@
+"""Swin-B on ImageNet-1k (Liu et al. 2021, arXiv 2103.14030; recipe of microsoft/Swin-Transformer).
+
+    python -m train_tpu.main --config configs/swin_b.py --config.data.dir=DIR
+
+Published: 83.5 % top-1 at 224 px. 87.8 M parameters, 15.4 GMACs at 224 px; 300 epochs at batch 1024.
+
+Without data.dir it trains a small Swin on embedded digits (`fallback`), a few minutes on two CPU cores; with
+`:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import swin
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg is what follows the colon of `--config FILE:arg`: smoke or nothing."""
+    return swin.recipe("swin_b", arg, drop_path=0.5)
