@@ -38,6 +38,8 @@ def announce(
             f"data: {dataset.name}, {len(dataset.train):,} images in {len(dataset.class_names):,} classes, "
             f"{len(dataset.held_out):,} more held out"
         )
+        for note in dataset.notes:
+            say(f"  {note}")
         say(f"model: {name}, {_millions(parameters)} parameters")
     on = f"{devices} device{'s' * (devices > 1)}"
     say(

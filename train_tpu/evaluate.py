@@ -1,6 +1,6 @@
 """Score a model on held-out images; as a command, score it in both forms and show where it is wrong.
 
-    python -m train_tpu.evaluate --ckpt runs/next_vit_s [--which last] [--data-dir DIR] [--out DIR] [--overwrite]
+    python -m train_tpu.evaluate --ckpt runs/next_vit_s [--which last] [--data-dir DIR] [--out DIR]
 
 Exit status: 0 the two forms agree, 1 they do not, 2 a mistake in the arguments.
 """

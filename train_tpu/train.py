@@ -14,8 +14,10 @@ from train_tpu.announce import announce
 from train_tpu.checkpoint import Checkpoints, disk_trouble
 from train_tpu.config import Config
 from train_tpu.data import pipeline
+from train_tpu.data.prefetch import AHEAD, Prefetched
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import open_dataset
+from train_tpu.data.watchdog import Watchdog
 from train_tpu.distill import load_teacher
 from train_tpu.errors import NotFinite, RunFailed
 from train_tpu.evaluate import evaluate
@@ -92,10 +94,14 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
 
     # 3. The data, dealt out over the hosts.
     corrupt = CorruptImages(len(dataset.train) + len(dataset.held_out), config.data.max_corrupt)
-    reading = {"corrupt": corrupt, "process": (jax.process_index(), jax.process_count())}
-    batches = pipeline.train_batches(
+    watchdog = Watchdog(config.data.stall_seconds)
+    process = (jax.process_index(), jax.process_count())
+    reading = {"corrupt": corrupt, "process": process, "watchdog": watchdog}
+    host_batches = pipeline.train_batches(
         dataset.train, config.data, seed=config.seed, batch_size=host_batch, mean=spec.mean, **reading
     )
+    put = functools.partial(sharding.to_devices, sharding=split)
+    batches = Prefetched(host_batches, put, ahead=AHEAD if config.data.threads else 0, watchdog=watchdog)
 
     def held_out_batches():
         held_out = pipeline.eval_batches(
@@ -105,13 +111,14 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
             interpolation=spec.interpolation,
             **reading,
         )
-        return (sharding.to_devices(batch, split) for batch in held_out)
+        return map(put, held_out)
 
     start, about_start = load_start(config.init, model, config.seed, directory, dataset.class_names)
 
     # 4. The workdir: ours, and where an earlier run left off.
     claimed = hosts.on_first(lambda: workdir.claim(directory, config, allow_config_change))
     hosts.check_same(config, directory)
+    corrupt.keep_in(directory, process[0])
     checkpoints = Checkpoints(directory)
     progress = Progress(length.total, checkpoints.last_step or 0, enabled=lead)
     announce(progress.say, config, dataset, model, parameters, length, mesh.size, directory)
@@ -153,13 +160,13 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     )
     other_step = memory.compiler(step_of, compiling, shape_of_state, teacher.variables, image_shape, split)
     advise = functools.partial(memory.advice, config, mesh.size, other_step, progress.say)
-    with StopRequest() as stop, progress, closing(checkpoints, log), memory.named(advise):
+    with StopRequest() as stop, progress, closing(checkpoints, log, batches), memory.named(advise):
         started, step, first = time.perf_counter(), done, done + 1
         while step < length.total:
             step += 1
             with phases.phase(phases.COMPILE if step == first else phases.STEP):
                 rollback.before(step, batches, log)
-                batch = sharding.to_devices(next(batches), split)
+                batch = next(batches)
                 with stop.nothing_to_lose(step == first):
                     state, metrics = take_step(state, batch, teacher.variables)
                 score_now = schedule.due(step, config.eval_every or length.epoch, length.total)
@@ -204,13 +211,14 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
 
 
 @contextlib.contextmanager
-def closing(checkpoints: Checkpoints, log: MetricsLog | None) -> Iterator[None]:
+def closing(checkpoints: Checkpoints, log: MetricsLog | None, batches: Prefetched) -> Iterator[None]:
     """Whatever ends the steps: let the background saves end, and add to a failure what is left of the run."""
     try:
         with contextlib.ExitStack() as stack:
             if log:
                 stack.callback(log.close)
             stack.callback(checkpoints.close)
+            stack.callback(batches.close)
             yield
     except (RunFailed, OSError) as failure:
         said = str(failure).splitlines()[0] if isinstance(failure, RunFailed) else disk_trouble(failure)

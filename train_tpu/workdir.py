@@ -25,7 +25,16 @@ FORMAT = 1
 ALLOW_CHANGE = "--allow-config-change"
 
 # A resumed run may differ in these: they change what is seen of the run, not what it computes.
-MAY_CHANGE = ("log_every", "data.threads", "data.max_corrupt", "data.eval_batch_size", "data.dir")
+MAY_CHANGE = (
+    "log_every",
+    "data.threads",
+    "data.max_corrupt",
+    "data.stall_seconds",
+    "data.eval_batch_size",
+    "data.dir",
+    "mesh.fsdp",
+    "model.remat",
+)
 
 
 @dataclasses.dataclass

@@ -11,6 +11,7 @@ from train_tpu.data.watchdog import Watchdog
 
 Batch = TypeVar("Batch")
 AHEAD = 2
+PATIENCE = 5.0  # seconds for a reading thread to end with the run
 
 
 class Prefetched(Generic[Batch]):
@@ -66,15 +67,16 @@ class Prefetched(Generic[Batch]):
             self._reader = _Reader(self._batches, self._put, self._ahead)
 
     def close(self) -> None:
-        """End the reading thread (it is not waited for while it reads) and the loader's own."""
-        self._stop(wait=False)
+        """End the reading thread (one that is stuck is left behind) and the loader's own."""
+        self._stop(PATIENCE)
+        self._watchdog.close()
         close = getattr(self._batches, "close", None)
         if close:
             close()
 
-    def _stop(self, wait: bool = True) -> None:
+    def _stop(self, seconds: float | None = None) -> None:
         if self._reader is not None:
-            self._reader.stop(wait)
+            self._reader.stop(seconds)
             self._reader = None
 
 
@@ -104,11 +106,10 @@ class _Reader:
         """The position before the oldest batch that was not taken."""
         return self._positions[0]
 
-    def stop(self, wait: bool) -> None:
+    def stop(self, seconds: float | None) -> None:
         self._stopped = True
         self._room.release()
-        if wait:
-            self._thread.join()
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         try:
@@ -116,7 +117,10 @@ class _Reader:
                 self._room.acquire()
                 if self._stopped:
                     return
-                batch = self._put(next(self._batches))
+                batch = next(self._batches)
+                if self._stopped:
+                    return
+                batch = self._put(batch)
                 # before the batch can be taken: the position after it is then the oldest
                 self._positions.append(self._batches.get_state())
                 self._ready.put(("batch", batch))

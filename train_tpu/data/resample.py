@@ -1,8 +1,8 @@
 """Resizing of training crops: Pillow's filters, by the fastest code that has them.
 
 Antialiased: `cykooz-resizer`, SIMD code with Pillow's filters, where it is installed (there are wheels for
-x86-64 and Apple silicon); Pillow itself, four times slower, elsewhere. The two differ by one level, and by more
-only where a bicubic overshoot is cut off at 0 or 255. Not antialiased: OpenCV.
+x86-64 and Apple silicon); Pillow itself, four times slower, elsewhere. The two differ by one level, and by
+more only where a bicubic overshoot is cut off at 0 or 255. Not antialiased: OpenCV.
 """
 
 import threading
