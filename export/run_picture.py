@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,11 @@ def draw(predictions: Sequence[Prediction], title: str) -> bytes:
             right.axis("off")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_TEXT)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
+    with (
+        warnings.catch_warnings()
+    ):  # letters that the font lacks are drawn as boxes; the printed names are whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ from train_tpu.errors import RunFailed
 # Share of a device's memory that a step may plan to use: the next batch, the evaluation's program and the
 # gaps between buffers need the rest.
 USABLE = 0.9
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 ATTEMPTS = 3  # at correcting what was predicted: each one compiles the step, which takes a minute or so
 
 # (images in a batch, parts it is computed in) -> the compiled step.
@@ -112,18 +112,18 @@ def advice(config: Config, devices: int, compile_for: Compile, say: Callable[[st
     need = _needs(compile_for)
     fixed, per_image = line_through(lambda size: need(size, 1), batch // parts, devices)
     asked, limit = fixed + per_image * (batch // parts), available()
-    message = f"a step of {batch} images needs about {_gib(asked)} a device"
+    message = f"a step of {batch} images needs about {_bytes(asked)} a device"
     if limit is None:
         half = max(devices, _round_down(batch // 2, devices))
-        then = _gib(fixed + per_image * half)
+        then = _bytes(fixed + per_image * half)
         return f"{message}; --config.data.batch_size={half} needs about {then}{_more(config)}"
-    message += f" and {_gib(limit)} are there"
+    message += f" and {_bytes(limit)} are there"
     fits = largest_batch(
         lambda size: need(size, 1), (fixed, per_image), batch // parts, devices, USABLE * limit
     )
     if not fits:
         return f"{message}; not even {devices} image{'s' * (devices > 1)} would fit{_more(config)}"
-    proposals = f"--config.data.batch_size={fits} is predicted to fit (about {_gib(need(fits, 1))})"
+    proposals = f"--config.data.batch_size={fits} is predicted to fit (about {_bytes(need(fits, 1))})"
     divided = _parts_that_fit(need, batch, parts, devices, fits, USABLE * limit)
     if divided:
         proposals += f", and so is --config.optimizer.accumulate={divided}, which keeps the batch as it is"
@@ -207,5 +207,5 @@ def _round_down(number: int, unit: int) -> int:
     return number // unit * unit
 
 
-def _gib(size: float) -> str:
-    return f"{size / GIB:.3g} GiB"
+def _bytes(size: float) -> str:
+    return f"{size / GIB:.3g} GiB" if size >= GIB else f"{size / MIB:.3g} MiB"
