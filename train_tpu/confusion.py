@@ -14,8 +14,8 @@ MANY_CLASSES = 40
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
-    """images: of this class; correct: of them; confused: the class they are most often taken for, None if there
-    was no mistake; confused_images: how many are taken for it."""
+    """images: of this class; correct: of them; confused: the class they are most often taken for, None if
+    there was no mistake; confused_images: how many are taken for it."""
 
     name: str
     images: int
@@ -51,7 +51,7 @@ def confusion_counts(
     if truth.shape != predicted.shape or truth.ndim != 1:
         raise ValueError(f"{truth.shape} true and {predicted.shape} predicted classes")
     for classes in (truth, predicted):
-        if classes.size and not (0 <= classes.min() and classes.max() < num_classes):
+        if classes.size and (classes.min() < 0 or classes.max() >= num_classes):
             raise ValueError(f"classes {classes.min()} to {classes.max()}; there are {num_classes}")
     flat = np.bincount(truth * num_classes + predicted, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes)
@@ -66,7 +66,7 @@ def per_class(counts: Int[np.ndarray, "classes classes"], names: Sequence[str]) 
             name,
             int(counts[i].sum()),
             int(counts[i, i]),
-            names[worst[i]] if wrong[i, worst[i]] else None,
+            names[int(worst[i])] if wrong[i, worst[i]] else None,
             int(wrong[i, worst[i]]),
         )
         for i, name in enumerate(names)
@@ -74,7 +74,8 @@ def per_class(counts: Int[np.ndarray, "classes classes"], names: Sequence[str]) 
 
 
 def worst_classes(scores: Sequence[ClassScore], count: int = 10) -> list[ClassScore]:
-    """Those with the lowest accuracy first, the larger class first among equals; without those without images."""
+    """Those with the lowest accuracy first, the larger class first among equals; those without images are
+    left out."""
     scored = [(s.accuracy, s) for s in scores if s.accuracy is not None]
     return [s for _, s in sorted(scored, key=lambda pair: (pair[0], -pair[1].images))[:count]]
 
@@ -86,8 +87,12 @@ def confused_pairs(
     wrong = counts * ~np.eye(len(counts), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
     total = counts.sum(1)
-    rows = [(i, j) for i, j in zip(*np.unravel_index(order, counts.shape), strict=True) if wrong[i, j]]
-    return [Pair(names[i], names[j], int(wrong[i, j]), float(wrong[i, j] / total[i])) for i, j in rows]
+    rows, columns = (part.tolist() for part in np.unravel_index(order, counts.shape))
+    return [
+        Pair(names[int(i)], names[int(j)], int(wrong[i, j]), float(wrong[i, j] / total[i]))
+        for i, j in zip(rows, columns, strict=True)
+        if wrong[i, j]
+    ]
 
 
 def draw_confusion(

@@ -1,14 +1,13 @@
 """The answers of a model to held-out images, and the mistakes it is surest of."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from train_tpu.confusion import confusion_counts
 from train_tpu.data.quarantine import CorruptImages
-from train_tpu.data.sources import Source
+from train_tpu.data.sources import Source, name_of
 
 KEEP = 40  # mistakes whose images are kept: one contact sheet
 
@@ -69,17 +68,10 @@ class Answers:
         return confusion_counts(truth, predicted, self._num_classes)
 
     def name_mistakes(self, source: Source, corrupt: CorruptImages) -> None:
-        """Find the files of the mistakes: the k-th answer is to the k-th image of the source that can be read."""
-        if not len(corrupt):
-            for mistake in self.mistakes:
-                mistake.name = str(source[mistake.place]["name"])
-            return
-        wanted: dict[int, Any] = {mistake.place: mistake for mistake in self.mistakes}
-        place = 0
-        for index in range(len(source)):
-            name = str(source[index]["name"])
-            if name in corrupt:
-                continue
+        """Find the files of the mistakes: answer k is to readable image k of the source."""
+        unreadable = len(corrupt) > 0
+        readable = (i for i in range(len(source)) if not (unreadable and name_of(source, i) in corrupt))
+        wanted = {mistake.place: mistake for mistake in self.mistakes}
+        for place, index in enumerate(readable):
             if place in wanted:
-                wanted[place].name = name
-            place += 1
+                wanted[place].name = str(source[index]["name"])

@@ -14,6 +14,9 @@ class Files:
     def __len__(self) -> int:
         return len(self._names)
 
+    def name_of(self, index: int) -> str:
+        return self._names[index]
+
     def __getitem__(self, index: int):
         return {"image": b"", "label": 0, "name": self._names[index]}
 
