@@ -95,14 +95,28 @@ def test_recipe(repository: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arg", "accepted"),
     [
-        ("next_vit_s", "ft383", "did you mean ft384?; accepted: 'ft384', 'smoke'"),
-        ("fastvit_t8", "destill", "did you mean distill?; accepted: 'distill', 'ft384', 'smoke'"),
-        ("swin_t", "ft384", "accepted: 'smoke'"),
+        ("next_vit_s", "ft383", "did you mean ft384?; accepted: 'ft384', 'finetune', 'probe', 'smoke'"),
+        ("fastvit_t8", "destill", "did you mean distill?; accepted: 'distill', 'ft384', 'finetune',"),
+        ("swin_t", "ft384", "accepted: 'finetune', 'probe', 'smoke'"),
     ],
 )
 def test_unknown_form_of_a_recipe(repository: Path, name: str, arg: str, accepted: str) -> None:
     with pytest.raises(UserError, match=re.escape(f"argument {arg!r} is unknown; {accepted}")):
         load_recipe(repository / "configs" / f"{name}.py", arg)
+
+
+@pytest.mark.parametrize("name", hvjax.list_models())
+@pytest.mark.parametrize("arg", ["finetune", "probe"])
+def test_every_recipe_can_be_fine_tuned(repository: Path, name: str, arg: str) -> None:
+    """From published weights on images of the user's own; without data it is the small model from scratch."""
+    recipe = load_recipe(repository / "configs" / f"{name}.py", arg)
+    small = resolve(recipe)
+    assert (small.init, small.optimizer.freeze, small.optimizer.layer_decay) == ("", "", 1.0)
+    recipe.data.dir = "/data"
+    config = resolve(recipe)
+    assert config.init == "pretrained" and config.optimizer.name == "adamw" and not config.mix.cutmix
+    assert peak_lr(config) == pytest.approx(2e-4 if arg == "finetune" else 1e-3)
+    assert config.optimizer.freeze == ("backbone" if arg == "probe" else "")
 
 
 def test_forms_of_a_recipe_join(repository: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hvjax.registry import MODELS
 from train_tpu.config import Config, base_config, shorten
 from train_tpu.errors import UserError, did_you_mean
+from train_tpu.recipes import finetuning
 
 
 def imagenet(name: str) -> Config:
@@ -40,11 +41,13 @@ def distil_from_regnet(config: Config) -> None:
 
 
 def in_form(config: Config, arg: str, **forms: Callable[[Config], None]) -> Config:
-    """Apply what follows the colon of `--config FILE:arg`: names of `forms` and 'smoke', between commas.
+    """Apply what follows the colon of `--config FILE:arg`, between commas: names of `forms`, and those that
+    every recipe has: 'finetune', 'probe' (train_tpu/recipes/finetuning.py) and 'smoke'.
 
     Raises:
       UserError: a name that is none of them.
     """
+    forms = {**forms, "finetune": finetuning.finetune, "probe": finetuning.probe}
     asked = [name for name in arg.split(",") if name]
     for name in asked:
         if name != "smoke" and name not in forms:
