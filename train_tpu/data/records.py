@@ -126,7 +126,7 @@ def load(directory: Path) -> Dataset:
     """
     index = read_index(directory)
     try:
-        splits = {split: index["splits"][split] for split in SPLITS}
+        splits = {split: [s for s in index["splits"][split] if s["count"]] for split in SPLITS}
         for shard in (shard for shards in splits.values() for shard in shards):
             file = directory / shard["file"]
             size = file.stat().st_size if file.is_file() else None
