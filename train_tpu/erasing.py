@@ -6,32 +6,45 @@ in both directions; it is filled with standard normal noise, drawn for each pixe
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 AREA = (0.02, 1 / 3)
 ASPECT = (0.3, 1 / 0.3)
 ATTEMPTS = 10
 
 
-def erase(images: Float[Array, "b h w c"], key: jax.Array, probability: float) -> Float[Array, "b h w c"]:
-    """Each image, with `probability`, with a box of noise.
+class Erasure(NamedTuple):
+    """What is erased of each image of a batch.
 
-    The noise is drawn for all of the batch, since shapes under jit are fixed.
+    boxes: (top, left, height, width) in pixels, all of height 0 where nothing is. keys: of the noise.
     """
+
+    boxes: Int[Array, "b 4"]
+    keys: Key[Array, "b"]
+
+
+def draw_erasure(key: jax.Array, count: int, height: int, width: int, probability: float) -> Erasure:
+    """Of `count` images, each erased with `probability`."""
     which_key, area_key, aspect_key, place_key, noise_key = jax.random.split(key, 5)
-    count, height, width, _ = images.shape
     attempts = (count, ATTEMPTS)
     shares = jax.random.uniform(area_key, attempts, minval=AREA[0], maxval=AREA[1])
     low, high = map(math.log, ASPECT)
     aspects = jnp.exp(jax.random.uniform(aspect_key, attempts, minval=low, maxval=high))
     places = jax.random.uniform(place_key, (count, 2))
+    boxes = first_fitting(shares, aspects, places, height, width)
     erased = jax.random.uniform(which_key, (count,)) < probability
-    inside = inside_boxes(first_fitting(shares, aspects, places, height, width), height, width)
-    noise = jax.random.normal(noise_key, images.shape)
-    return jnp.where((inside & erased[:, None, None])[..., None], noise, images)
+    return Erasure(jnp.where(erased[:, None], boxes, 0), jax.random.split(noise_key, count))
+
+
+def erase(images: Float[Array, "b h w c"], erasure: Erasure) -> Float[Array, "b h w c"]:
+    """The images with noise in their boxes. It is drawn for every pixel, since shapes under jit are fixed."""
+    _, height, width, _ = images.shape
+    noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(erasure.keys)
+    return jnp.where(inside_boxes(erasure.boxes, height, width)[..., None], noise, images)
 
 
 def first_fitting(

@@ -2,11 +2,13 @@
 
 As timm's Mixup in its mode "batch": one lambda for the batch, and image i is mixed with image b - 1 - i of
 the global batch, the flipped batch. So a batch is mixed alike on any number of devices. On several devices
-the flip sends each device's part to the mirror-image device, one collective permute and nothing gathered;
-neighbours, which are views of one image under repeated augmentation, do not meet.
+the flip sends each device's part to the mirror-image device: one collective permute of uint8 pixels, since
+normalising and erasing are done again for the partners, and nothing is gathered. Neighbours, which are views
+of one image under repeated augmentation, do not meet.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,12 +71,14 @@ def outside_box(
     return 1.0 - (in_rows[:, None] & in_columns[None, :])
 
 
+def flip(tree: Any) -> Any:
+    """Every array of the tree with its first axis reversed: of the partners of a batch."""
+    return jax.tree.map(lambda array: array[::-1], tree)
+
+
 def mix(
-    images: Float[Array, "b h w c"],
-    targets: Float[Array, "b classes"],
-    kept: Float[Array, "h w"],
-    lam: Float[Array, ""],
-) -> tuple[Float[Array, "b h w c"], Float[Array, "b classes"]]:
-    """Images and targets with those of the flipped batch."""
+    images: Float[Array, "b h w c"], partners: Float[Array, "b h w c"], kept: Float[Array, "h w"]
+) -> Float[Array, "b h w c"]:
+    """Of each image the share `kept` of a pixel, and of its partner the rest."""
     kept = kept[None, :, :, None]
-    return images * kept + images[::-1] * (1 - kept), targets * lam + targets[::-1] * (1 - lam)
+    return images * kept + partners * (1 - kept)

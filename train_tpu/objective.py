@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from train_tpu.config import Config
-from train_tpu.erasing import erase
+from train_tpu.erasing import Erasure, draw_erasure, erase
 from train_tpu.errors import UserError
 from train_tpu.losses import binary_cross_entropy, distillation_loss, soft_cross_entropy
-from train_tpu.mixing import Mixing, mix
+from train_tpu.mixing import Mixing, flip, mix
 
 # What is drawn for the inputs of a step, each from its own key.
 ERASING, MIXING = 0, 1
@@ -49,15 +49,22 @@ class Objective:
           batch: {"image": uint8 (b, h, w, c), "label": int32 (b,)}.
           key: for what is random.
         """
-        images = normalise(batch["image"], self.mean, self.std)
+        pixels, erasure = batch["image"], None
+        count, height, width, _ = pixels.shape
+        if self.erasing:
+            erasure = draw_erasure(jax.random.fold_in(key, ERASING), count, height, width, self.erasing)
+        images = self._images(pixels, erasure)
         one_hot = jax.nn.one_hot(batch["label"], self.num_classes)
         targets = one_hot * (1 - self.smoothing) + self.smoothing / self.num_classes
-        if self.erasing:
-            images = erase(images, jax.random.fold_in(key, ERASING), self.erasing)
         if self.mixing:
-            kept, lam = self.mixing.draw(jax.random.fold_in(key, MIXING), *images.shape[1:3])
-            images, targets = mix(images, targets, kept, lam)
+            kept, lam = self.mixing.draw(jax.random.fold_in(key, MIXING), height, width)
+            images = mix(images, self._images(*flip((pixels, erasure))), kept)
+            targets = targets * lam + flip(targets) * (1 - lam)
         return images, targets
+
+    def _images(self, pixels: UInt8[Array, "b h w c"], erasure: Erasure | None) -> Float[Array, "b h w c"]:
+        images = normalise(pixels, self.mean, self.std)
+        return images if erasure is None else erase(images, erasure)
 
     def loss(
         self,

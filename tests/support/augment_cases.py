@@ -12,7 +12,7 @@ from PIL import Image
 from train_tpu import losses
 from train_tpu.data import augment_ops, color_jitter, crops
 from train_tpu.erasing import first_fitting, inside_boxes
-from train_tpu.mixing import mix, outside_box
+from train_tpu.mixing import flip, mix, outside_box
 
 # One level of a picture, 1/255 of the range, is what is promised; 0 is what is found.
 LIMITS = {
@@ -141,8 +141,8 @@ def _mixed() -> dict[str, np.ndarray]:
         if name == "cutmix":
             kept = np.asarray(outside_box(share, np.array(centre), height, width))
             share = kept.mean()
-        x, y = mix(images, targets, kept, share)
-        made[f"mix/{name}/{lam}/images"], made[f"mix/{name}/{lam}/targets"] = np.asarray(x), np.asarray(y)
+        made[f"mix/{name}/{lam}/images"] = np.asarray(mix(images, flip(images), kept))
+        made[f"mix/{name}/{lam}/targets"] = targets * share + flip(targets) * (1 - share)
     return made
 
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from laws import KS_LIMIT, ks
 
-from train_tpu.erasing import AREA, ASPECT, ATTEMPTS, erase, first_fitting, inside_boxes
+from train_tpu.erasing import AREA, ASPECT, ATTEMPTS, draw_erasure, erase, first_fitting, inside_boxes
 
 COUNT = 2000
 
 
 def erased(probability: float, shape=(COUNT, 40, 40, 1)) -> np.ndarray:
     """A batch of tens, erased: what is not ten is noise."""
-    return np.asarray(erase(jnp.full(shape, 10.0), jax.random.key(0), probability))
+    erasure = draw_erasure(jax.random.key(0), *shape[:3], probability)
+    return np.asarray(erase(jnp.full(shape, 10.0), erasure))
 
 
 @pytest.fixture(scope="module")
