@@ -88,9 +88,11 @@ def load_start(source: str, model: Backbone, key: Any = None) -> Tree:
     if not is_ours(path):
         return load_torch(path, model, adapt=True, key=key)
     donor, variables = load_weights(path)
-    if identify(donor)[0] != identify(model)[0] or donor.deploy != model.deploy:
-        form = "deploy" if donor.deploy else "training"
-        raise ValueError(f"{source!r} is of {identify(donor)[0]}, {form} form, not of {identify(model)[0]}")
+    if identify(donor)[0] != identify(model)[0]:
+        raise ValueError(f"{source!r} is of {identify(donor)[0]}, not of {identify(model)[0]}")
+    if donor.deploy != model.deploy:
+        forms = ("deploy", "training") if donor.deploy else ("training", "deploy")
+        raise ValueError(f"{source!r} holds the {forms[0]} form, and the model has the {forms[1]} form")
     return adapt(variables, donor, model, key)
 
 

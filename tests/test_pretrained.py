@@ -158,8 +158,12 @@ def test_start_from_files(tensors, config, tmp_path: Path) -> None:
             start = pretrained.load_start(str(tmp_path / file), model, jax.random.key(1))
         assert same(start["batch_stats"], reference["batch_stats"])
         assert start["params"]["head"]["bias"].shape == (3,)
-    with pytest.raises(ValueError, match="is of resnet50, training form, not of next_vit_s"):
+    with pytest.raises(ValueError, match="is of resnet50, not of next_vit_s"):
         pretrained.load_start(str(tmp_path / "ours.safetensors"), hvjax.create_model("next_vit_s"))
+    fused = hvjax.reparameterize(donor, reference)
+    hvjax.save_weights(tmp_path / "fused.safetensors", fused[1], fused[0])
+    with pytest.raises(ValueError, match="holds the deploy form, and the model has the training form"):
+        pretrained.load_start(str(tmp_path / "fused.safetensors"), model)
     with pytest.raises(FileNotFoundError, match=r"expected one, or pretrained:TAG"):
         pretrained.load_start("nowhere.safetensors", model)
     other = hvjax.create_model(

@@ -10,7 +10,7 @@ import jax
 import hvjax
 from hvjax import pretrained
 from hvjax.adapt import adapt
-from hvjax.registry import identify
+from hvjax.registry import MODELS, identify
 from hvjax.weights.io import is_ours, read_info
 from train_tpu.errors import UserError
 from train_tpu.workdir import CHECKPOINTS
@@ -52,13 +52,19 @@ def load_start(
 
 
 def _read_start(init: str, model: Any, key: jax.Array) -> tuple[Any, Names]:
+    name = identify(model)[0]
+    if init.partition(":")[0] == "pretrained" and not MODELS[name].pretrained:
+        raise ValueError(
+            f"no published weights are known for {name}; give a file or a training directory, or nothing, to "
+            "start at random"
+        )
     if not is_run(init):
         path = Path(init).expanduser()
         known = read_info(path).class_names if path.is_file() and is_ours(path) else None
         return pretrained.load_start(init, model, key), known
     donor, variables, known = read_run(init)
-    if identify(donor)[0] != identify(model)[0]:
-        raise ValueError(f"this is a run of {identify(donor)[0]}, not of {identify(model)[0]}")
+    if identify(donor)[0] != name:
+        raise ValueError(f"this is a run of {identify(donor)[0]}, not of {name}")
     return adapt(variables, donor, model, key), known
 
 

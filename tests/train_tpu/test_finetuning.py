@@ -1,6 +1,8 @@
 """Fine-tuning on a folder of images, from the weights of a run on other classes and another image size."""
 
 import itertools
+import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 import hvjax
 from train_tpu.checkpoint import load_inference
+from train_tpu.flags import parse_command_line
 from train_tpu.train import run
 
 STEPS = {
@@ -107,3 +110,13 @@ def test_a_head_of_other_class_names_is_kept_and_said(finished_run: Path, tiny_c
             in notes[1]
         )
         assert variables["params"]["head"]["bias"].shape == (10,)
+
+
+def test_commands_of_the_page_are_accepted(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    page = (repository / "docs" / "finetuning.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^python -m train_tpu\.main (.*)$", page, re.MULTILINE)
+    assert len(commands) > 5
+    for command in commands:
+        config = parse_command_line(shlex.split(command, comments=True)).config
+        assert config.init and config.data.dir, command
