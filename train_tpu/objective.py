@@ -113,8 +113,13 @@ def balanced_weights(class_counts: tuple[int, ...]) -> tuple[float, ...]:
     """examples / (classes * examples of the class): scikit-learn's "balanced", whose mean over examples is 1.
 
     Raises:
-      UserError: a class has no examples.
+      UserError: a class has no examples, or their number is not known.
     """
+    if not class_counts:
+        raise UserError(
+            "--config.loss.class_weights='balanced': how often a class occurs in this data set is known only "
+            "after reading all of it; take a folder of images, or records of train_tpu.prepare"
+        )
     if not class_counts:
         raise UserError(
             "--config.loss.class_weights='balanced': TFDS does not write down how many images a class "

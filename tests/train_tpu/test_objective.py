@@ -104,3 +104,8 @@ def test_balanced_classes_weigh_the_same(objective, name: str) -> None:
 def test_a_class_without_images_cannot_be_weighed() -> None:
     with pytest.raises(UserError, match="class number 2 has no training images"):
         balanced_weights((3, 4, 0, 1))
+
+
+def test_unknown_counts_are_not_taken_for_equal_ones() -> None:
+    with pytest.raises(UserError, match="known only after reading all of it"):
+        balanced_weights(())
