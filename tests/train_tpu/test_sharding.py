@@ -21,10 +21,12 @@ LOSSES_AGREE = 1e-5
 GRADIENTS_AGREE = 1e-4
 
 PROGRAM = """
-import json, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 import jax
+import numpy as np
 from ml_collections import ConfigDict
+import hvjax
 from train_tpu import sharding, train
 from train_tpu.config import base_config, resolve
 from train_tpu.interrupt import StopRequest
@@ -35,7 +37,13 @@ stop, fsdp, workdir = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 config = base_config()
 config.model.name = "resnet50"
 config.fallback = ConfigDict()
-config.model.overrides = ConfigDict({"depths": (1, 1, 1, 1), "widths": (8, 8, 8, 8), "stem_channels": 8})
+numbers = {"depths": (1, 1, 1, 1), "widths": (8, 8, 8, 8), "stem_channels": 8}
+config.model.overrides = ConfigDict(numbers)
+os.chdir(workdir.parent)
+teacher = hvjax.create_model("resnet50", num_classes=10, **numbers)
+weights = teacher.init(jax.random.key(1), np.zeros((1, 32, 32, 3), np.float32))
+hvjax.save_weights("teacher.safetensors", weights, teacher)
+config.distill.update(teacher="resnet50", weights="teacher.safetensors", kind="soft")
 config.data.update(image_size=32, batch_size=32, eval_batch_size=120, shift=1, flip=False, threads=0)
 config.mix.update(mixup=0.8, cutmix=1.0)
 config.schedule.update(steps=9, warmup_epochs=0.0, base_lr=1e-4)
@@ -65,7 +73,8 @@ print(json.dumps({"devices": mesh.size, "sharded": shards, "rows": read_metrics(
 
 
 def train_on(devices: int, fsdp: int, workdir: Path, stop: int = 5) -> dict[str, Any]:
-    """Up to step `stop`, with mixing, an average and gradient accumulation; evaluated at steps 2 and 4."""
+    """Up to step `stop`, with mixing, a teacher, an average and gradient accumulation; evaluated at steps 2
+    and 4."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
