@@ -139,7 +139,7 @@ def _alone(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(title: str, total: int, done: int, unit: str) -> Iterator[Callable[[], None]]:
-    """A bar with rate and time left, or lines where there is no terminal; yields the call for one image more."""
+    """A bar with rate and time left, lines where there is no terminal; yields what counts one image."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

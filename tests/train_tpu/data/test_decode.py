@@ -1,14 +1,14 @@
 """Decoding: formats, colour modes and orientation."""
 
+import contextlib
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from train_tpu.data.decode import decode
-from train_tpu.data.quarantine import CorruptImages
-from train_tpu.errors import RunFailed
+from train_tpu.data.crops import Box, crop
+from train_tpu.data.decode import decode, decode_crop
 
 # Two JPEG decoders round the inverse cosine transform and the colour conversion differently.
 JPEG_LEVELS = 3
@@ -68,14 +68,75 @@ def test_truncated_and_wrong_files_are_value_errors(file_format: str) -> None:
             decode(broken)
 
 
-def test_the_same_image_is_counted_once() -> None:
-    corrupt = CorruptImages(total=10, max_share=0.1)
-    for _ in range(3):
-        corrupt.report("a.jpg", "truncated")
-    assert len(corrupt) == 1 and corrupt.listing() == "1 unreadable image skipped:\n  a.jpg: truncated"
-    with pytest.raises(RunFailed, match=r"2 of 10 images cannot be read.*b.jpg \(empty\)"):
-        corrupt.report("b.jpg", "empty")
+def sixteen_bits() -> Image.Image:
+    return Image.fromarray(np.linspace(0, 65535, 24 * 32).reshape(24, 32).astype(np.uint16))
 
 
-def test_nothing_corrupt_says_nothing() -> None:
-    assert CorruptImages(10, 0.0).listing() == ""
+def test_sixteen_bits_keep_their_upper_eight() -> None:
+    """Pillow's own conversion cuts everything above 255 off."""
+    pixels = decode(encode(sixteen_bits(), "PNG"))
+    np.testing.assert_array_equal(pixels[..., 1], np.asarray(sixteen_bits()) >> 8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_is_what_pillow_reads(mode: str) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    pixels = decode(encode(image, "WEBP", lossless=True))
+    np.testing.assert_array_equal(pixels, RGB)
+
+
+def test_gray_with_transparency_and_transparent_palettes() -> None:
+    image = Image.fromarray(RGB)
+    with_alpha = image.convert("LA")
+    np.testing.assert_array_equal(decode(encode(with_alpha, "PNG"))[..., 0], np.asarray(with_alpha)[..., 0])
+    palette = image.convert("P")
+    data = encode(palette, "PNG", transparency=3)
+    np.testing.assert_array_equal(decode(data), np.asarray(palette.convert("RGB")))
+
+
+def test_whatever_is_wrong_with_a_file_is_a_value_error() -> None:
+    """Every file is damaged somewhere; what comes out is an image or a ValueError, no other error."""
+    rng = np.random.default_rng(0)
+    for file_format in ("JPEG", "PNG", "WEBP", "BMP"):
+        whole = encode(Image.fromarray(RGB), file_format)
+        for _ in range(60):
+            broken = bytearray(whole)
+            for place in rng.integers(0, min(len(whole), 120), size=4):
+                broken[place] = rng.integers(256)
+            with contextlib.suppress(ValueError):
+                assert decode(bytes(broken)).shape[-1] == 3
+
+
+BOX = Box(top=5, left=3, height=16, width=20)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_crop_is_cut_from_the_upright_image(file_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(Image.fromarray(RGB), file_format, exif=exif)
+    seen = []
+    pixels = decode_crop(data, lambda height, width: seen.append((height, width)) or BOX, 16)
+    assert seen == [(24, 32) if orientation == 1 else (32, 24)]
+    np.testing.assert_array_equal(pixels, crop(decode(data), BOX))
+
+
+# A quarter of the resolution of a smooth picture, seen through an antialiased filter: levels of 255.
+SCALED_LEVELS = 3.0
+
+
+def test_large_jpegs_are_decoded_small() -> None:
+    """The box at a fraction of its size, with twice the pixels wanted at least, shows the same."""
+    y, x = np.mgrid[:800, :1000] / 100
+    waves = np.stack([np.sin(x + y), np.cos(x - y), np.sin(2 * x)], axis=-1)
+    data = encode(Image.fromarray((127 + 120 * waves).astype(np.uint8)), "JPEG", quality=95)
+    box = Box(top=101, left=203, height=600, width=650)
+    small = decode_crop(data, lambda height, width: box, 64)
+    assert min(small.shape[:2]) in range(128, 300)
+    resized = [
+        np.asarray(Image.fromarray(part).resize((64, 64))) for part in (small, crop(decode(data), box))
+    ]
+    assert np.abs(resized[0].astype(float) - resized[1]).mean() < SCALED_LEVELS
+    full = decode_crop(data, lambda height, width: box, 400)
+    np.testing.assert_array_equal(full, crop(decode(data), box))

@@ -1,6 +1,7 @@
 """The image folder: what it reads, and which layouts it refuses."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,90 @@ def test_layouts_that_are_refused(image_folder, damage, message: str) -> None:
 def test_missing_directory_is_an_error_and_no_fallback(tiny_config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.dir=.*/nowhere: no such directory"):
         open_dataset(tiny_config({"data.dir": str(tmp_path / "nowhere")}).data)
+
+
+@pytest.fixture
+def own_images(tmp_path: Path) -> Callable[..., Path]:
+    """Call with images per class: DIR/<class>/<n>.png without a split, every file empty."""
+
+    def make(**counts: int) -> Path:
+        for name, count in counts.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            for i in range(count):
+                (tmp_path / name / f"{i}.png").touch()
+        return tmp_path
+
+    return make
+
+
+def held_out(directory: Path, share: float = 0.1) -> set[str]:
+    dataset = folder.load(directory, share)
+    train, kept = ([s.name_of(i) for i in range(len(s))] for s in (dataset.train, dataset.held_out))
+    assert not set(train) & set(kept)
+    return set(kept)
+
+
+# Three standard deviations of the share of 400 images of a class, each held out or not on its own.
+SHARE_SLACK = 3 * (0.1 * 0.9 / 400) ** 0.5
+
+
+def test_a_folder_without_a_split_is_split_in_every_class(own_images) -> None:
+    dataset = folder.load(own_images(cat=400, dog=400), 0.1)
+    assert dataset.class_names == ("cat", "dog")
+    assert len(dataset.train) + len(dataset.held_out) == 800
+    for label in (0, 1):
+        share = dataset.held_out.labels.count(label) / 400
+        assert abs(share - 0.1) < SHARE_SLACK
+        assert dataset.class_counts[label] == dataset.train.labels.count(label)
+    assert "no train/ and val/" in dataset.notes[0]
+
+
+def test_new_images_move_no_old_one(own_images) -> None:
+    directory = own_images(cat=50, dog=50)
+    before = held_out(directory)
+    own_images(cat=120, dog=90, emu=40)
+    after = held_out(directory)
+    old = {path for path in after if int(Path(path).stem) < 50 and "emu" not in path}
+    assert old == before and len(after) > len(before)
+
+
+def test_the_split_is_written_down() -> None:
+    """Another split would make scores of different versions incomparable."""
+    names = [f"cat/{i}.jpg" for i in range(40)]
+    assert [i for i, name in enumerate(names) if folder.is_held_out(name, 0.1)] == [3, 13, 30, 36, 38]
+
+
+def test_small_classes_have_an_image_on_either_side(own_images) -> None:
+    dataset = folder.load(own_images(a=2, b=3, c=2, d=1), 0.001)
+    assert set(dataset.held_out.labels) == {0, 1, 2} and set(dataset.train.labels) == {0, 1, 2, 3}
+    assert dataset.notes[1] == "classes with one image, which trains and is not held out: d"
+    mostly = folder.load(own_images(a=2, b=3, c=2, d=1), 0.999)
+    assert set(mostly.train.labels) == {0, 1, 2, 3}
+
+
+def test_names_of_the_held_out_folder(image_folder) -> None:
+    directory = image_folder(count=2)
+    (directory / "val").rename(directory / "test")
+    dataset = folder.load(directory)
+    assert len(dataset.held_out) == 4 and dataset.notes == (f"held out: {directory / 'test'}",)
+
+
+def test_images_in_subfolders_of_a_class_and_other_files(own_images) -> None:
+    directory = own_images(cat=3, dog=3)
+    (directory / "cat/more").mkdir()
+    (directory / "cat/more/deep.JPG").touch()
+    for name in ("cat/list.csv", "dog/notes.txt", "dog/.DS_Store", "README.md"):
+        (directory / name).touch()
+    dataset = folder.load(directory)
+    assert len(dataset.train) + len(dataset.held_out) == 7
+    assert dataset.notes[-1].startswith("2 files ignored that are no images")
+
+
+def test_one_class_is_no_task(own_images) -> None:
+    with pytest.raises(UserError, match=r"one class folder only \(cat\)"):
+        folder.load(own_images(cat=5))
+
+
+def test_nothing_could_be_held_out(own_images) -> None:
+    with pytest.raises(UserError, match="every class has one image only"):
+        folder.load(own_images(cat=1, dog=1))

@@ -1,10 +1,13 @@
 """The grain pipeline: no example lost or doubled, the same for any threads and hosts, exact resume."""
 
+import threading
+
 import numpy as np
 import pytest
 
-from train_tpu.data import digits, folder, pipeline
+from train_tpu.data import digits, folder, pipeline, records
 from train_tpu.data.quarantine import CorruptImages
+from train_tpu.data.shards import Preparation, Settings
 from train_tpu.errors import RunFailed
 
 
@@ -48,6 +51,21 @@ def test_every_epoch_has_every_example_once(tiny_config, batch_size: int) -> Non
     epochs = [seen[i : i + 20] for i in range(0, 60, 20)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2], "every epoch has an order of its own"
+
+
+@pytest.mark.parametrize("count", [20, 23])
+@pytest.mark.parametrize("hosts", [1, 2, 3, 4])
+def test_hosts_together_have_every_example_once_in_an_epoch(tiny_config, hosts: int, count: int) -> None:
+    """Place p of the stream goes to host p mod hosts, also where the hosts do not divide the epoch."""
+    epochs = 3
+    size = 2 * epochs * count  # more of each host than three epochs need, in one batch
+    seen = [
+        labels(stream(tiny_config(), count=count, batch_size=size, process=(h, hosts)), 1)
+        for h in range(hosts)
+    ]
+    dealt = [seen[place % hosts][place // hosts] for place in range(epochs * count)]
+    for epoch in np.reshape(dealt, (epochs, count)):
+        assert sorted(epoch) == list(range(count))
 
 
 @pytest.mark.parametrize("hosts", [2, 4])
@@ -129,6 +147,22 @@ def test_shifts_of_images_of_other_sizes(tiny_config, image_folder) -> None:
     source = folder.load(image_folder(count=3)).train
     config = tiny_config({"data.image_size": 8, "data.shift": 2, "data.threads": 0})
     assert next(stream(config, source=source, batch_size=6))["image"].shape == (6, 8, 8, 3)
+
+
+def test_records_and_files_give_the_same_batches(tiny_config, image_folder, tmp_path) -> None:
+    """To the bit: the place in the stream decides, not where the image lies. Threads or none."""
+    directory = image_folder(count=5)
+    plan = Preparation(directory, tmp_path / "dst", Settings(shard_size=3))
+    plan.finish({s.file: plan.write_shard(s, lambda: None, threading.Event()) for s in plan.shards})
+    sources = folder.load(directory).train, records.load(tmp_path / "dst").train
+    files, prepared = (
+        stream(tiny_config({**FOLDER, "data.threads": threads}), source=source, batch_size=4)
+        for source, threads in zip(sources, (0, 4), strict=True)
+    )
+    for _ in range(6):
+        a, b = next(files), next(prepared)
+        np.testing.assert_array_equal(a["image"], b["image"])
+        np.testing.assert_array_equal(a["label"], b["label"])
 
 
 FOLDER = {"data.image_size": 8, "data.shift": 0, "data.threads": 4}
