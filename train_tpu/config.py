@@ -36,14 +36,14 @@ def base_config() -> Config:
     data.eval_batch_size = 256
     data.crop_scale = (0.08, 1.0)  # RandomResizedCrop: share of the area
     data.crop_ratio = (3 / 4, 4 / 3)  # RandomResizedCrop: width / height
-    data.interpolation = "bicubic"  # of training crops: bicubic, bilinear or random (one of the two)
+    data.interpolation = "bicubic"  # of crops and RandAugment: bicubic, bilinear or random (one of the two)
     data.antialias = True  # of training crops; without, faster and coarser
     data.flip = True  # left-right with probability 1/2
     data.shift = 0  # digits: random shift of up to this many pixels in x and y
     data.randaugment = ""  # RandAugment in timm's notation, "rand-m9-mstd0.5-inc1"; "" = off
     data.color_jitter = 0.0  # brightness, contrast and saturation by up to this share; off beside randaugment
     data.erasing = 0.0  # probability of random erasing with noise, on the device
-    data.repeats = 1  # repeated augmentation: so many crops of each image in a batch
+    data.repeats = 1  # repeated augmentation: so many views of an image; an epoch stays as long as it is
     data.eval_crop = 0.875  # evaluation: image_size / eval_crop is the resized shorter side (256 for 224)
     data.threads = 16  # that read and decode; 0 = in the training thread
     data.max_corrupt = 0.01  # share of unreadable images above which the run stops
