@@ -66,6 +66,13 @@ def check(config: Any) -> None:
         raise UserError(
             f"--config.data.eval_crop={config.data.eval_crop!r}: must be greater than 0, at most 1"
         )
+    for name, most in (("data.crop_scale", 1.0), ("data.crop_ratio", float("inf"))):
+        low, high = _value(config, name)
+        if not 0 < low <= high <= most:
+            limit = f" and at most {most:g}" if most == 1 else ""
+            raise UserError(
+                f"--config.{name}={(low, high)!r}: must be (low, high), both greater than 0{limit}, low <= high"
+            )
     randaugment.parse(config.data.randaugment)
     if not 0 < config.data.held_out < 1:
         raise UserError(f"--config.data.held_out={config.data.held_out!r}: must be between 0 and 1")
@@ -82,6 +89,23 @@ def check(config: Any) -> None:
             f"--config.optimizer.accumulate={config.optimizer.accumulate} does not divide "
             f"data.batch_size={config.data.batch_size}"
         )
+    profile_window(config.profile.steps)
+
+
+def profile_window(text: str) -> tuple[int, int] | None:
+    """First and last step of "10:20", both of them traced; None for "".
+
+    Raises:
+      UserError: anything else.
+    """
+    if not text:
+        return None
+    first, colon, last = str(text).partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise UserError(
+            f"--config.profile.steps={text!r}: expected FIRST:LAST, two steps from 1 on, such as 10:20"
+        )
+    return int(first), int(last)
 
 
 def _value(config: Any, name: str) -> Any:

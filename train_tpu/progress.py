@@ -67,10 +67,16 @@ class Progress:
             self._console.file.flush()
 
     def update(
-        self, step: int, loss: float, images_per_second: float, seconds_left: float, line: bool
+        self,
+        step: int,
+        loss: float,
+        images_per_second: float,
+        seconds_left: float,
+        line: bool,
+        more: str = "",
     ) -> None:
-        """Show that `step` steps are done."""
-        note = f"loss {loss:.3f}  {images_per_second:,.0f} images/s"
+        """Show that `step` steps are done. more: stands behind images/s."""
+        note = f"loss {loss:.3f}  {images_per_second:,.0f} images/s" + (f"  {more}" if more else "")
         self._bar.update(self._task, completed=step, note=note)
         if line and not self._console.is_terminal:
             self.say(f"step {step}/{self._total}  {note}  {_duration(seconds_left)} left")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+from jax.profiler import StepTraceAnnotation
 
 from hvjax.registry import MODELS
-from train_tpu import finish, groups, hosts, memory, phases, schedule, sharding, workdir
+from train_tpu import finish, goodput, groups, hosts, memory, overview, phases, schedule, sharding, workdir
 from train_tpu.announce import announce
-from train_tpu.checkpoint import Checkpoints, disk_trouble
+from train_tpu.checkpoint import Checkpoints
 from train_tpu.config import Config
 from train_tpu.data import pipeline
 from train_tpu.data.prefetch import AHEAD, Prefetched
@@ -19,7 +20,7 @@ from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import open_dataset
 from train_tpu.data.watchdog import Watchdog
 from train_tpu.distill import load_teacher
-from train_tpu.errors import NotFinite, RunFailed
+from train_tpu.errors import NotFinite, RunFailed, disk_trouble
 from train_tpu.evaluate import evaluate
 from train_tpu.interrupt import StopRequest
 from train_tpu.metrics import MetricsLog
@@ -31,6 +32,8 @@ from train_tpu.rollback import Rollback
 from train_tpu.start import load_start
 from train_tpu.state import create_state, ema_decay
 from train_tpu.step import eval_step, train_step
+from train_tpu.tracing import Tracer
+from train_tpu.utilization import utilisation_of
 from train_tpu.watch import Watch
 
 
@@ -47,6 +50,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
       UserError: the config, the data or the workdir cannot work.
       RunFailed: non-finite loss, or too many unreadable images.
     """
+    began = time.perf_counter()
     lead = jax.process_index() == 0  # the host that prints and writes
 
     # 1. What is learned, from what, on what.
@@ -143,6 +147,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         for note in about_start:
             progress.say(note)
         state = jax.jit(make_state, out_shardings=stored)(start=start)
+        overview.write(directory if lead else None, config.optimizer, state)
     done = int(state.step)
     if done:
         progress.say(f"resuming after step {done} of {length.total}")
@@ -150,6 +155,8 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     # 5. Steps; every so often an evaluation and a checkpoint.
     log = MetricsLog(directory, done) if lead else None
     rollback = Rollback(directory)
+    clock = goodput.Goodput(directory if lead else None, done, began)
+    tracer = Tracer(config.profile.steps, directory if lead else None, length.total, done, progress.say)
     watch = Watch(
         total=length.total,
         batch_size=config.data.batch_size,
@@ -157,28 +164,35 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         rate=rate,
         progress=progress,
         log=log,
+        goodput=clock,
+        utilisation=utilisation_of(config, model, image_shape, teacher),
     )
     other_step = memory.compiler(step_of, compiling, shape_of_state, teacher.variables, image_shape, split)
     advise = functools.partial(memory.advice, config, mesh.size, other_step, progress.say)
-    with StopRequest() as stop, progress, closing(checkpoints, log, batches), memory.named(advise):
+    ending = closing(checkpoints, log, batches)
+    with StopRequest() as stop, progress, ending, clock, tracer, memory.named(advise):
         started, step, first = time.perf_counter(), done, done + 1
         while step < length.total:
             step += 1
             with phases.phase(phases.COMPILE if step == first else phases.STEP):
                 rollback.before(step, batches, log)
-                batch = next(batches)
-                with stop.nothing_to_lose(step == first):
+                with clock.doing(goodput.INPUT):
+                    batch = next(batches)
+                tracer.before(step)
+                with stop.nothing_to_lose(step == first), StepTraceAnnotation("train", step_num=step):
                     state, metrics = take_step(state, batch, teacher.variables)
                 score_now = schedule.due(step, config.eval_every or length.epoch, length.total)
                 save_now = score_now or schedule.due(step, config.checkpoint_every, length.total)
                 stop_now = stop.agreed(step)
                 try:
                     watch.add(step, metrics)
+                    tracer.after(step, metrics)
                     if step == first or save_now or stop_now:
                         watch.settle()  # nothing that is not finite is evaluated or saved
                 except NotFinite as failure:
                     state, notes = rollback.back(failure, checkpoints, shape_of_state, batches, log)
                     step = int(state.step)
+                    clock.went_back(step)
                     for note in notes:
                         progress.say(f"warning: {note}")
                     continue
@@ -193,20 +207,24 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                 scores = None
                 if score_now and not stop.now():
                     variables = state.variables(ema=weights == "ema")
-                    with phases.phase(phases.EVALUATE), memory.of_evaluation(config):
+                    evaluating = clock.doing(goodput.EVALUATION)
+                    with phases.phase(phases.EVALUATE), memory.of_evaluation(config), evaluating:
                         scores = evaluate(score_batch, variables, held_out_batches(), stop.now)
                     finish.note_scores(progress.say, log, step, weights, scores)
-            checkpoints.save(state, batches, scores)
+            with clock.doing(goodput.CHECKPOINT):
+                checkpoints.save(state, batches, scores)
             watch.speed.restart()
             if stop_now or stop.now():
                 progress.say(f"{stop.name}: saving step {step} ...")
-                checkpoints.wait()
+                with clock.doing(goodput.CHECKPOINT):
+                    checkpoints.wait()
                 progress.say(f"saved step {step} of {length.total}; the same command goes on from there")
                 return stop.exit_code
 
     # 6. What is left behind: the best weights, the curves, the summary.
     with phases.phase(phases.FINISH):
         finish.finish(directory, config, dataset, corrupt, progress.say, lead)
+    progress.say(goodput.said(clock.record(until_now=True)))
     return 0
 
 
@@ -221,6 +239,9 @@ def closing(checkpoints: Checkpoints, log: MetricsLog | None, batches: Prefetche
             stack.callback(batches.close)
             yield
     except (RunFailed, OSError) as failure:
-        said = str(failure).splitlines()[0] if isinstance(failure, RunFailed) else disk_trouble(failure)
+        known = isinstance(failure, RunFailed)
+        said = str(failure).splitlines()[0] if known else disk_trouble(failure)
+        if said is None:
+            raise
         good = checkpoints.on_disk()
         raise RunFailed(f"{said}; last good checkpoint: {good[-1] if good else 'none yet'}") from failure
