@@ -52,6 +52,16 @@ def of_evaluation(config: Config) -> contextlib.AbstractContextManager[None]:
     return named(lambda: f"an evaluation needs more than there is; try less than data.eval_batch_size={size}")
 
 
+def outside_of_steps(error: BaseException) -> RunFailed | None:
+    """What to end with when the state alone does not fit; None if the error is another."""
+    if not is_out_of_memory(error):
+        return None
+    return RunFailed(
+        "out of device memory outside of the steps: parameters, optimizer state, average and teacher are too "
+        "large together for a device; --config.mesh.fsdp splits them over several"
+    )
+
+
 def compiler(
     step: Callable[..., Any], options: dict[str, Any], state: Any, teacher: Any, image_shape: Any, split: Any
 ) -> Compile:

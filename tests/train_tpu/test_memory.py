@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from train_tpu import memory, sharding
+from train_tpu import main, memory, sharding
 from train_tpu.errors import RunFailed
 from train_tpu.model import build_model
 from train_tpu.objective import make_objective
@@ -66,24 +66,24 @@ def compile_for(tiny_config):
 
 
 def test_the_message_names_what_fits(compile_for, tiny_config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulated limit lies between what batches of 20 and of 21 images need."""
-    room = sum(memory.needed(compile_for(size, 1)) for size in (20, 21)) / 2
+    """The simulated limit lies between what batches of 16 and of 17 images need."""
+    room = sum(memory.needed(compile_for(size, 1)) for size in (16, 17)) / 2
     monkeypatch.setattr(memory, "available", lambda: room / memory.USABLE)
     said = []
-    config = tiny_config({"data.batch_size": 64})
+    config = tiny_config({"data.batch_size": 32})
     text = memory.advice(config, 1, compile_for, said.append)
-    assert "--config.data.batch_size=20 is predicted to fit" in text
-    assert "--config.optimizer.accumulate=8, which keeps the batch as it is" in text
-    assert memory.needed(compile_for(64, 8)) <= room < memory.needed(compile_for(64, 4))
-    assert "a step of 64 images needs about" in text and "--config.model.remat=full" in text
+    assert "--config.data.batch_size=16 is predicted to fit" in text
+    assert "--config.optimizer.accumulate=4, which keeps the batch as it is" in text
+    assert memory.needed(compile_for(32, 4)) <= room < memory.needed(compile_for(32, 2))
+    assert "a step of 32 images needs about" in text and "--config.model.remat=full" in text
     assert len(said) == 1 and len(text.splitlines()) == 1
 
     monkeypatch.setattr(memory, "available", lambda: None)
-    assert "--config.data.batch_size=32 needs about" in memory.advice(config, 1, compile_for, print)
+    assert "--config.data.batch_size=16 needs about" in memory.advice(config, 1, compile_for, print)
 
     monkeypatch.setattr(memory, "available", lambda: room / 100)
-    text = memory.advice(tiny_config({"data.batch_size": 64, "model.remat": "full"}), 16, compile_for, print)
-    assert text.endswith("not even 16 images would fit")
+    text = memory.advice(tiny_config({"data.batch_size": 32, "model.remat": "full"}), 8, compile_for, print)
+    assert text.endswith("not even 8 images would fit")
 
 
 def test_a_run_that_is_out_of_memory_ends_with_one_line(
@@ -93,11 +93,12 @@ def test_a_run_that_is_out_of_memory_ends_with_one_line(
         raise EXHAUSTED
 
     monkeypatch.setattr("train_tpu.watch.Watch.add", exhausted)  # where the failure of a step is first seen
+    monkeypatch.setattr(memory, "available", lambda: None)
     with pytest.raises(RunFailed) as failure:
         run(tiny_config(), tmp_path / "run")
     text = str(failure.value)
     assert text.startswith("out of device memory: a step of 16 images needs about")
-    assert "--config.data.batch_size=15 is predicted to fit" in text  # the memory of this machine is not full
+    assert "--config.data.batch_size=8 needs about" in text
     assert text.endswith("last good checkpoint: none yet") and len(text.splitlines()) == 1
     assert "compiling smaller steps to see what would fit" in capsys.readouterr().out
 
@@ -111,6 +112,15 @@ def test_evaluation_names_its_own_batch(tiny_config, tmp_path: Path, monkeypatch
         RunFailed, match=r"out of device memory: .*try less than data.eval_batch_size=180; last good"
     ):
         run(tiny_config(), tmp_path / "run")
+
+
+def test_a_state_that_does_not_fit_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def exhausted(*_):
+        raise EXHAUSTED
+
+    monkeypatch.setattr(main, "_run", exhausted)
+    assert main.main([]) == 1
+    assert capsys.readouterr().err.startswith("error: out of device memory outside of the steps: parameters,")
 
 
 def test_other_failures_stay_what_they_are() -> None:
