@@ -69,9 +69,8 @@ def check(config: Any) -> None:
     for name, most in (("data.crop_scale", 1.0), ("data.crop_ratio", float("inf"))):
         low, high = _value(config, name)
         if not 0 < low <= high <= most:
-            limit = f" and at most {most:g}" if most == 1 else ""
             raise UserError(
-                f"--config.{name}={(low, high)!r}: must be (low, high), both greater than 0{limit}, low <= high"
+                f"--config.{name}={(low, high)!r}: must be (low, high) with 0 < low <= high <= {most:g}"
             )
     randaugment.parse(config.data.randaugment)
     if not 0 < config.data.held_out < 1:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from laws import coordinates
 
-from train_tpu.data import augment
+from train_tpu.data import augment, digits, pipeline
+from train_tpu.data.quarantine import CorruptImages
+from train_tpu.errors import UserError
 
 
 @pytest.fixture
@@ -65,3 +67,37 @@ def test_borders_are_filled_with_the_models_mean(tiny_config) -> None:
 def test_the_generator_decides(tiny_config) -> None:
     config = tiny_config({"data.randaugment": "rand-m9-mstd0.5-inc1", "data.interpolation": "random"})
     np.testing.assert_array_equal(outcomes(config), outcomes(config))
+
+
+def test_threads_change_nothing_in_the_whole_chain(tiny_config) -> None:
+    """Crop, flip and RandAugment of the same places, whatever thread works on them."""
+    changes = {
+        "data.shift": 0,
+        "data.flip": True,
+        "data.randaugment": "rand-m9-mstd0.5-inc1",
+        "data.interpolation": "random",
+        "data.repeats": 2,
+    }
+
+    def batches(threads: int) -> np.ndarray:
+        data = tiny_config({**changes, "data.threads": threads}).data
+        stream = pipeline.train_batches(
+            digits.load(16).train, data, seed=0, batch_size=32, corrupt=CorruptImages(1, 0.0)
+        )
+        return np.concatenate([next(stream)["image"] for _ in range(3)])
+
+    np.testing.assert_array_equal(batches(0), batches(8))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("crop_scale", (0.5, 0.2)),
+        ("crop_scale", (0.0, 1.0)),
+        ("crop_scale", (0.5, 1.5)),
+        ("crop_ratio", (2, 1)),
+    ],
+)
+def test_impossible_crops_are_refused(tiny_config, key: str, value: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match=rf"--config.data.{key}=\(.*must be \(low, high\)"):
+        tiny_config({f"data.{key}": value})
