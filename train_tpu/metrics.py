@@ -5,21 +5,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+from train_tpu.wandb_log import WandbLog
+
 FILE = "metrics.jsonl"
 # what clocks say; everything else in a row is computed, and equal runs write equal numbers
 CLOCKS = ("images_per_second", "input_wait", "goodput", "mfu")
 
 
 class MetricsLog:
-    """Appends rows to WORKDIR/metrics.jsonl and scalars to WORKDIR/tensorboard.
+    """Appends rows to WORKDIR/metrics.jsonl and scalars to WORKDIR/tensorboard and to whom `also` names.
 
     A row is {"step": 40, "split": "train" | "held_out", "weights": "raw" | "ema", "loss": 0.5, ...}.
     Numbers are written with full precision, so equal runs write equal numbers. After a crash the log may
     be ahead of the checkpoint; rows after `resume_step` are dropped, the resumed run writes them again.
     """
 
-    def __init__(self, workdir: Path, resume_step: int):
-        self._workdir, self._path = workdir, workdir / FILE
+    def __init__(self, workdir: Path, resume_step: int, also: WandbLog | None = None):
+        self._workdir, self._path, self._also = workdir, workdir / FILE, also
         self._open(resume_step)
 
     def _open(self, resume_step: int) -> None:
@@ -40,6 +42,8 @@ class MetricsLog:
         group = split if split == "train" else f"{split}/{weights}"
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
+        if self._also:
+            self._also.write(step, group, values)
 
     def note(self, step: int, text: str) -> None:
         """A row of its own for what happened before a step: {"step": 5, "split": "note", "text": ...}."""
@@ -48,11 +52,16 @@ class MetricsLog:
 
     def rewind(self, step: int) -> None:
         """Drop what was written after `step`, which is about to be done again."""
-        self.close()
+        self._close_files()
         self._open(step)
 
     def close(self) -> None:
-        """Flush and close both."""
+        """Flush and close all."""
+        self._close_files()
+        if self._also:
+            self._also.close()
+
+    def _close_files(self) -> None:
         self._file.close()
         self._board.close()
 

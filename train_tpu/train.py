@@ -34,6 +34,7 @@ from train_tpu.state import create_state, ema_decay
 from train_tpu.step import eval_step, train_step
 from train_tpu.tracing import Tracer
 from train_tpu.utilization import utilisation_of
+from train_tpu.wandb_log import WandbLog
 from train_tpu.watch import Watch
 
 
@@ -153,7 +154,8 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         progress.say(f"resuming after step {done} of {length.total}")
 
     # 5. Steps; every so often an evaluation and a checkpoint.
-    log = MetricsLog(directory, done) if lead else None
+    board = WandbLog(directory, config) if lead and config.wandb else None
+    log = MetricsLog(directory, done, board) if lead else None
     rollback = Rollback(directory)
     clock = goodput.Goodput(directory if lead else None, done, began)
     tracer = Tracer(config.profile.steps, directory if lead else None, length.total, done, progress.say)

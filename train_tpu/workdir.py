@@ -34,6 +34,8 @@ MAY_CHANGE = (
     "data.dir",
     "mesh.fsdp",
     "model.remat",
+    "profile.steps",
+    "wandb",
 )
 
 
