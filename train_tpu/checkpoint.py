@@ -10,7 +10,6 @@ its files are still what was written.
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import itertools
 import json
 import logging
@@ -28,7 +27,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 import hvjax
 from train_tpu import manifest, phases
-from train_tpu.errors import RunFailed, UserError
+from train_tpu.errors import RunFailed, UserError, disk_trouble
 from train_tpu.state import TrainState, as_variables
 from train_tpu.workdir import CHECKPOINTS, MODEL
 
@@ -180,20 +179,14 @@ class Checkpoints:
 def _write_errors() -> Iterator[None]:
     """What the file system says, from whichever library, becomes the end of the run in one line."""
     try:
-        yield
+        with _one_error():
+            yield
     except RunFailed:
         raise
     except Exception as error:
-        raise RunFailed(f"the checkpoint cannot be written: {disk_trouble(error)}") from error
-
-
-def disk_trouble(error: BaseException) -> str:
-    """One line for an error of writing; a full disk, which each library words in its own way, by its name."""
-    first = _first_line(error)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or any(sign in str(error) for sign in ("No space left", "ENOSPC", "Disk quota")):
-        return f"the disk is full; make space, and the same command goes on ({first})"
-    return first
+        raise RunFailed(
+            f"the checkpoint cannot be written: {disk_trouble(error) or _first_line(error)}"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

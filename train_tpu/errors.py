@@ -1,6 +1,8 @@
 """Ends of a run that are not bugs: each carries the exit status of the command."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -26,6 +28,19 @@ class NotFinite(RunFailed):
     def __init__(self, step: int, message: str):
         super().__init__(message)
         self.step = step
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What the system said of a disk, in words; None where the error is another.
+
+    Libraries put it at the end of a long line of their own, with or without a number.
+    """
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+        words = os.strerror(number)
+        if words in str(error):
+            full = number in (errno.ENOSPC, errno.EDQUOT)
+            return f"{words}{'; make space, and the same command goes on' if full else ''}"
+    return None
 
 
 def missing_extra(error: ModuleNotFoundError) -> str:

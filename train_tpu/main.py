@@ -4,11 +4,12 @@ Exit status: 0 trained (or was already), 1 stopped (non-finite loss, too many un
 mistake in the arguments, 130 and 143 interrupted by SIGINT and SIGTERM after saving.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
 from train_tpu import hosts
-from train_tpu.errors import RunFailed, UserError, missing_extra
+from train_tpu.errors import RunFailed, UserError, disk_trouble, missing_extra
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,11 +21,18 @@ def main(argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {missing_extra(error)}", file=sys.stderr)
         return UserError.exit_code
+    except OSError as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        return _fail(RunFailed(f"{error.filename or 'writing'}: {trouble}"))
     except KeyboardInterrupt:  # before or after the steps, which save first
         print("interrupted", file=sys.stderr)
         return 130
     except RuntimeError as error:
-        failure = hosts.lost(error)
+        from train_tpu import memory  # imports jax, which is there when it fails
+
+        failure = hosts.lost(error) or memory.outside_of_steps(error)
         if failure is None:
             raise
         return _fail(failure)
@@ -33,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
 def _fail(error: UserError | RunFailed) -> int:
     print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
     hosts.leave(error.exit_code)
+    if disk_trouble(error):  # libraries would write again at the interpreter's end, and fail with a traceback
+        os._exit(error.exit_code)
     return error.exit_code
 
 
@@ -41,7 +51,7 @@ def _run(argv: Sequence[str]) -> int:
 
     from train_tpu.flags import HelpRequested, parse_command_line
 
-    logging.set_verbosity(logging.ERROR)  # orbax warns about every checkpoint that has no evaluation
+    logging.set_verbosity(logging.FATAL)  # what orbax logs in its threads, it also raises where we wait
     try:
         command = parse_command_line(argv)
     except HelpRequested as message:

@@ -11,7 +11,8 @@ from tests.crash.harness import TRAINING_PHASES, Aim, Command, aims, train, writ
 from tests.crash.outcome import differences, outcome
 
 KILLS_PER_RUN = 8  # then it is left alone, so that it ends
-UNTOUCHED = "untouched"
+UNTOUCHED, INTERRUPTED = "untouched", "interrupted"
+HALFWAY = 14  # of 24 steps: several checkpoints are there, and several steps to come
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +47,25 @@ class Campaign:
     def __init__(self, folder: Path, *program: str):
         self.folder = folder
         self.data = folder / "images"
-        if not self.data.exists():
-            write_images(self.data)
+        for earlier in (self.data, folder / UNTOUCHED, folder / INTERRUPTED):
+            shutil.rmtree(earlier, ignore_errors=True)
+        write_images(self.data)
         self._untouched = self.command(folder / UNTOUCHED)
         ended = self._untouched.to_the_end()
         if ended.status:
             raise RuntimeError(f"the run that is left alone ends with {ended.status}:\n{ended.said}")
         self.expected: dict[str, Any] = outcome(folder / UNTOUCHED)
-        # again from the cache: these are the moments to aim at (and the programs of a resume are in it)
+        # once more, interrupted: how long a restore takes, and how long the rest does from compiled programs
         shutil.rmtree(folder / UNTOUCHED)
+        compiling = self._untouched.usual.pop("compile")
+        if self._untouched.start(Aim("step", HALFWAY, 0.0)).hit is None:
+            raise RuntimeError("the run was over before half of its steps")
+        shutil.copytree(folder / UNTOUCHED, folder / INTERRUPTED, dirs_exist_ok=True)
         self._untouched.usual.clear()
         ended = self._untouched.to_the_end()
+        self._untouched.usual["compile"] = compiling
         if ended.status or differences(outcome(folder / UNTOUCHED), self.expected):
-            raise RuntimeError("two runs that were left alone differ")
+            raise RuntimeError("a run that was killed once ends in other weights")
 
     def command(self, workdir: Path, *program: str) -> Command:
         """The training command in a workdir, with what is known of its phases."""
@@ -76,7 +83,6 @@ class Campaign:
             aim = next(targets)
             if aim.phase == "restore" and not has_checkpoint(workdir):
                 continue
-            # what has no usual length yet is a compilation or a restore: as long as the first step
             ended = command.start(aim, cached=aim.phase != "compile")
             if ended.hit is not None:
                 done.append(Kill(number, aim.phase, ended.hit))

@@ -1,0 +1,127 @@
+"""Kill training hundreds of times: `python tests/crash/run.py [--kills 200] [--out docs/results/crash.json]`.
+
+Each run of the tiny recipe (tests/crash/recipe.py) is killed up to eight times, in phases chosen in turn, at
+random moments of them, and then compared with a run that was left alone: weights, averages, optimizer,
+statistics, random key, position in the data and metrics, bit for bit. Every eighth time it is the data
+preparation that is killed. In the end SIGTERM is timed in each phase.
+
+The file is written after every run; the command goes on where it stopped, and starts over with --anew. About
+5 s a kill on 2 cores. Exit status 1 if anything differs.
+"""
+
+import argparse
+import collections
+import dataclasses
+import itertools
+import json
+import platform
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.crash.campaign import Campaign, Result
+from tests.crash.harness import REPOSITORY, TRAINING_PHASES, Aim, aims
+from tests.crash.preparation import PHASES as PREPARATION_PHASES
+from tests.crash.preparation import Preparation
+
+SIGTERM_PHASES = ("compile", "step", "evaluate", "save")
+PREPARATION_SHARE = 8  # one kill in so many hits the data preparation
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description="Kill training and data preparation, and compare the outcome."
+    )
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "results" / "crash.json")
+    parser.add_argument("--anew", action="store_true", help="forget the kills in the file")
+    options = parser.parse_args()
+    runs: list[dict[str, Any]] = []
+    if options.out.is_file() and not options.anew:
+        runs = json.loads(options.out.read_text())["runs"]
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
+        task = bar.add_task("preparing", total=options.kills, completed=count(runs))
+        sources = (Campaign(Path(folder)), Preparation(Path(folder)))
+        bar.update(task, description="killing")
+        training_aims, preparation_aims = (
+            aims(options.seed + len(runs), phases) for phases in (TRAINING_PHASES, PREPARATION_PHASES)
+        )
+        for number in itertools.count(len(runs)):
+            if count(runs) >= options.kills:
+                break
+            training, preparation = sources
+            if number % PREPARATION_SHARE == PREPARATION_SHARE - 1:
+                result = preparation.run(number, preparation_aims)
+            else:
+                result = training.run(number, training_aims)
+            runs.append(as_row(result))
+            bar.update(task, completed=count(runs))
+            write(options.out, runs, {})
+            if result.differing:
+                bar.console.print(f"run {number} differs: {', '.join(result.differing[:5])}")
+        bar.update(task, description="timing SIGTERM")
+        write(options.out, runs, sigterm_seconds(sources[0]))
+    print(table(json.loads(options.out.read_text())))
+    return 1 if any(run["differing"] for run in runs) else 0
+
+
+def sigterm_seconds(campaign: Campaign) -> dict[str, float]:
+    """{phase: seconds from SIGTERM to the end of the process}, of the tiny recipe."""
+    found = {}
+    for phase in SIGTERM_PHASES:
+        command = campaign.command(campaign.folder / f"sigterm_{phase}")
+        # early in it, so that it is still in that phase; compiled anew where compiling is what is meant
+        found[phase] = round(command.start(Aim(phase, 1, 0.1), signal.SIGTERM, phase != "compile").seconds, 2)
+    return found
+
+
+def as_row(result: Result) -> dict[str, Any]:
+    kills = [{**dataclasses.asdict(kill), "phase": kill.phase} for kill in result.kills]
+    return {"kills": kills, "differing": result.differing}
+
+
+def count(runs: list[dict[str, Any]]) -> int:
+    return sum(len(run["kills"]) for run in runs)
+
+
+def write(path: Path, runs: list[dict[str, Any]], sigterm: dict[str, float]) -> None:
+    """The kills one by one, and what they come to."""
+    by_phase = collections.Counter(kill["phase"] for run in runs for kill in run["kills"])
+    content = {
+        "kills": count(runs),
+        "runs_compared": len(runs),
+        "runs_that_differ": sum(bool(run["differing"]) for run in runs),
+        "kills_by_phase": dict(by_phase.most_common()),
+        "sigterm_seconds": sigterm,
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "runs": runs,
+    }
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(content, indent=1) + "\n")
+    draft.replace(path)
+
+
+def table(content: dict[str, Any]) -> str:
+    """Markdown, as docs/nothing_lost.md shows it."""
+    rows = [f"| {phase} | {kills} |" for phase, kills in content["kills_by_phase"].items()]
+    said = f"{content['kills']} kills, {content['runs_compared']} runs compared, "
+    said += f"{content['runs_that_differ']} differ"
+    return "\n".join([said, "", "| phase | kills |", "|---|---|", *rows])
+
+
+def progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

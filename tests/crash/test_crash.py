@@ -1,0 +1,63 @@
+"""Kills in every phase of the real command, and whether the harness that counts them can see at all."""
+
+import collections
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.crash import sabotage
+from tests.crash.campaign import INTERRUPTED, Campaign
+from tests.crash.harness import TRAINING_PHASES, Aim
+from tests.crash.outcome import differences, outcome
+
+KILLS = 12
+ENOUGH = 40  # kills; by then every phase was hit, or one cannot be
+SEED = 0
+# From the signal to the end of the process, of a tiny run on two busy cores: a step, a save, Python's own end.
+SIGTERM_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    return Campaign(tmp_path_factory.mktemp("crash"))
+
+
+def test_killed_in_every_phase_and_equal_to_the_bit(campaign: Campaign) -> None:
+    """Killed at random moments and started again, again and again: as if nothing had been."""
+    hit: collections.Counter[str] = collections.Counter()
+    for result in campaign.runs(SEED):
+        assert result.differing == [], f"after {result.kills}"
+        hit.update(kill.phase for kill in result.kills)
+        missing = set(TRAINING_PHASES) - set(hit)
+        if hit.total() >= KILLS and not missing:
+            return
+        assert hit.total() < ENOUGH, f"never hit: {missing}"
+
+
+@pytest.mark.parametrize("part", sabotage.PARTS)
+def test_a_lost_part_is_seen(campaign: Campaign, tmp_path: Path, part: str) -> None:
+    """The same comparison, with a part of the state left out of the resume: it must not pass."""
+    workdir = Path(shutil.copytree(campaign.folder / INTERRUPTED, tmp_path / "run"))
+    ended = campaign.command(workdir, sabotage.__file__, part).start(None)
+    assert ended.status == 0, ended.said
+    assert "resuming after step" in ended.said
+    assert differences(outcome(workdir), campaign.expected), f"without {part} nothing differs"
+
+
+@pytest.mark.parametrize("phase", ["compile", "step", "evaluate", "save"])
+def test_sigterm_leaves_in_time_and_loses_nothing(campaign: Campaign, tmp_path: Path, phase: str) -> None:
+    """In every phase: exit status 143 soon after, and the same command goes on to the same weights."""
+    command = campaign.command(tmp_path / "run")
+    # early in the phase, so that it is hit; compiled anew, where compiling is what is meant
+    ended = command.start(Aim(phase, 1, 0.1), signal.SIGTERM, cached=phase != "compile")
+    assert ended.status == 128 + signal.SIGTERM, ended.said
+    assert ended.seconds < SIGTERM_SECONDS
+    expected = "nothing to save yet" if phase == "compile" else "the same command goes on from there"
+    assert expected in ended.said
+    again = command.start(None)
+    assert again.status == 0, again.said
+    found = differences(outcome(tmp_path / "run"), campaign.expected)
+    # an evaluation that was cut short is not repeated: its rows are missing, and so may the best weights be
+    assert [name for name in found if name.startswith(("model/", "optimizer/", "data"))] == []
