@@ -19,7 +19,7 @@ def base_config() -> Config:
     """Every key with its default. Times are in epochs or optimizer steps, sizes in pixels or images."""
     config: Config = ConfigDict()
     config.seed = 0  # of weights, dropout, data order and augmentation
-    config.init = ""  # weights to start from: "pretrained", "pretrained:TAG" or a file; "" = drawn at random
+    config.init = ""  # weights to start from: "pretrained[:TAG]", a file or a run; "" = drawn at random
 
     config.model = model = ConfigDict()
     model.name = "next_vit_s"  # a name of hvjax.list_models()
@@ -90,7 +90,7 @@ def base_config() -> Config:
 
     config.distill = distill = ConfigDict()
     distill.teacher = ""  # a name of hvjax.list_models(); "" = none
-    distill.weights = ""  # of the teacher: a file, "pretrained" or "pretrained:TAG"
+    distill.weights = ""  # of the teacher: a file, a run, "pretrained" or "pretrained:TAG"
     distill.kind = "hard"  # hard (the teacher's best class) or soft (its distribution)
     distill.alpha = 0.5  # weight of the teacher's part of the loss
     distill.temperature = 1.0  # of soft distillation
