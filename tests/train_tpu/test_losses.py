@@ -1,9 +1,10 @@
 """Losses and accuracies against plain numpy."""
 
+import jax
 import numpy as np
 import pytest
 
-from train_tpu.losses import in_top_k, smoothed_cross_entropy
+from train_tpu.losses import binary_cross_entropy, in_top_k, smoothed_cross_entropy
 
 FLOAT32 = 1e-6  # sums of ten float32 terms against float64
 
@@ -38,3 +39,13 @@ def test_in_top_k(k: int) -> None:
 def test_constant_or_nan_logits_are_never_right() -> None:
     for value in (0.0, np.nan):
         assert not np.any(in_top_k(np.full((6, 10), value, np.float32), LABELS, 5))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.2])
+def test_binary_cross_entropy_of_large_logits_is_finite(threshold: float) -> None:
+    """Also its gradient; the values at ordinary logits are timm's (test_timm_augmentation.py)."""
+    targets = np.eye(10, dtype=np.float32)[LABELS] * 0.9 + 0.01
+    loss, gradient = jax.value_and_grad(lambda x: binary_cross_entropy(x, targets, threshold).sum())(
+        LOGITS * 1e4
+    )
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
