@@ -59,19 +59,21 @@ bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training a
 parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at random weights
 	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_pvt.py
+	@$(TORCH_VENV)/bin/python tests/parity/live_recipes.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_timm.py --out docs/results/parity.json
 
 # torchvision comes without its dependencies: its wheel is needed for imports only, and would pull a second torch.
 $(TORCH_VENV)/.ready: pyproject.toml constraints.txt
 	@echo "==> Installing torch and timm into $(TORCH_VENV), for comparison only"
 	@$(PYTHON) -m venv $(TORCH_VENV)
-	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e . torch==2.13.0 optax pyyaml huggingface_hub pillow
+	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e . torch==2.13.0 optax ml_collections pyyaml huggingface_hub pillow
 	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps torchvision==0.28.0 timm==1.0.31
 	@touch $@
 
 readme: $(VENV)/.ready  ## write the README's model table and docs/models from the registry
 	@$(BIN)/python docs/write_model_pages.py
 	@$(BIN)/python docs/write_model_table.py
+	@$(BIN)/python docs/write_recipes.py
 
 clean:  ## remove environments, caches and demo output
 	rm -rf $(VENV) $(TORCH_VENV) $(DEMO) .pytest_cache .ruff_cache build *.egg-info
