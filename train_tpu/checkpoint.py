@@ -359,8 +359,13 @@ def _read_model_json(workdir: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{workdir} is no training directory: it holds no {MODEL}")
     info = _read_json(path)
-    if info.get("format") != FORMAT:
-        raise UserError(f"{path} has format {info.get('format')!r}; this version reads {FORMAT}")
+    found = info.get("format")
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        hint = (
+            f"; it was written by hvjax {info.get('hvjax', 'of another version')}: upgrade" if newer else ""
+        )
+        raise UserError(f"{path} has format {found!r}; this version reads {FORMAT}{hint}")
     return info
 
 

@@ -67,7 +67,8 @@ def make_optimizer(options: Config, schedule: Callable) -> optax.GradientTransfo
     if options.clip_adaptive > 0:
         parts.append(optax.adaptive_grad_clip(options.clip_adaptive))
     parts.append(choose("optimizer.name", options.name, OPTIMIZERS)(options, schedule))
-    optimizer = optax.chain(*parts)
+    # alone it stays as it is: the state of a chain of one has another shape than that of hvjax 0.1
+    optimizer = optax.chain(*parts) if len(parts) > 1 else parts[0]
     if options.freeze:
         labels = functools.partial(_frozen_or_trained, options.freeze)
         optimizer = optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)

@@ -20,6 +20,7 @@ from train_tpu.lock import Lock
 
 CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
 WEIGHTS, CURVE, CHECKPOINTS = "weights.safetensors", "learning_curve.png", "checkpoints"
+MACHINE_CURVE = "machine_curve.png"
 GATE_IMAGES = 64
 FORMAT = 1
 ALLOW_CHANGE = "--allow-config-change"
@@ -138,7 +139,7 @@ def describe(
 
 
 def read_config(workdir: Path) -> Config:
-    """The config of a run, as nested keys.
+    """The config of a run, as nested keys; those that its version did not have yet have their defaults.
 
     Raises:
       UserError: there is none.
@@ -146,7 +147,8 @@ def read_config(workdir: Path) -> Config:
     path = workdir / CONFIG
     if not path.is_file():
         raise UserError(f"{workdir} is no training directory: it holds no {CONFIG}")
-    config: Config = ConfigDict()
+    config = base_config()
+    del config["fallback"]
     for name, value in json.loads(path.read_text()).items():
         *parents, leaf = name.split(".")
         section: Config = config

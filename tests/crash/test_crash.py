@@ -15,7 +15,7 @@ from tests.crash.outcome import differences, outcome
 KILLS = 12
 ENOUGH = 40  # kills; by then every phase was hit, or one cannot be
 SEED = 0
-# From the signal to the end of the process, of a tiny run on two busy cores: a step, a save, Python's own end.
+# From the signal to the end of the process, of a tiny run on two busy cores: a step, a save, Python's end.
 SIGTERM_SECONDS = 30.0
 
 
