@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n 2
 # The demo's recipe; .ci/run appends :smoke, which trains for a few steps only.
 DEMO_CONFIG ?= configs/next_vit_s.py
 
-.PHONY: help demo test test-full lint format types bench parity venv readme clean
+.PHONY: help demo test test-full crash lint format types bench parity venv readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ test-full: $(VENV)/.ready  ## the tests that build and export the published mode
 	@echo "==> Running the full-size tests (about five minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
+crash: $(VENV)/.ready  ## kill training and data preparation 200 times, at random moments of every phase, and compare the bits
+	@$(BIN)/python tests/crash/run.py --kills 200
+
 lint: $(VENV)/.ready  ## ruff (lint and format) and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -60,6 +63,7 @@ parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at
 	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_pvt.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_recipes.py
+	@$(TORCH_VENV)/bin/python tests/parity/live_augment.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_timm.py --out docs/results/parity.json
 
 # torchvision comes without its dependencies: its wheel is needed for imports only, and would pull a second torch.
