@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 import hvjax
 from hvjax.registry import MODELS
 from train_tpu.config import Config
@@ -41,7 +43,8 @@ def announce(
         for note in dataset.notes:
             say(f"  {note}")
         say(f"model: {name}, {_millions(parameters)} parameters")
-    on = f"{devices} device{'s' * (devices > 1)}"
+    hosts = f" of {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    on = f"{devices} device{'s' * (devices > 1)}{hosts}"
     say(
         f"{length.total:,} steps of {config.data.batch_size} images of {size}x{size} px, "
         f"{config.model.dtype}, {config.optimizer.name} at {peak_lr(config):.2g}, on {on}\n"

@@ -7,9 +7,9 @@ a user types, with --require-engine-run: built, run, gated against JAX on real i
 events with and without a CUDA graph. So is resnet50 with each rare option of the builder and with TF32, by
 TensorRT too where it is installed, and with ONNX Runtime's providers where onnxruntime-gpu is.
 
-Training: bfloat16 images/s at batch 256 and 224 px of hvjax (jit) against timm (torch.compile,
-channels_last, autocast), each a process of its own, taking turns on the one GPU. --torch-python names an
-interpreter with torch and timm (default: this one).
+Training: bfloat16 images/s of hvjax (jit) against timm (torch.compile, channels_last, autocast), by
+gpu_train.py, whose arguments it takes. --torch-python names an interpreter with torch and timm (default: this
+one).
 
 Written to --out: gpu.json with the exact command, GPU, driver, clocks before and after each part, versions,
 date and all numbers, and the report of each export. Without an NVIDIA GPU it says so and ends with status 0.
@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import statistics
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -31,6 +29,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
+import gpu_train  # noqa: E402
+
 from export import provenance  # noqa: E402  (works from a clone that is not installed, too)
 from export._optional import available  # noqa: E402
 from export.runtimes import MODULE_OF, make  # noqa: E402
@@ -38,7 +38,6 @@ from export.runtimes.cuda import why_no_gpu  # noqa: E402
 
 MODELS = ("next_vit_s", "resnet50")
 PRECISIONS = ("fp32", "fp16")
-TIMM_NAMES = {"next_vit_s": "nextvit_small", "resnet50": "resnet50"}
 #: What is tried with one model: name -> runtime, flags. `OUT` is the folder of the results.
 RARE = {
     "rtx-tf32": ("tensorrt_rtx", ["--tf32"]),
@@ -66,11 +65,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results/gpu"))
-    parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--only", choices=("engines", "training"))
-    parser.add_argument("--batch", type=int, default=256, help="of training (256)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=10, help="training steps in a round (10)")
+    gpu_train.add_arguments(parser)
     args = parser.parse_args()
     reason = why_no_gpu()
     if reason is not None:
@@ -90,8 +86,10 @@ def main() -> int:
         if args.only != "training":
             check_engines(args.out, data)
         if args.only != "engines":
-            for model in MODELS:
-                data["training"][model] = training(model, args)
+            args.torch_python = args.torch_python or sys.executable
+            for model in args.model or gpu_train.MODELS:
+                data["training"][model] = gpu_train.measure(model, args)
+                data["training"][model]["gpu_after"] = provenance.gpu()
                 save(args.out, data)
     finally:
         save(args.out, data)
@@ -164,83 +162,6 @@ def show_engine(name: str, entry: dict[str, Any]) -> None:
         print(f"  {found['where']}, batch {found['batch']}: median {found['median_ms']:.3f} ms")
     if entry["status"] != 0:
         print("  " + "\n  ".join(entry["said"][-5:]))
-
-
-# --- training -----------------------------------------------------------------------------------------
-
-
-class Contender:
-    """A worker that runs training steps when asked: a number a line in, a JSON object a line out."""
-
-    def __init__(self, name: str, command: list[str]) -> None:
-        # JAX would take most of the GPU's memory for itself, and there are two of us.
-        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        environment["PYTHONPATH"] = str(HERE.parent.parent)
-        self.name, self.rates = name, []
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.facts = self._answer()
-
-    def turn(self, steps: int, images: int) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return steps * images / self._answer()["seconds"]
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended with status {self.process.wait()}; its words are above")
-        return json.loads(line)
-
-
-def training(model: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Images/s of both, round by round in turn; the first round is not counted."""
-    shape = ["--batch", str(args.batch)]
-    workers = {
-        "hvjax jit bfloat16": [sys.executable, str(HERE / "gpu_train_jax.py"), "--model", model, *shape],
-        "timm torch.compile channels_last bfloat16": [
-            args.torch_python, str(HERE / "gpu_train_torch.py"), "--model", TIMM_NAMES[model], *shape,
-        ],
-    }  # fmt: skip
-    entry: dict[str, Any] = {"batch": args.batch, "image_size": 224, "steps": args.steps, "contenders": {}}
-    running: list[Contender] = []
-    try:
-        for name, command in workers.items():
-            running.append(Contender(name, command))
-        for number in range(args.rounds + 1):
-            for worker in running:
-                rate = worker.turn(args.steps, args.batch)
-                if number:
-                    worker.rates.append(rate)
-        entry["gpu_after"] = provenance.gpu()
-    except RuntimeError as error:  # the other parts of the check are worth having all the same
-        entry["error"] = str(error)
-    finally:
-        for worker in running:
-            worker.stop()
-    for worker in running:
-        if worker.rates:
-            median = statistics.median(worker.rates)
-            entry["contenders"][worker.name] = {
-                **worker.facts,
-                "images_per_second": worker.rates,
-                "median": median,
-            }
-            print(f"{model}, {worker.name}: {median:,.0f} images/s")
-    if len(entry["contenders"]) == 2:
-        ours, theirs = (worker.rates for worker in running)
-        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-        entry["ratio"] = {"rounds": ratios, "median": statistics.median(ratios)}
-        print(f"{model}: hvjax / timm {entry['ratio']['median']:.2f}x")
-    return entry
 
 
 def save(out: Path, data: dict[str, Any]) -> None:
