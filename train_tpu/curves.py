@@ -1,4 +1,4 @@
-"""learning_curve.png: what the run did, in one picture."""
+"""What a run did, in two pictures: learning_curve.png, and machine_curve.png for how it went."""
 
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,17 @@ def draw_curves(
     axes = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 0.8))
 
     steps = [row["step"] for row in train]
-    _style(axes[0], "loss (log scale)")
+    style(axes[0], "loss (log scale)")
     axes[0].plot(
         steps, [row["loss"] for row in train], color=TRAIN, lw=1.4, label="training, smoothed labels"
     )
     for weights, color, label in (("raw", RAW, "held out, raw"), ("ema", EMA, "held out, averaged")):
         points = held_out[weights]
         axes[0].plot(*_points(points, "loss"), color=color, lw=1.8, marker="o", ms=3, label=label)
-    _log_scale(axes[0])
+    log_scale(axes[0])
     axes[0].legend(*_present(axes[0]), frameon=False, fontsize=8, labelcolor=INK)
 
-    _style(axes[1], "held-out top-1 error, % (log scale)")
+    style(axes[1], "held-out top-1 error, % (log scale)")
     for weights, color, label in (("raw", RAW, "raw weights"), ("ema", EMA, "averaged weights")):
         x, top1 = _points(held_out[weights], "top1")
         axes[1].plot(x, [_error(v) for v in top1], color=color, lw=1.8, marker="o", ms=3, label=label)
@@ -58,17 +58,58 @@ def draw_curves(
             )
     for (name, score), color in zip((references or {}).items(), REFERENCES, strict=False):
         axes[1].axhline(_error(score), color=color, lw=1.1, ls=(0, (4, 3)), label=f"{name} {score:.2%}")
-    _log_scale(axes[1])
+    log_scale(axes[1])
     axes[1].margins(x=0.14)
     axes[1].legend(*_present(axes[1]), frameon=False, fontsize=8, labelcolor=INK)
 
-    _style(axes[2], "learning rate, 1/1000")
+    style(axes[2], "learning rate, 1/1000")
     axes[2].plot(steps, [1000 * row["lr"] for row in train], color=INK, lw=1.6)
     axes[2].set_ylim(bottom=0)
     figure.savefig(path)
 
 
-def _style(axis: Any, title: str) -> None:
+def draw_machine(rows: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw gradient norm, images/s, and shares (input wait, MFU, goodput, where known) over steps.
+
+    Args:
+      rows: of metrics.jsonl.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    train = [row for row in rows if row["split"] == "train"]
+    figure = Figure(figsize=(10.5, 3.6), dpi=150, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
+    axes = figure.subplots(1, 3)
+    panels = (
+        ("gradient norm before clipping (log scale)", (("grad_norm", "", RAW),)),
+        ("images/s since the evaluation before", (("images_per_second", "", EMA),)),
+        (
+            "shares, %",
+            (
+                ("input_wait", "waiting for input", RAW),
+                ("mfu", "MFU", EMA),
+                ("goodput", "goodput so far", INK),
+            ),
+        ),
+    )
+    for axis, (name, lines) in zip(axes, panels, strict=True):
+        style(axis, name)
+        for key, label, color in lines:
+            known = [row for row in train if key in row]
+            scale = 100 if label else 1
+            x, y = _points(known, key)
+            axis.plot(x, [scale * v for v in y], color=color, lw=1.4, label=label)
+    log_scale(axes[0])
+    axes[1].set_ylim(bottom=0)
+    axes[2].set_ylim(0, 100)
+    axes[2].legend(*_present(axes[2]), frameon=False, fontsize=8, labelcolor=INK)
+    figure.savefig(path)
+
+
+def style(axis: Any, title: str) -> None:
+    """Title, grid and colours that all our curves have."""
     axis.set_title(title, loc="left", fontsize=9.5, color=INK)
     axis.set_xlabel("step", fontsize=8.5, color=MUTED)
     axis.tick_params(which="both", labelsize=8, colors=MUTED, length=0)
@@ -79,11 +120,13 @@ def _style(axis: Any, title: str) -> None:
         spine.set_color(GRID)
 
 
-def _log_scale(axis: Any) -> None:
-    """Logarithmic y with plain numbers at 1, 2 and 5 times the powers of ten."""
+def log_scale(axis: Any) -> None:
+    """Logarithmic y with plain numbers at 1, 2 and 5 times the powers of ten; at more where it is short."""
     axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    digits = "25" if high > 4 * low else "23456789"
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else "")
 
 
 def _points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

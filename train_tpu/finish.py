@@ -6,12 +6,12 @@ from pathlib import Path
 import hvjax
 from train_tpu.checkpoint import load_inference
 from train_tpu.config import Config
-from train_tpu.curves import draw_curves
+from train_tpu.curves import draw_curves, draw_machine
 from train_tpu.data import digits
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import Dataset
 from train_tpu.metrics import MetricsLog, read_metrics
-from train_tpu.workdir import CURVE, WEIGHTS
+from train_tpu.workdir import CURVE, MACHINE_CURVE, WEIGHTS
 
 Say = Callable[[str], None]
 
@@ -51,6 +51,7 @@ def finish(
     rows = read_metrics(directory)
     references = digits.reference_scores() if dataset.embedded else {}
     title = f"{config.model.name} on {dataset.name}"
+    draw_machine(rows, directory / MACHINE_CURVE, title)
     draw_curves(rows, directory / CURVE, title, references)
     hvjax.save_weights(directory / WEIGHTS, best.variables, best.model, best.info["class_names"])
 
