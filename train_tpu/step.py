@@ -47,8 +47,8 @@ def train_step(
         A model without batch norm and dropout computes the step of the undivided batch.
       remat, norm_groups, frozen: see `train_tpu.forward.Forward`.
       gathered: where parameters are while they are used, if they are stored elsewhere (in shards).
-    Metrics: loss and top1 (of the augmented batch, by its labels before mixing), grad_norm (before clipping),
-    weight_norm (afterwards).
+    Metrics: loss, top1 and teacher_top1 (of the augmented batch, by its labels before mixing), grad_norm
+    (before clipping), weight_norm (afterwards).
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     images, targets = objective.inputs(batch, jax.random.fold_in(key, MIXING))
@@ -59,7 +59,10 @@ def train_step(
         teacher_logits = jax.lax.stop_gradient(teach(teacher, images)) if teach else None
         logits, batch_stats = forward(params, batch_stats, images, key)
         loss = objective.loss(logits, targets, teacher_logits).mean()
-        return loss, (in_top_k(logits, labels, 1).mean(), batch_stats)
+        scores = {"top1": in_top_k(logits, labels, 1).mean()}
+        if teacher_logits is not None:
+            scores["teacher_top1"] = in_top_k(teacher_logits, labels, 1).mean()
+        return loss, (scores, batch_stats)
 
     grad_of = jax.value_and_grad(loss_of, has_aux=True)
     weights = state.params
@@ -68,19 +71,20 @@ def train_step(
     whole = (images, targets, batch["label"])
     dropout = jax.random.fold_in(key, DROPOUT)
     if accumulate == 1:
-        (loss, (top1, batch_stats)), grads = grad_of(weights, state.batch_stats, whole, dropout)
+        (loss, (scores, batch_stats)), grads = grad_of(weights, state.batch_stats, whole, dropout)
     else:
 
         def add(carry, part):
             batch_stats, sums = carry
             *part, key = part
-            (loss, (top1, batch_stats)), grads = grad_of(weights, batch_stats, part, key)
-            return (batch_stats, jax.tree.map(jnp.add, sums, (loss, top1, grads))), None
+            (loss, (scores, batch_stats)), grads = grad_of(weights, batch_stats, part, key)
+            return (batch_stats, jax.tree.map(jnp.add, sums, (loss, scores, grads))), None
 
-        zeros = (jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, weights))
+        no_scores = dict.fromkeys(("top1", "teacher_top1") if teach else ("top1",), jnp.zeros(()))
+        zeros = (jnp.zeros(()), no_scores, jax.tree.map(jnp.zeros_like, weights))
         parts = (*deal(whole, accumulate), jax.random.split(dropout, accumulate))
         (batch_stats, sums), _ = jax.lax.scan(add, (state.batch_stats, zeros), parts)
-        loss, top1, grads = jax.tree.map(lambda total: total / accumulate, sums)
+        loss, scores, grads = jax.tree.map(lambda total: total / accumulate, sums)
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -90,7 +94,7 @@ def train_step(
         ema = update_ema(ema, as_variables(params, batch_stats), step, ema_decay, ema_warmup)
     metrics = {
         "loss": loss,
-        "top1": top1,
+        **scores,
         "grad_norm": optax.tree.norm(grads),
         # of the new weights and statistics: if these are finite, the new state is one to keep
         "weight_norm": optax.tree.norm((params, batch_stats)),
