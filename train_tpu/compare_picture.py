@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from train_tpu.compare import HEADER, Run, labels, table
-from train_tpu.curves import GRID, INK, MUTED, log_scale, style
+from train_tpu.curves import GRID, INK, MUTED, log_scale, save, style
 
 # Of equal weight to the eye and told apart by the colour-blind (after Okabe and Ito 2008); then dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b4c9a", "#4d4d4d")
@@ -59,7 +59,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         else:
             axis.set_ylim(bottom=0)
     _table(figure.add_subplot(grid[2, :]), table(runs))
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _table(axis: Any, rows: list[tuple[str, ...]]) -> None:

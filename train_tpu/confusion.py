@@ -103,7 +103,7 @@ def draw_confusion(
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    from train_tpu.curves import GRID, INK, MUTED
+    from train_tpu.curves import GRID, INK, MUTED, save
 
     few = len(counts) <= MANY_CLASSES
     side = max(5.2, min(0.42 * len(counts), 18.0)) if few else 10.0
@@ -134,4 +134,4 @@ def draw_confusion(
     bar.set_label("share of the images of a class", fontsize=8, color=MUTED)
     bar.ax.tick_params(labelsize=8, colors=MUTED, length=0)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.savefig(path)
+    save(figure, path)

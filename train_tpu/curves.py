@@ -1,5 +1,6 @@
 """What a run did, in two pictures: learning_curve.png, and machine_curve.png for how it went."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def draw_curves(
     style(axes[2], "learning rate, 1/1000")
     axes[2].plot(steps, [1000 * row["lr"] for row in train], color=INK, lw=1.6)
     axes[2].set_ylim(bottom=0)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def draw_machine(rows: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -105,7 +106,14 @@ def draw_machine(rows: list[dict[str, Any]], path: Path, title: str) -> None:
     axes[1].set_ylim(bottom=0)
     axes[2].set_ylim(0, 100)
     axes[2].legend(*_present(axes[2]), frameon=False, fontsize=8, labelcolor=INK)
-    figure.savefig(path)
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write the picture; letters that its font lacks (Chinese ones, say) are boxes in it, and no warnings."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path)
 
 
 def style(axis: Any, title: str) -> None:

@@ -12,6 +12,7 @@ from export import run as run_command
 from export import to_onnx
 from hvjax.weights.io import read_info
 from train_tpu.checkpoint import load_inference
+from train_tpu.confusion import draw_confusion
 from train_tpu.train import run
 
 NAMES = ("Großer Hund", "a, b and 'c'", "猫")  # spaces, a comma, quotes, letters of more than one byte
@@ -46,6 +47,12 @@ def workdir(tiny_config, photo: Path, tmp_path_factory: pytest.TempPathFactory) 
     workdir = tmp_path_factory.mktemp("run") / "run"
     assert run(tiny_config({**STEPS, "data.dir": str(photo.parents[2])}), workdir) == 0
     return workdir
+
+
+def test_evaluation_draws_the_names(tmp_path: Path) -> None:
+    """With a letter that the pictures' font lacks; a warning would be an error here."""
+    draw_confusion(np.eye(3, dtype=int), NAMES, tmp_path / "confusion.png", f"accuracy of {NAMES[2]}")
+    assert (tmp_path / "confusion.png").stat().st_size > 0
 
 
 def test_run_and_weights_file_have_the_names(workdir: Path) -> None:
