@@ -162,10 +162,10 @@ def aims(seed: int, phases: tuple[str, ...]) -> Iterator[Aim]:
             yield Aim(phase, random_.randint(1, often), random_.random())
 
 
-def write_images(folder: Path) -> Path:
+def write_images(folder: Path, train_images: int = TRAIN_IMAGES) -> Path:
     """Image folders train/ and val/ with three classes of small random pictures, always the same."""
     random_ = np.random.default_rng(0)
-    for split, count in (("train", TRAIN_IMAGES), ("val", HELD_OUT_IMAGES)):
+    for split, count in (("train", train_images), ("val", HELD_OUT_IMAGES)):
         for level, name in enumerate(CLASSES):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):

@@ -9,7 +9,9 @@ from tests.crash.harness import Aim, Command, write_images
 from tests.crash.outcome import differences, files
 
 PHASES = ("prepare",)
-ONE_BY_ONE = ("--workers=1", "--shard-size=16")  # several shards, so that a resume has something to keep
+TRAIN_IMAGES = 200  # of each class
+# one after the other into many shards: a resume has something to keep; resized: it takes a while
+SETTINGS = ("--workers=1", "--shard-size=16", "--max-side=16")
 
 
 class Preparation:
@@ -17,7 +19,7 @@ class Preparation:
 
     def __init__(self, folder: Path):
         self._folder = folder / "preparation"
-        self._images = write_images(self._folder / "images")
+        self._images = write_images(self._folder / "images", TRAIN_IMAGES)
         self._untouched = self._command(self._folder / "untouched")
         ended = self._untouched.to_the_end()
         if ended.status:
@@ -46,5 +48,5 @@ class Preparation:
         return result
 
     def _command(self, target: Path) -> Command:
-        arguments = ["-m", "train_tpu.prepare", f"--src={self._images}", f"--dst={target}", *ONE_BY_ONE]
+        arguments = ["-m", "train_tpu.prepare", f"--src={self._images}", f"--dst={target}", *SETTINGS]
         return Command(arguments, self._folder)

@@ -9,10 +9,11 @@ import pytest
 
 from tests.crash import sabotage
 from tests.crash.campaign import INTERRUPTED, Campaign
-from tests.crash.harness import TRAINING_PHASES, Aim
+from tests.crash.harness import TRAINING_PHASES, Aim, aims
 from tests.crash.outcome import differences, outcome
+from tests.crash.preparation import PHASES, Preparation
 
-KILLS = 12
+KILLS, PREPARATION_KILLS = 12, 4
 ENOUGH = 40  # kills; by then every phase was hit, or one cannot be
 SEED = 0
 # From the signal to the end of the process, of a tiny run on two busy cores: a step, a save, Python's end.
@@ -34,6 +35,14 @@ def test_killed_in_every_phase_and_equal_to_the_bit(campaign: Campaign) -> None:
         if hit.total() >= KILLS and not missing:
             return
         assert hit.total() < ENOUGH, f"never hit: {missing}"
+
+
+def test_preparation_killed_and_equal_to_the_byte(tmp_path: Path) -> None:
+    """The data preparation, too, goes on where it was killed and writes the same files."""
+    preparation = Preparation(tmp_path)
+    result = preparation.run(0, aims(SEED, PHASES), PREPARATION_KILLS)
+    assert result.differing == []
+    assert sum("prepare" in kill.hit for kill in result.kills) >= PREPARATION_KILLS // 2
 
 
 @pytest.mark.parametrize("part", sabotage.PARTS)

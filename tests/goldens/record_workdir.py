@@ -1,8 +1,9 @@
 """Train the smallest run there is and pack its workdir: `python tests/goldens/record_workdir.py OUT.tar.xz`.
 
-Run it in a checkout of each release, before it is published, with OUT = tests/goldens/formats/<version>.tar.xz;
-every later version has to read what it packs (tests/train_tpu/test_formats.py). Beside the workdir lie the logits
-of its last checkpoint for the images of its gate, as that release computed them.
+Run it in a checkout of each release, before it is published, with OUT =
+tests/goldens/formats/<version>.tar.xz; every later version has to read what it packs
+(tests/train_tpu/test_formats.py). In the workdir lie the logits of its last checkpoint for the images of its
+gate, too, as that release computed them.
 """
 
 import json
