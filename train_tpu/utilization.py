@@ -79,10 +79,13 @@ OTHERS = (
 def peak_of(device_kind: str, dtype: str) -> float | None:
     """Dense peak of a device in FLOP/s; None, and no guess, for one that is not in the table (CPUs).
 
+    None also for a part of one (NVIDIA's multi-instance GPUs).
+
     Args:
       device_kind: as jax names it. dtype: of the computation, "float32" or "bfloat16".
     """
-    fitting = [name for name in (*PEAKS, *OTHERS) if _is(device_kind, name)]
+    whole = " MIG " not in device_kind
+    fitting = [name for name in (*PEAKS, *OTHERS) if whole and _is(device_kind, name)]
     peak = PEAKS.get(max(fitting, key=len)) if fitting else None
     tera = getattr(peak, dtype) if peak else None
     return None if tera is None else tera * TERA

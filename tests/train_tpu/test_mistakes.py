@@ -1,7 +1,12 @@
 """The surest mistakes are kept with their images, and find their files."""
 
+from pathlib import Path
+
 import numpy as np
 
+from train_tpu.data import pipeline
+from train_tpu.data.quarantine import CorruptImages
+from train_tpu.data.sources import open_dataset
 from train_tpu.mistakes import Answers
 
 ROUNDING = 1e-12  # of a softmax in float64
@@ -68,3 +73,24 @@ def test_unreadable_files_are_passed_over() -> None:
 
 def test_nothing_answered() -> None:
     assert Answers(3).confusion.tolist() == [[0] * 3] * 3
+
+
+def test_files_of_a_folder_with_a_broken_image(image_folder, tiny_config) -> None:
+    """Through the real pipeline: all are taken for dogs, so the mistakes are the cats that can be read."""
+    directory: Path = image_folder(4)
+    (directory / "val" / "cat" / "1.png").write_bytes(b"broken")
+    data = tiny_config({"data.dir": str(directory), "data.image_size": 8, "data.shift": 0}).data
+    source, corrupt = open_dataset(data).held_out, CorruptImages(8, max_share=0.5)
+    found = Answers(2)
+    for batch in pipeline.eval_batches(source, data, batch_size=3, corrupt=corrupt):
+        real = batch["label"] >= 0
+        surer = 1 + batch["image"][real][:, 0, 0, 0] / 255  # the lighter the image
+        logits = np.stack([np.zeros_like(surer), surer], -1)
+        found.add(batch["image"][real], batch["label"][real], logits)
+    found.name_mistakes(source, corrupt)
+    assert len(corrupt) == 1 and found.confusion.tolist() == [[0, 3], [0, 4]]
+    assert [Path(m.name).relative_to(directory / "val").as_posix() for m in found.mistakes] == [
+        "cat/3.png",
+        "cat/2.png",
+        "cat/0.png",
+    ]

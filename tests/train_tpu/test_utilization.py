@@ -40,6 +40,7 @@ def test_peaks(kind: str, dtype: str, tera: float) -> None:
         ("NVIDIA A10G", "bfloat16"),
         ("NVIDIA A1000", "bfloat16"),
         ("NVIDIA H100", "bfloat16"),  # which one?
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bfloat16"),
         ("NVIDIA GeForce RTX 4090 D", "bfloat16"),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "bfloat16"),
         ("Tesla T4", "bfloat16"),
