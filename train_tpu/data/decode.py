@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from hvjax import preprocessing
 from train_tpu.data.crops import Box, Pixels, crop
+from train_tpu.data.jpeg_rows import decode_rows
 
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -41,8 +42,9 @@ def decode(data: bytes) -> Pixels:
 def decode_crop(data: bytes, choose: Callable[[int, int], Box], size: int) -> Pixels:
     """The part of an encoded image that a box shows; of large JPEGs at 1/2 to 1/8 of its size.
 
-    libjpeg-turbo leaves out the finer frequencies of its blocks for that, which saves time, but only where at
-    least PIXELS_LEFT * size pixels of the box remain along both sides.
+    What lies below the box is not decoded where the JPEG allows it. Of large ones libjpeg-turbo leaves out
+    the finer frequencies, but only where at least PIXELS_LEFT * size pixels of the box remain along both
+    sides.
 
     Args:
       choose: (height, width) of the upright image -> the box.
@@ -59,7 +61,7 @@ def decode_crop(data: bytes, choose: Callable[[int, int], Box], size: int) -> Pi
         box = choose(height, width)
         share = PIXELS_LEFT * size / min(box.height, box.width)
         if share > 1 / 2:
-            return crop(simplejpeg.decode_jpeg(data, "RGB"), box)
+            return crop(decode_rows(data, box.top + box.height), box)
         least = math.ceil(share * height), math.ceil(share * width)
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least[0], min_width=least[1], min_factor=2)
         return crop(pixels, _scaled(box, pixels.shape[0] / height, pixels.shape[1] / width))

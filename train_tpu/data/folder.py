@@ -39,7 +39,8 @@ class FolderSource:
 
     def __getitem__(self, index: int) -> Example:
         try:
-            image = (self.root / self.files[index]).read_bytes()
+            with open(self.name_of(index), "rb", buffering=0) as file:
+                image = file.read()
         except OSError:
             image = b""  # gone or unreadable: decoding reports it with the corrupt ones
         return {"image": image, "label": self.labels[index], "name": self.name_of(index)}

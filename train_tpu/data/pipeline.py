@@ -11,6 +11,7 @@ what need not be decoded is known in time.
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ def train_batches(
       An iterator with get_state() and set_state(), the position of the next batch.
     """
     index, count = process
+    data = types.SimpleNamespace(**data.to_dict())  # looked up for every image, which a ConfigDict makes dear
     reader = _Reader(source, corrupt, watchdog or Watchdog(0))
     row = functools.partial(_training_row, reader=reader, data=data, mean=mean)
     epochs = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)

@@ -20,6 +20,7 @@ except ModuleNotFoundError:
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 _CV2 = {Image.Resampling.BILINEAR: cv2.INTER_LINEAR, Image.Resampling.BICUBIC: cv2.INTER_CUBIC}
+cv2.setNumThreads(0)  # the loader's threads are as many as there is work for; OpenCV's would get in their way
 _mine = threading.local()  # a resizer keeps buffers: one for each thread
 
 
@@ -34,8 +35,6 @@ def resize(image: Pixels, size: int, resample: Image.Resampling, antialias: bool
     if image.shape[:2] == (size, size):
         return image
     if not antialias:
-        # the threads of the pipeline are as many as there is work for; OpenCV's own would get in their way
-        cv2.setNumThreads(0)
         return cv2.resize(image, (size, size), interpolation=_CV2[resample])
     if simd is None:
         return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((size, size), resample))
