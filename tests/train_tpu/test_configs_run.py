@@ -1,6 +1,7 @@
 """Every config trains 20 steps on made-up photographs: its recipe as it is, its model made small."""
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from families import merged
+from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -50,6 +52,23 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 picture.save(folder / split / name / f"{i}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep compiled steps in a folder: sizes of one family are often the same program when made small."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 1.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def small_recipe(repository: Path, name: str, data: Path) -> Any:

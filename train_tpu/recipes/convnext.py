@@ -33,4 +33,5 @@ def recipe(name: str, arg: str, *, drop_path: float) -> Config:
     config.ema.warmup = False
 
     config.fallback.model.overrides = ConfigDict(SMALL)
+    config.fallback.data.image_size = 64  # at 48 the last map would be a single pixel
     return in_form(config, arg)

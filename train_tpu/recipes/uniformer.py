@@ -36,4 +36,5 @@ def recipe(name: str, arg: str, *, drop_path: float, base_lr: float) -> Config:
     config.ema.warmup = False
 
     config.fallback.model.overrides = ConfigDict(SMALL)
+    config.fallback.data.image_size = 64  # at 48 the last map would be a single pixel
     return in_form(config, arg)
