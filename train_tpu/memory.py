@@ -15,6 +15,7 @@ import numpy as np
 
 from train_tpu.config import Config
 from train_tpu.errors import RunFailed
+from train_tpu.workdir import ALLOW_CHANGE
 
 # Share of a device's memory that a step may plan to use: the next batch, the evaluation's program and the
 # gaps between buffers need the rest.
@@ -120,20 +121,23 @@ def advice(config: Config, devices: int, compile_for: Compile, say: Callable[[st
     batch, parts = config.data.batch_size, config.optimizer.accumulate
     say("out of device memory; compiling smaller steps to see what would fit ...")
     need = _needs(compile_for)
-    fixed, per_image = line_through(lambda size: need(size, 1), batch // parts, devices)
-    asked, limit = fixed + per_image * (batch // parts), available()
-    message = f"a step of {batch} images needs about {_bytes(asked)} a device"
+    part = batch // parts
+
+    def need_of(size: int) -> float:  # of a step whose parts have this size
+        return need(size * parts, parts)
+
+    line, limit = line_through(need_of, part, devices), available()
+    message = f"a step of {batch} images needs about {_bytes(line[0] + line[1] * part)} a device"
     if limit is None:
-        half = max(devices, _round_down(batch // 2, devices))
-        then = _bytes(fixed + per_image * half)
-        return f"{message}; --config.data.batch_size={half} needs about {then}{_more(config)}"
+        half = max(devices, _round_down(part // 2, devices))
+        then = _bytes(line[0] + line[1] * half)
+        return f"{message}; --config.data.batch_size={half * parts} needs about {then}{_more(config)}"
     message += f" and {_bytes(limit)} are there"
-    fits = largest_batch(
-        lambda size: need(size, 1), (fixed, per_image), batch // parts, devices, USABLE * limit
-    )
+    fits = largest_batch(need_of, line, part, devices, USABLE * limit)
     if not fits:
         return f"{message}; not even {devices} image{'s' * (devices > 1)} would fit{_more(config)}"
-    proposals = f"--config.data.batch_size={fits} is predicted to fit (about {_bytes(need(fits, 1))})"
+    size, then = fits * parts, _bytes(need_of(fits))
+    proposals = f"--config.data.batch_size={size} is predicted to fit (about {then})"
     divided = _parts_that_fit(need, batch, parts, devices, fits, USABLE * limit)
     if divided:
         proposals += f", and so is --config.optimizer.accumulate={divided}, which keeps the batch as it is"
@@ -207,10 +211,10 @@ def _needs(compile_for: Compile) -> Callable[[int, int], float]:
 
 
 def _more(config: Config) -> str:
-    """What else costs less memory, as far as it is not used yet."""
-    if config.model.remat != "full":
-        return "; --config.model.remat=full costs time instead of memory"
-    return ""
+    """What else costs less memory, as far as it is not used yet; and how to go on."""
+    full = config.model.remat == "full"
+    remat = "" if full else "; --config.model.remat=full costs time instead of memory"
+    return f"{remat}; the same workdir takes another config with {ALLOW_CHANGE}"
 
 
 def _round_down(number: int, unit: int) -> int:

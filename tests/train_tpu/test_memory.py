@@ -3,6 +3,7 @@
 import functools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -50,9 +51,74 @@ def test_sizes_that_do_not_compile_are_passed_over() -> None:
     assert memory.line_through(need, 64, 4) == pytest.approx((100, 10))
 
 
-@pytest.fixture(scope="module")
-def compile_for(tiny_config):
-    """The tiny network's own step, for other batches; each is compiled once."""
+def compiled(batch: int, parts: int) -> SimpleNamespace:
+    """What XLA would say of a step: 1 GiB in any case, 1/16 an image, 1/4 for gradients that are added up."""
+    temporary = memory.GIB * (batch / parts / 16 + (0.25 if parts > 1 else 0))
+    sizes = {
+        "argument_size_in_bytes": memory.GIB,
+        "output_size_in_bytes": memory.GIB,
+        "alias_size_in_bytes": memory.GIB,
+        "temp_size_in_bytes": temporary,
+        "generated_code_size_in_bytes": 0,
+    }
+    return SimpleNamespace(memory_analysis=lambda: SimpleNamespace(**sizes))
+
+
+@pytest.mark.parametrize(
+    ("limit", "changes", "devices", "expected"),
+    [
+        (
+            2.0,
+            {},
+            1,
+            "a step of 64 images needs about 5 GiB a device and 2.22 GiB are there; --config.data.batch_size=16 "
+            "is predicted to fit (about 2 GiB), and so is --config.optimizer.accumulate=8, which keeps the batch "
+            "as it is; --config.model.remat=full costs time instead of memory; the same workdir takes",
+        ),
+        (
+            2.2,
+            {"model.remat": "full"},
+            8,
+            "batch_size=16 is predicted to fit (about 2 GiB), and so is --config.",
+        ),
+        (1.4, {}, 8, "are there; not even 8 images would fit; --config.model.remat=full costs time"),
+        (
+            1.4,
+            {"optimizer.accumulate": 8},
+            1,
+            "batch_size=16 is predicted to fit (about 1.38 GiB), and so is --",
+        ),
+        (
+            None,
+            {},
+            1,
+            "needs about 5 GiB a device; --config.data.batch_size=32 needs about 3 GiB; --config.model",
+        ),
+    ],
+)
+def test_the_message_names_what_fits(
+    tiny_config,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float | None,
+    changes: dict,
+    devices: int,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: limit and limit / memory.USABLE * memory.GIB)
+    said = []
+    config = tiny_config({"data.batch_size": 64, **changes})
+    text = memory.advice(config, devices, compiled, said.append)
+    assert expected in text
+    assert len(said) == 1 and len(text.splitlines()) == 1
+
+
+# Of the need of a batch, predicted from its half and its quarter. Measured on the tiny network, whose buffers
+# are few: 7 %. What is proposed is compiled, so that the prediction only has to come near.
+PREDICTION = 0.15
+
+
+def test_prediction_is_what_the_step_needs(tiny_config) -> None:
+    """Real programs: a line through two sizes gives the need of a third; a divided step needs less."""
     config = tiny_config()
     model = build_model(config.model, 10, 16)
     optimizer = make_optimizer(config.optimizer, lambda step: 1e-3)
@@ -60,30 +126,12 @@ def compile_for(tiny_config):
     mesh = sharding.make_mesh()
     step = functools.partial(train_step, model=model, optimizer=optimizer, objective=objective, ema_decay=0.5)
     state = sharding.abstract(functools.partial(create_state, model, optimizer, (16, 16, 3), 0, True), mesh)
-    compiling = {"donate_argnums": 0}
     split = sharding.batch_sharding(mesh)
-    return functools.cache(memory.compiler(step, compiling, state, None, (16, 16, 3), split))
-
-
-def test_the_message_names_what_fits(compile_for, tiny_config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulated limit lies between what batches of 16 and of 17 images need."""
-    room = sum(memory.needed(compile_for(size, 1)) for size in (16, 17)) / 2
-    monkeypatch.setattr(memory, "available", lambda: room / memory.USABLE)
-    said = []
-    config = tiny_config({"data.batch_size": 32})
-    text = memory.advice(config, 1, compile_for, said.append)
-    assert "--config.data.batch_size=16 is predicted to fit" in text
-    assert "--config.optimizer.accumulate=4, which keeps the batch as it is" in text
-    assert memory.needed(compile_for(32, 4)) <= room < memory.needed(compile_for(32, 2))
-    assert "a step of 32 images needs about" in text and "--config.model.remat=full" in text
-    assert len(said) == 1 and len(text.splitlines()) == 1
-
-    monkeypatch.setattr(memory, "available", lambda: None)
-    assert "--config.data.batch_size=16 needs about" in memory.advice(config, 1, compile_for, print)
-
-    monkeypatch.setattr(memory, "available", lambda: room / 100)
-    text = memory.advice(tiny_config({"data.batch_size": 32, "model.remat": "full"}), 8, compile_for, print)
-    assert text.endswith("not even 8 images would fit")
+    compile_for = memory.compiler(step, {"donate_argnums": 0}, state, None, (16, 16, 3), split)
+    fixed, per_image = memory.line_through(lambda size: memory.needed(compile_for(size, 1)), 64, 1)
+    whole = memory.needed(compile_for(64, 1))
+    assert fixed + per_image * 64 == pytest.approx(whole, rel=PREDICTION)
+    assert memory.needed(compile_for(64, 4)) < 0.7 * whole
 
 
 def test_a_run_that_is_out_of_memory_ends_with_one_line(
