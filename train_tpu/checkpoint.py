@@ -10,11 +10,7 @@ its files are still what was written.
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 import json
-import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +23,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 import hvjax
 from train_tpu import manifest, phases
-from train_tpu.errors import RunFailed, UserError, disk_trouble
+from train_tpu.errors import UserError
 from train_tpu.state import TrainState, as_variables
+from train_tpu.storage import first_difference, first_line, free_name, one_error, shapes_of, write_errors
 from train_tpu.workdir import CHECKPOINTS, MODEL
 
 KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
@@ -73,6 +70,11 @@ class Checkpoints:
     def last_step(self) -> int | None:
         return self._manager.latest_step()
 
+    @property
+    def saving(self) -> bool:
+        """Whether something is being written."""
+        return self._manager.is_saving_in_progress()
+
     def on_disk(self) -> list[int]:
         """The steps that are complete, oldest first, whatever became of one that is being written."""
         folders = self._directory.iterdir() if self._directory.is_dir() else ()
@@ -91,7 +93,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        with _write_errors():
+        with write_errors():
             self._manager.wait_until_finished()
             phases.begin(phases.SAVE)
             self._manager.save(
@@ -132,10 +134,10 @@ class Checkpoints:
                 raise
             except Exception as error:
                 notes.append(
-                    f"checkpoint {step} cannot be read ({_first_line(error)}); kept as {step}.damaged"
+                    f"checkpoint {step} cannot be read ({first_line(error)}); kept as {step}.damaged"
                 )
             if jax.process_index() == 0:
-                folder.rename(_free_name(folder.with_name(f"{step}{DAMAGED_SUFFIX}")))
+                folder.rename(free_name(folder.with_name(f"{step}{DAMAGED_SUFFIX}")))
             self._manager.reload()
         if notes:
             raise UserError(f"none of the checkpoints in {self._directory} can be read: {'; '.join(notes)}")
@@ -166,27 +168,13 @@ class Checkpoints:
         Raises:
           RunFailed: it cannot be written.
         """
-        with _write_errors():
+        with write_errors():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait, then release the background threads. Raises as `wait` does."""
-        with _write_errors():
+        with write_errors():
             self._manager.close()
-
-
-@contextlib.contextmanager
-def _write_errors() -> Iterator[None]:
-    """What the file system says, from whichever library, becomes the end of the run in one line."""
-    try:
-        with _one_error():
-            yield
-    except RunFailed:
-        raise
-    except Exception as error:
-        raise RunFailed(
-            f"the checkpoint cannot be written: {disk_trouble(error) or _first_line(error)}"
-        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +213,7 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
         shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     # what models say of sizes and settings that are not theirs has many forms
     except Exception as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else _first_line(error)
+        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise UserError(f"{folder.parent.parent / MODEL} is incomplete or damaged: {reason}") from error
     try:
         if reason := manifest.damage(folder, "model"):
@@ -233,7 +221,7 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
         variables, raw, ema = _read_model_item(folder, shapes)
     except Exception as error:
         raise UserError(
-            f"checkpoint {folder} is damaged or of another model than {info['model']}: {_first_line(error)}"
+            f"checkpoint {folder} is damaged or of another model than {info['model']}: {first_line(error)}"
         ) from error
     info = {**info, "step": int(folder.name), "ema": ema, "checkpoint": str(folder)}
     return Inference(model, variables, info, raw)
@@ -243,39 +231,19 @@ def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], dict[st
     """The variables to infer with, those without averaging, and whether the first are the average."""
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
-    with _one_error(), contextlib.closing(handler):
+    with one_error(), contextlib.closing(handler):
         stored = handler.metadata(epath.Path(folder / "model"))
         ema = bool(stored.get("ema"))
         variables = as_variables(shapes["params"], shapes.get("batch_stats", {}))
         found = {name: stored.get(name, {}) for name in ("params", "batch_stats")}
-        if _shapes(found) != _shapes(variables):  # orbax would pad or cut arrays of other shapes
-            raise ValueError(_first_difference(_shapes(found), _shapes(variables)))
+        if shapes_of(found) != shapes_of(variables):  # orbax would pad or cut arrays of other shapes
+            raise ValueError(first_difference(shapes_of(found), shapes_of(variables)))
         wanted = {**variables, "ema": variables if ema else {}}
         # numpy targets: every host reads whole arrays, however the run was sharded
         empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), wanted)
         restored = handler.restore(epath.Path(folder / "model"), args=ocp.args.StandardRestore(empty))
     raw = {name: restored[name] for name in variables}
     return {name: restored["ema"][name] for name in variables} if ema else raw, raw, ema
-
-
-@contextlib.contextmanager
-def _one_error() -> Iterator[None]:
-    """When an array cannot be read, or its description, those that are still being read end in an event loop
-    that is closed, and Python would print a traceback for each of them, now or a little later."""
-    before, log = sys.unraisablehook, logging.getLogger("asyncio")
-
-    def print_others(event: Any) -> None:
-        if "Event loop is closed" not in str(event.exc_value):
-            before(event)
-
-    def log_others(record: logging.LogRecord) -> bool:
-        return "exception was never retrieved" not in record.getMessage()
-
-    sys.unraisablehook = print_others
-    log.addFilter(log_others)
-    yield  # where it fails both stay: the others end after it
-    sys.unraisablehook = before
-    log.removeFilter(log_others)
 
 
 def _check_parts(folder: Path, state: TrainState) -> None:
@@ -287,29 +255,11 @@ def _check_parts(folder: Path, state: TrainState) -> None:
     for item, part in (("model", _model_part(state)), ("optimizer", _optimizer_part(state))):
         handler = ocp.StandardCheckpointHandler()
         with contextlib.closing(handler):
-            found = _shapes(handler.metadata(epath.Path(folder / item)))
-        if found != _shapes(part):
+            found = shapes_of(handler.metadata(epath.Path(folder / item)))
+        if found != shapes_of(part):
             raise UserError(
-                f"checkpoint {folder} does not fit this config: {_first_difference(found, _shapes(part))}"
+                f"checkpoint {folder} does not fit this config: {first_difference(found, shapes_of(part))}"
             )
-
-
-def _free_name(path: Path) -> Path:
-    """`path`, or with a number behind it where an earlier one has the name."""
-    names = (path if not n else path.with_name(f"{path.name}-{n}") for n in itertools.count())
-    return next(name for name in names if not name.exists())
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves
-    }
-
-
-def _first_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
-    return f"{name} has shape {found.get(name)} in the checkpoint and {expected.get(name)} in the model"
 
 
 def _step_folder(path: Path, which: str) -> Path:
@@ -389,7 +339,3 @@ def _model_part(state: TrainState) -> dict[str, Any]:
 
 def _optimizer_part(state: TrainState) -> dict[str, Any]:
     return {"step": state.step, "opt_state": state.opt_state, "rng": state.rng}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
