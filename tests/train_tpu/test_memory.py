@@ -73,8 +73,8 @@ def compiled(batch: int, parts: int) -> SimpleNamespace:
             1,
             "a step of 64 images needs about 5 GiB a device and 2.22 GiB are there; "
             "--config.data.batch_size=16 is predicted to fit (about 2 GiB), and so is "
-            "--config.optimizer.accumulate=8, which keeps the batch as it is; --config.model.remat=full costs "
-            "time instead of memory; the same workdir takes another config with --allow-config-change",
+            "--config.optimizer.accumulate=8, which keeps the batch as it is; --config.model.remat=full "
+            "costs time instead of memory; the same workdir takes another config with --allow-config-change",
         ),
         (
             2.2,
