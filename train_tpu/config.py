@@ -112,6 +112,7 @@ def base_config() -> Config:
     config.log_every = 50  # steps
     config.eval_every = 0  # steps; 0 = once an epoch
     config.checkpoint_every = 0  # steps; 0 = at every evaluation only
+    config.compile_cache = "auto"  # WORKDIR/compiled on GPUs and TPUs; or a directory, or "off"
     config.wandb = ""  # a project of Weights & Biases to log to as well (needs hvjax[wandb]); "" = none
 
     config.fallback = digits_fallback()

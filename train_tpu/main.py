@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
         return _fail(RunFailed(f"{error.filename or 'writing'}: {trouble}"))
     except KeyboardInterrupt:  # before or after the steps, which save first
         print("interrupted", file=sys.stderr)
+        hosts.leave(130)
         return 130
     except RuntimeError as error:
         from train_tpu import memory  # imports jax, which is there when it fails

@@ -10,7 +10,19 @@ import jax
 from jax.profiler import StepTraceAnnotation
 
 from hvjax.registry import MODELS
-from train_tpu import finish, goodput, groups, hosts, memory, overview, phases, schedule, sharding, workdir
+from train_tpu import (
+    compile_cache,
+    finish,
+    goodput,
+    groups,
+    hosts,
+    memory,
+    overview,
+    phases,
+    schedule,
+    sharding,
+    workdir,
+)
 from train_tpu.announce import announce
 from train_tpu.checkpoint import Checkpoints
 from train_tpu.config import Config
@@ -123,6 +135,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     # 4. The workdir: ours, and where an earlier run left off.
     claimed = hosts.on_first(lambda: workdir.claim(directory, config, allow_config_change))
     hosts.check_same(config, directory)
+    compile_cache.use(config.compile_cache, directory)
     corrupt.keep_in(directory, process[0])
     checkpoints = Checkpoints(directory)
     progress = Progress(length.total, checkpoints.last_step or 0, enabled=lead)
