@@ -64,6 +64,7 @@ parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at
 	@$(TORCH_VENV)/bin/python tests/parity/live_pvt.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_recipes.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_augment.py
+	@$(TORCH_VENV)/bin/python tests/parity/live_distillation.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_timm.py --out docs/results/parity.json
 
 # torchvision comes without its dependencies: its wheel is needed for imports only, and would pull a second torch.

@@ -14,7 +14,7 @@ from train_tpu.recipes import cmt
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return cmt.recipe(
         "cmt_ti",
         arg,

@@ -15,5 +15,5 @@ from train_tpu.recipes import convnext
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return convnext.recipe("convnext_t", arg, drop_path=0.1)

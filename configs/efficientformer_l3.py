@@ -17,5 +17,5 @@ from train_tpu.recipes import efficientformer
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke, distill."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke, distill."""
     return efficientformer.recipe("efficientformer_l3", arg)

@@ -18,7 +18,7 @@ from train_tpu.recipes.fastvit import Strength
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke, distill, ft384."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke, distill, ft384."""
     return fastvit.recipe(
         "fastvit_sa24",
         arg,

@@ -14,5 +14,5 @@ from train_tpu.recipes import metaformer
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return metaformer.recipe("metaformer_m36_repmixer", arg, drop_path=0.3)

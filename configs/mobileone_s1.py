@@ -15,5 +15,5 @@ from train_tpu.recipes import mobileone
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return mobileone.recipe("mobileone_s1", arg)

@@ -15,7 +15,7 @@ from train_tpu.recipes import mobileone
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return mobileone.recipe(
         "mobileone_s4", arg, randaugment="rand-m9-mstd0.5-inc1", small_se_blocks=(0, 0, 1, 1)
     )

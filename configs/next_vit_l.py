@@ -15,7 +15,7 @@ from train_tpu.recipes import next_vit
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke, ft384."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke, ft384."""
     return next_vit.recipe(
         "next_vit_l",
         arg,

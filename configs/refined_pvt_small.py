@@ -15,5 +15,5 @@ from train_tpu.recipes import pvt
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return pvt.recipe("refined_pvt_small", arg, drop_path=0.1)

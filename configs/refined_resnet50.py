@@ -15,5 +15,5 @@ from train_tpu.recipes import resnet
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return resnet.recipe("refined_resnet50", arg)

@@ -15,5 +15,5 @@ from train_tpu.recipes import regnet
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return regnet.recipe("regnety_160", arg)

@@ -15,5 +15,5 @@ from train_tpu.recipes import resnet
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return resnet.recipe("resnet101", arg, small_depths=(2, 2, 4, 2))

@@ -13,5 +13,5 @@ from train_tpu.recipes import swin
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return swin.recipe("swin_s", arg, drop_path=0.3)

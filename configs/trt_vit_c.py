@@ -14,5 +14,5 @@ from train_tpu.recipes import trt_vit
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return trt_vit.recipe("trt_vit_c", arg)

@@ -14,5 +14,5 @@ from train_tpu.recipes import uniformer
 
 
 def get_config(arg: str = "") -> Config:
-    """The recipe; arg is what follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
+    """The recipe; arg follows the colon of `--config FILE:arg`: finetune, probe, smoke."""
     return uniformer.recipe("uniformer_s_plus", arg, drop_path=0.1, base_lr=0.0005)
