@@ -234,8 +234,8 @@ def on_first(action: Callable[[], T]) -> T | None:
     return result
 
 
-def check_same(config: Any, workdir: Path) -> None:
-    """Check that all hosts run the same config and see the same workdir, which the first has made.
+def check_config(config: Any) -> None:
+    """Check that all hosts run the same config.
 
     Raises:
       UserError: on every host.
@@ -256,6 +256,18 @@ def check_same(config: Any, workdir: Path) -> None:
                 f"the hosts run different configs: {key} is {configs[0].get(key)!r} on host 0 and "
                 f"{other.get(key)!r} on host {host}{more}"
             )
+
+
+def check_workdir(workdir: Path) -> None:
+    """Check that all hosts see the same workdir, which the first has made.
+
+    Raises:
+      UserError: on every host.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return
     token = _gather(secrets.token_hex(8))[0]
     file = workdir / TOKEN
     if jax.process_index() == 0:

@@ -65,6 +65,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     """
     began = time.perf_counter()
     lead = jax.process_index() == 0  # the host that prints and writes
+    hosts.check_config(config)
 
     # 1. What is learned, from what, on what.
     dataset = open_dataset(config.data)
@@ -134,7 +135,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
 
     # 4. The workdir: ours, and where an earlier run left off.
     claimed = hosts.on_first(lambda: workdir.claim(directory, config, allow_config_change))
-    hosts.check_same(config, directory)
+    hosts.check_workdir(directory)
     compile_cache.use(config.compile_cache, directory)
     corrupt.keep_in(directory, process[0])
     checkpoints = Checkpoints(directory)

@@ -131,7 +131,7 @@ def first_step(model: str, size: int, batch: int, threads: int) -> dict[str, Any
         "seconds": dict(zip(names, (round(v, 2) for v in wall), strict=True)),
         "cpu_seconds": dict(zip(names, (round(v, 2) for v in cpu), strict=True)),
         "operations": lowered.as_text().count("stablehlo."),
-        "instructions": compiled.as_text().count(" = "),
+        "instructions": (compiled.as_text() or "").count(" = "),
     }
 
 

@@ -192,13 +192,12 @@ AGREE = """
 import sys
 from pathlib import Path
 from train_tpu import hosts
-from train_tpu.config import base_config
 from train_tpu.errors import UserError
 hosts.SHARED_SECONDS = 2.0
 hosts.join()
 try:
     hosts.on_first(lambda: Path(sys.argv[1]).mkdir())
-    hosts.check_same(base_config(), Path(sys.argv[1]))
+    hosts.check_workdir(Path(sys.argv[1]))
 except UserError as error:
     print(error)
 """
