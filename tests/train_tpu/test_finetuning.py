@@ -12,8 +12,10 @@ import pytest
 import hvjax
 from train_tpu.checkpoint import load_inference
 from train_tpu.flags import parse_command_line
+from train_tpu.main import main
 from train_tpu.train import run
 
+TINY_RESNET = {"depths": (1, 1, 1, 1), "widths": (4, 4, 8, 8), "stem_channels": 8}  # that of `finished_run`
 STEPS = {
     "schedule.steps": 4,
     "schedule.warmup_epochs": 0.0,
@@ -120,3 +122,29 @@ def test_commands_of_the_page_are_accepted(repository: Path, monkeypatch: pytest
     for command in commands:
         config = parse_command_line(shlex.split(command, comments=True)).config
         assert config.init and config.data.dir, command
+
+
+def test_the_command_of_the_page(
+    repository: Path, finished_run: Path, image_folder, tmp_path: Path, capsys
+) -> None:
+    """`:finetune` on a folder of two classes, from a file of ten; made small, and for two steps."""
+    argv = [
+        f"--config={repository}/configs/resnet50.py:finetune",
+        f"--config.data.dir={image_folder(5)}",
+        f"--config.init={finished_run / 'weights.safetensors'}",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.model.overrides={TINY_RESNET}",
+        "--config.data.image_size=32",
+        "--config.data.batch_size=8",
+        "--config.data.eval_batch_size=8",
+        "--config.data.threads=0",
+        "--config.schedule.steps=2",
+    ]
+    assert main(argv) == 0
+    said = capsys.readouterr()
+    assert "head is drawn at random (10 classes in the weights, 2 in the model)" in said.out, said.err
+    model, _ = hvjax.load_weights(tmp_path / "run" / "weights.safetensors")
+    assert model.config.num_classes == 2
+    before = load_inference(finished_run, "best").variables
+    change = largest_change(before, load_inference(tmp_path / "run", "last").variables)
+    assert 0 < change["stem"] < change["stage4"]
