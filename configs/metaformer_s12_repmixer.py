@@ -3,7 +3,7 @@
     python -m train_tpu.main --config configs/metaformer_s12_repmixer.py --config.data.dir=DIR
 
 Recipe: `unverified`. It is that of configs/poolformer_s12.py; the study has none. We have not run it on
-ImageNet and quote no accuracy. 12.0 M parameters, 1.8 GMACs at 224 px; 300 epochs at batch 1024.
+ImageNet and quote no accuracy. 12.0 M parameters, 1.8 GMACs at 224 px; 310 epochs at batch 1024.
 
 Without data.dir it trains a small network of this frame on embedded digits (`fallback`), a few minutes on two
 CPU cores; with `:smoke` after the file name it runs a few steps only.

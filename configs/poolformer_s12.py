@@ -2,8 +2,8 @@
 
     python -m train_tpu.main --config configs/poolformer_s12.py --config.data.dir=DIR
 
-Recipe: `unverified`. It is the command of sail-sg/poolformer with DeiT's augmentation. We have not run it on
-ImageNet and quote no accuracy. 11.9 M parameters, 1.8 GMACs at 224 px; 300 epochs at batch 1024 on 8 GPUs.
+Recipe: `unverified`. It has the defaults of train.py of sail-sg/poolformer. We have not run it on
+ImageNet and quote no accuracy. 11.9 M parameters, 1.8 GMACs at 224 px; 310 epochs at batch 1024 on 8 GPUs.
 
 Without data.dir it trains a small PoolFormer on embedded digits (`fallback`), a few minutes on two CPU cores;
 with `:smoke` after the file name it runs a few steps only.

@@ -4,7 +4,8 @@ At the settings of every recipe: the learning rate at named steps (timm's schedu
 the reference steps it), the parameters that decay (timm's `param_groups_weight_decay` on timm's model, or on
 the names and shapes of the authors' state dict where timm has none or another shape), stochastic depth of
 every block, the layers of layer-wise decay, and five steps of each optimizer. --write records timm's side in
-tests/goldens/recipes.json, which the tests without timm use. Exit status 1 if anything differs.
+tests/goldens/recipes.json, which the tests without timm use; with names, other models keep what is recorded.
+Exit status 1 if anything differs.
 """
 
 import argparse
@@ -241,8 +242,10 @@ def main() -> int:
         source = "timm's model" if MODELS[name].timm else "the authors' formula"
         print(f"{name}: rates, stochastic depth ({source}), {', '.join(compared)}", flush=True)
     print(f"{len(wrong)} differences")
-    if options.write and not wrong and not options.names:
+    if options.write and not wrong:
         path = GOLDENS / "recipes.json"
+        if options.names:
+            record = {key: part | record[key] for key, part in json.loads(path.read_text()).items()}
         path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"{path} written, {path.stat().st_size / 1000:.0f} kB")
     return int(bool(wrong))
