@@ -34,8 +34,8 @@ def decode_rows(data: bytes, rows: int) -> Pixels:
     All of it where the rows cannot be had alone (progressive files, restart markers) or that saves little.
 
     Raises:
-      ValueError: the data is truncated, wherever, or damaged so that it shows in the rows. (Damage shows late as
-        a rule, when the rest no longer fits: it is found as soon as the last rows are asked for.)
+      ValueError: the data is truncated, wherever, or damaged so that it shows in the rows. (Damage shows late
+        as a rule, when the rest no longer fits: it is found as soon as the last rows are asked for.)
     """
     frame = _find_frame(data)
     if frame is None:

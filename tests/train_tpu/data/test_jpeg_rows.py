@@ -65,7 +65,7 @@ def test_truncated_files_are_errors_even_below_the_rows() -> None:
 
 
 def test_damaged_rows_are_what_the_whole_shows_and_the_last_rows_find_the_damage() -> None:
-    """A damaged file fits its header no longer, which shows at its end: any box that reaches there finds it."""
+    """A damaged file fits its header no longer, which shows at its end: a box that goes there finds it."""
     data = encode(Image.fromarray(NOISE))
     start, rng, found = data.index(b"\xff\xda") + 14, np.random.default_rng(1), 0
     for _ in range(80):
