@@ -1,10 +1,14 @@
 """What the user sees while training: a progress bar on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+Batch = TypeVar("Batch")
 
 
 class Rate:
@@ -80,6 +84,20 @@ class Progress:
         self._bar.update(self._task, completed=step, note=note)
         if line and not self._console.is_terminal:
             self.say(f"step {step}/{self._total}  {note}  {_duration(seconds_left)} left")
+
+    def evaluating(self, batches: Iterable[Batch], batch_size: int, total: int) -> Iterator[Batch]:
+        """The batches, while the bar says how far the evaluation is.
+
+        Args:
+          batch_size: images of a batch, over all hosts. total: images.
+        """
+        rate = Rate()
+        for done, batch in enumerate(batches):
+            images = min(done * batch_size, total)
+            speed = images / max(rate.seconds, 1e-9)
+            left = f"  {speed:,.0f} images/s  {_duration((total - images) / speed)} left" if images else ""
+            self._bar.update(self._task, note=f"evaluating {images:,}/{total:,}{left}")
+            yield batch
 
 
 class Counting:

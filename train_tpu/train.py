@@ -129,7 +129,8 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
             interpolation=spec.interpolation,
             **reading,
         )
-        return map(put, held_out)
+        images = len(dataset.held_out)
+        return map(put, progress.evaluating(held_out, config.data.eval_batch_size, images))
 
     start, about_start = load_start(config.init, model, config.seed, directory, dataset.class_names)
 

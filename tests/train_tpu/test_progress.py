@@ -56,3 +56,16 @@ def test_counting_on_a_terminal_is_a_bar() -> None:
     with Counting("images", 8, Console(file=file, force_terminal=True, width=80)) as counting:
         counting.add(8)
     assert "8/8" in file.getvalue() and "images/s" in file.getvalue()
+
+
+def test_evaluation_is_followed_on_the_bar() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=140)
+    with Progress(total=200, done=50, console=console) as progress:
+        seen = []
+        for batch in progress.evaluating(["a", "b", "c"], batch_size=4, total=10):
+            progress._bar.refresh()
+            seen.append(batch)
+    assert seen == ["a", "b", "c"]
+    assert "evaluating 0/10" in file.getvalue() and "evaluating 8/10" in file.getvalue()
+    assert "50/200" in file.getvalue(), "the steps stay where they are"
