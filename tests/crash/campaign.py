@@ -23,10 +23,6 @@ class Kill:
     aimed: str
     hit: tuple[str, ...]
 
-    @property
-    def phase(self) -> str:
-        return self.hit[0] if self.hit else "between"
-
 
 @dataclasses.dataclass(frozen=True)
 class Result:

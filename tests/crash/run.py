@@ -5,8 +5,8 @@ random moments of them, and then compared with a run that was left alone: weight
 statistics, random key, position in the data and metrics, bit for bit. Every eighth time it is the data
 preparation that is killed. In the end SIGTERM is timed in each phase.
 
-The file is written after every run; the command goes on where it stopped, and starts over with --anew. About
-5 s a kill on 2 cores. Exit status 1 if anything differs.
+The file is written after every run, and in the end the table of docs/nothing_lost.md too. The same command
+goes on where it stopped; --anew starts over. About 5 s a kill on 2 cores. Exit status 1 if anything differs.
 """
 
 import argparse
@@ -30,6 +30,9 @@ from tests.crash.harness import REPOSITORY, TRAINING_PHASES, Aim, aims
 from tests.crash.preparation import PHASES as PREPARATION_PHASES
 from tests.crash.preparation import Preparation
 
+RESULT = REPOSITORY / "docs" / "results" / "crash.json"
+PAGE = REPOSITORY / "docs" / "nothing_lost.md"
+MARKS = ("<!-- written by tests/crash/run.py -->", "<!-- end -->")
 SIGTERM_PHASES = ("compile", "step", "evaluate", "save")
 PREPARATION_SHARE = 8  # one kill in so many hits the data preparation
 
@@ -41,7 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "results" / "crash.json")
+    parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--anew", action="store_true", help="forget the kills in the file")
     options = parser.parse_args()
     runs: list[dict[str, Any]] = []
@@ -69,7 +72,10 @@ def main() -> int:
                 bar.console.print(f"run {number} differs: {', '.join(result.differing[:5])}")
         bar.update(task, description="timing SIGTERM")
         write(options.out, runs, sigterm_seconds(sources[0]))
-    print(table(json.loads(options.out.read_text())))
+    content = table(json.loads(options.out.read_text()))
+    print(content)
+    if options.out == RESULT:
+        write_page(PAGE, content)
     return 1 if any(run["differing"] for run in runs) else 0
 
 
@@ -84,8 +90,7 @@ def sigterm_seconds(campaign: Campaign) -> dict[str, float]:
 
 
 def as_row(result: Result) -> dict[str, Any]:
-    kills = [{**dataclasses.asdict(kill), "phase": kill.phase} for kill in result.kills]
-    return {"kills": kills, "differing": result.differing}
+    return {"kills": [dataclasses.asdict(kill) for kill in result.kills], "differing": result.differing}
 
 
 def count(runs: list[dict[str, Any]]) -> int:
@@ -94,12 +99,23 @@ def count(runs: list[dict[str, Any]]) -> int:
 
 def write(path: Path, runs: list[dict[str, Any]], sigterm: dict[str, float]) -> None:
     """The kills one by one, and what they come to."""
-    by_phase = collections.Counter(kill["phase"] for run in runs for kill in run["kills"])
+    every = [kill for run in runs for kill in run["kills"]]
+    by_phase = {
+        name: collections.Counter(phase for kill in every for phase in phases_of(kill))
+        for name, phases_of in (
+            ("aimed", lambda kill: [kill["aimed"]]),
+            ("hit", lambda kill: kill["hit"][:1] or ["between two phases"]),
+            ("open", lambda kill: kill["hit"]),
+        )
+    }
     content = {
         "kills": count(runs),
         "runs_compared": len(runs),
         "runs_that_differ": sum(bool(run["differing"]) for run in runs),
-        "kills_by_phase": dict(by_phase.most_common()),
+        "kills_by_phase": {
+            phase: {name: counts[phase] for name, counts in by_phase.items()}
+            for phase in sorted({*by_phase["aimed"], *by_phase["hit"]})
+        },
         "sigterm_seconds": sigterm,
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "runs": runs,
@@ -111,10 +127,31 @@ def write(path: Path, runs: list[dict[str, Any]], sigterm: dict[str, float]) -> 
 
 def table(content: dict[str, Any]) -> str:
     """Markdown, as docs/nothing_lost.md shows it."""
-    rows = [f"| {phase} | {kills} |" for phase, kills in content["kills_by_phase"].items()]
-    said = f"{content['kills']} kills, {content['runs_compared']} runs compared, "
-    said += f"{content['runs_that_differ']} differ"
-    return "\n".join([said, "", "| phase | kills |", "|---|---|", *rows])
+    rows = [
+        f"| {phase} | {row['aimed']} | {row['hit']} | {row['open']} |"
+        for phase, row in content["kills_by_phase"].items()
+    ]
+    said = f"{content['kills']} kills, {content['runs_compared']} runs compared bit for bit, "
+    said += f"{content['runs_that_differ']} differ."
+    seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in content["sigterm_seconds"].items())
+    return "\n".join(
+        [
+            said,
+            "",
+            "| phase | aimed at | hit | open when killed |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"From SIGTERM to the end of the process, tiny recipe: {seconds}.",
+        ]
+    )
+
+
+def write_page(path: Path, content: str) -> None:
+    """Put the table between its marks in the page."""
+    before, _, rest = path.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    path.write_text(f"{before}{MARKS[0]}\n{content}\n{MARKS[1]}{after}")
 
 
 def progress_bar() -> Progress:
