@@ -92,19 +92,22 @@ def open_trained(path: str | Path, which: str = "best") -> Trained:
     spec = MODELS[name]
     own = getattr(model.config, "image_size", None)  # tables of positions are of one size
     size = own or info.get("image_size", spec.image_size)
-    height, width = (size, size) if isinstance(size, int) else size
     deploy_model, deploy_variables = hvjax.reparameterize(model, variables)
-    return Trained(
-        model=deploy_model,
-        variables=jax.tree.map(jnp.asarray, deploy_variables),
-        described=f"{name} of {described}",
-        class_names=tuple(info.get("class_names") or ()),
-        image_size=(int(height), int(width)),
-        mean=tuple(info.get("mean", spec.mean)),
-        std=tuple(info.get("std", spec.std)),
-        crop_pct=float(info.get("crop_pct", spec.crop_pct)),
-        interpolation=info.get("interpolation", spec.interpolation),
-    )
+    try:
+        height, width = (size, size) if isinstance(size, int) else size
+        return Trained(
+            model=deploy_model,
+            variables=jax.tree.map(jnp.asarray, deploy_variables),
+            described=f"{name} of {described}",
+            class_names=_checked_names(info.get("class_names") or (), model.config.num_classes),
+            image_size=(int(height), int(width)),
+            mean=_per_channel(info.get("mean", spec.mean)),
+            std=_per_channel(info.get("std", spec.std)),
+            crop_pct=_checked_crop(info.get("crop_pct", spec.crop_pct)),
+            interpolation=_checked_interpolation(info.get("interpolation", spec.interpolation)),
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--ckpt {path}: its {MODEL} is damaged: {error}") from error
 
 
 def _from_weights(path: Path) -> tuple[Any, Any, dict[str, Any]]:
@@ -117,6 +120,29 @@ def _from_weights(path: Path) -> tuple[Any, Any, dict[str, Any]]:
     same = (beside.get("model"), beside.get("num_classes")) == (identify(model)[0], model.config.num_classes)
     info = beside if same else {}
     return model, variables, {**info, "class_names": names or info.get("class_names")}
+
+
+def _checked_names(names: Any, count: int) -> tuple[str, ...]:
+    if names and len(names) != count:
+        raise ValueError(f"{len(names)} class names for {count} classes")
+    return tuple(str(name) for name in names)
+
+
+def _checked_crop(value: Any) -> float:
+    if not 0 < float(value) <= 1:
+        raise ValueError(f"crop_pct={value!r}")
+    return float(value)
+
+
+def _checked_interpolation(name: Any) -> str:
+    if name not in preprocessing.INTERPOLATIONS:
+        raise ValueError(f"interpolation={name!r}")
+    return name
+
+
+def _per_channel(values: Any) -> tuple[float, ...]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
 
 
 def _model_json(path: Path) -> dict[str, Any]:

@@ -153,6 +153,17 @@ def test_own_folder_keeps_what_an_earlier_call_wrote(finished_run: Path, tmp_pat
     assert json.loads((own / "results.json").read_text())["step"] == 8
 
 
+def test_run_that_cannot_be_written_to_is_scored_all_the_same(
+    finished_run: Path, tmp_path: Path, capsys
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    (run / "evaluation").write_text("in the way")
+    assert main(["--ckpt", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "the forms agree" in said and "are not written" in said and "name a folder with --out" in said
+
+
 def test_many_classes_are_told_in_pairs(finished_run: Path, tmp_path: Path, monkeypatch) -> None:
     from train_tpu import confusion, evaluation_files
 

@@ -95,6 +95,29 @@ def test_weights_file_alone_answers_as_its_run(finished_run: Path, photos: Path,
     assert open_trained(moved).image_size == (224, 224), "a model.json of another model"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"image_size": "big"},
+        {"image_size": [1]},
+        {"mean": [0.5]},
+        {"std": None},
+        {"crop_pct": 2},
+        {"interpolation": "best"},
+    ],
+)
+def test_damaged_description_beside_weights_is_one_line(
+    finished_run: Path, photos: Path, tmp_path: Path, capsys, damage: dict
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes((finished_run / "weights.safetensors").read_bytes())
+    info = json.loads((finished_run / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**info, **damage}))
+    assert call(weights, photos, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "its model.json is damaged" in said and said.count("\n") == 1
+
+
 def test_deploy_weights_without_names(finished_run: Path, photos: Path, tmp_path: Path) -> None:
     loaded = load_inference(finished_run)
     deploy = hvjax.reparameterize(loaded.model, loaded.variables)
