@@ -75,7 +75,7 @@ def load(directory: Path, held_out: float = 0.1) -> Dataset:
       UserError: a split is missing, has no class folders or an empty one, or the splits' classes differ.
     """
     splits = [name for name in (TRAIN, *HELD_OUT) if (directory / name).is_dir()]
-    if splits:
+    if any(_has_folders(directory / name) for name in splits):  # a class may be called "train", too
         train, kept, notes = _read_splits(directory, splits)
     else:
         train, kept, notes = _split(_scan(directory), held_out)
@@ -181,6 +181,11 @@ def _scan(root: Path) -> _Listing:
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
     return _Listing(root, classes, ignored)
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() for entry in entries)
 
 
 def _classes(root: Path) -> list[str]:

@@ -145,6 +145,11 @@ def test_images_in_subfolders_of_a_class_and_other_files(own_images) -> None:
     assert dataset.notes[-1].startswith("2 files ignored that are no images")
 
 
+def test_classes_with_the_name_of_a_split(own_images) -> None:
+    dataset = folder.load(own_images(bus=3, train=3))
+    assert dataset.class_names == ("bus", "train")
+
+
 def test_one_class_is_no_task(own_images) -> None:
     with pytest.raises(UserError, match=r"one class folder only \(cat\)"):
         folder.load(own_images(cat=5))
