@@ -109,6 +109,7 @@ def base_config() -> Config:
     config.profile = ConfigDict()
     config.profile.steps = ""  # "10:20": a trace of these steps in WORKDIR/profile
 
+    config.check_memory = False  # compile the step first, and do not start if the device cannot hold it
     config.log_every = 50  # steps
     config.eval_every = 0  # steps; 0 = once an epoch
     config.checkpoint_every = 0  # steps; 0 = at every evaluation only

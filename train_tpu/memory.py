@@ -47,6 +47,29 @@ def named(advise: Callable[[], str]) -> Iterator[None]:
         raise RunFailed(f"out of device memory: {advise()}") from error
 
 
+@contextlib.contextmanager
+def watched(config: Config, devices: int, compile_for: Compile, say: Callable[[str], None]) -> Iterator[None]:
+    """`named` for the steps of a run, whose memory is looked at first if `config.check_memory`.
+
+    Args: as of `advice`.
+    Raises:
+      RunFailed: a step needs more memory than a device has.
+    """
+    with named(lambda: advice(config, devices, compile_for, say)):
+        if config.check_memory:
+            _check(config, devices, compile_for, say)
+        yield
+
+
+def _check(config: Config, devices: int, compile_for: Compile, say: Callable[[str], None]) -> None:
+    asked = needed(compile_for(config.data.batch_size, config.optimizer.accumulate))
+    limit = available()
+    room = "" if limit is None else f" of {_bytes(limit)}"
+    say(f"a step of {config.data.batch_size} images needs {_bytes(asked)}{room} on each device")
+    if limit is not None and asked > limit:
+        raise RunFailed(f"not enough device memory: {advice(config, devices, compile_for, say)}")
+
+
 def of_evaluation(config: Config) -> contextlib.AbstractContextManager[None]:
     """`named` for an evaluation, which has a batch size of its own."""
     size = config.data.eval_batch_size
@@ -119,7 +142,7 @@ def advice(config: Config, devices: int, compile_for: Compile, say: Callable[[st
       devices: that share a batch. say: told that this takes a while.
     """
     batch, parts = config.data.batch_size, config.optimizer.accumulate
-    say("out of device memory; compiling smaller steps to see what would fit ...")
+    say("compiling smaller steps to see what would fit into the device's memory ...")
     need = _needs(compile_for)
     part = batch // parts
 

@@ -185,9 +185,9 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         utilisation=utilisation_of(config, model, image_shape, teacher),
     )
     other_step = memory.compiler(step_of, compiling, shape_of_state, teacher.variables, image_shape, split)
-    advise = functools.partial(memory.advice, config, mesh.size, other_step, progress.say)
+    watched_memory = memory.watched(config, mesh.size, other_step, progress.say)
     ending = closing(checkpoints, log, batches)
-    with StopRequest() as stop, progress, ending, clock, tracer, memory.named(advise):
+    with StopRequest() as stop, progress, ending, clock, tracer, watched_memory:
         started, step, first = time.perf_counter(), done, done + 1
         while step < length.total:
             step += 1

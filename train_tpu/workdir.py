@@ -34,6 +34,7 @@ MAY_CHANGE = (
     "data.eval_batch_size",
     "data.dir",
     "mesh.fsdp",
+    "check_memory",
     "compile_cache",
     "model.remat",
     "profile.steps",

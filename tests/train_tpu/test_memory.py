@@ -10,6 +10,7 @@ import pytest
 
 from train_tpu import main, memory, sharding
 from train_tpu.errors import RunFailed
+from train_tpu.metrics import read_metrics
 from train_tpu.model import build_model
 from train_tpu.objective import make_objective
 from train_tpu.optim import make_optimizer
@@ -149,7 +150,24 @@ def test_a_run_that_is_out_of_memory_ends_with_one_line(
     assert text.startswith("out of device memory: a step of 16 images needs about")
     assert "--config.data.batch_size=8 needs about" in text
     assert text.endswith("last good checkpoint: none yet") and len(text.splitlines()) == 1
-    assert "compiling smaller steps to see what would fit" in capsys.readouterr().out
+    assert "compiling smaller steps to see what would fit into" in capsys.readouterr().out
+
+
+def test_memory_is_checked_before_the_first_step_if_asked(
+    tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """With too little of it, nothing is computed; with enough, the run says what a step needs and goes on."""
+    config = tiny_config({"check_memory": True, "schedule.steps": 1, "eval_every": 1})
+    monkeypatch.setattr(memory, "compiler", lambda *_: compiled)
+    monkeypatch.setattr(memory, "available", lambda: 1.5 * memory.GIB)
+    with pytest.raises(
+        RunFailed, match=r"not enough device memory: a step of 16 images needs about 2 GiB a dev"
+    ):
+        run(config, tmp_path / "run")
+    assert not read_metrics(tmp_path / "run")
+    monkeypatch.setattr(memory, "available", lambda: 4 * memory.GIB)
+    assert run(config, tmp_path / "run") == 0
+    assert "a step of 16 images needs 2 GiB of 4 GiB on each device" in capsys.readouterr().out
 
 
 def test_evaluation_names_its_own_batch(tiny_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
