@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         hosts.leave(130)
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         from train_tpu import memory  # imports jax, which is there when it fails
 
         failure = hosts.lost(error) or memory.outside_of_steps(error)
