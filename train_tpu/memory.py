@@ -150,12 +150,17 @@ def advice(config: Config, devices: int, compile_for: Compile, say: Callable[[st
         return need(size * parts, parts)
 
     line, limit = line_through(need_of, part, devices), available()
-    message = f"a step of {batch} images needs about {_bytes(line[0] + line[1] * part)} a device"
+    asked = line[0] + line[1] * part
+    if not math.isfinite(asked):
+        return f"no step of {batch} images or a part of them compiles here{_more(config)}"
+    message = f"a step of {batch} images needs about {_bytes(asked)} a device"
     if limit is None:
         half = max(devices, _round_down(part // 2, devices))
         then = _bytes(line[0] + line[1] * half)
         return f"{message}; --config.data.batch_size={half * parts} needs about {then}{_more(config)}"
     message += f" and {_bytes(limit)} are there"
+    if asked <= USABLE * limit:
+        return f"{message}: something else uses the rest of it{_more(config)}"
     fits = largest_batch(need_of, line, part, devices, USABLE * limit)
     if not fits:
         return f"{message}; not even {devices} image{'s' * (devices > 1)} would fit{_more(config)}"
@@ -173,8 +178,10 @@ def line_through(need: Callable[[int], float], batch: int, unit: int) -> tuple[f
     Taken from the two largest of batch / 2, / 4, / 8, ... that compile.
 
     Args:
-      need: images -> bytes a device, infinite where the program does not compile for want of memory.
+      need: images -> bytes a device, infinite where the program does not compile.
       unit: images in a batch are a multiple of this.
+    Returns:
+      (0, infinite) if nothing compiles.
     """
     halves = [_round_down(batch // 2**i, unit) for i in range(1, batch.bit_length())]
     known: list[tuple[int, float]] = []
@@ -222,11 +229,9 @@ def _needs(compile_for: Compile) -> Callable[[int, int], float]:
         if (batch_size, parts) not in known:
             try:
                 known[batch_size, parts] = needed(compile_for(batch_size, parts))
-            except ValueError:  # too few images for batch statistics
-                known[batch_size, parts] = math.inf
-            except jax.errors.JaxRuntimeError as error:  # where the compiler itself counts (TPU)
-                if not is_out_of_memory(error):
-                    raise
+            # too few images for batch statistics; memory, where the compiler itself counts it (TPU) or
+            # measures kernels (GPU)
+            except (ValueError, jax.errors.JaxRuntimeError):
                 known[batch_size, parts] = math.inf
         return known[batch_size, parts]
 

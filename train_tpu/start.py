@@ -53,12 +53,13 @@ def load_start(
 
 def _read_start(init: str, model: Any, key: jax.Array) -> tuple[Any, Names]:
     name = identify(model)[0]
-    if init.partition(":")[0] == "pretrained" and not MODELS[name].pretrained:
+    published = init.partition(":")[0] == "pretrained"
+    if published and not MODELS[name].pretrained:
         raise ValueError(
             f"no published weights are known for {name}; give a file or a training directory, or nothing, to "
             "start at random"
         )
-    if not is_run(init):
+    if published or not is_run(init):
         path = Path(init).expanduser()
         known = read_info(path).class_names if path.is_file() and is_ours(path) else None
         return pretrained.load_start(init, model, key), known

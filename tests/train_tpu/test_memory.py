@@ -96,6 +96,7 @@ def compiled(batch: int, parts: int) -> SimpleNamespace:
             1,
             "needs about 5 GiB a device; --config.data.batch_size=32 needs about 3 GiB; --config.model",
         ),
+        (9.0, {}, 1, "needs about 5 GiB a device and 10 GiB are there: something else uses the rest of it"),
     ],
 )
 def test_the_message_names_what_fits(
@@ -112,6 +113,14 @@ def test_the_message_names_what_fits(
     text = memory.advice(config, devices, compiled, said.append)
     assert expected in text
     assert len(said) == 1 and len(text.splitlines()) == 1
+
+
+def test_the_message_where_nothing_compiles(tiny_config) -> None:
+    def exhausted(*_):
+        raise EXHAUSTED
+
+    text = memory.advice(tiny_config({"model.remat": "full"}), 1, exhausted, print)
+    assert text.startswith("no step of 16 images or a part of them compiles here; the same workdir")
 
 
 # Of the need of a batch, predicted from its half and its quarter. Measured on the tiny network, whose buffers
