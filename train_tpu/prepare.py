@@ -45,6 +45,10 @@ def prepare(options: argparse.Namespace) -> int:
     from train_tpu import phases
     from train_tpu.data import shards
 
+    if options.src.resolve() in (options.dst.resolve(), *options.dst.resolve().parents):
+        raise UserError(
+            f"--dst {options.dst} lies inside --src {options.src}, where it would be taken for a class"
+        )
     settings = shards.Settings(options.max_side, options.quality, options.held_out, options.shard_size)
     with phases.phase(phases.PREPARE), _alone(options.dst):
         plan = shards.Preparation(options.src, options.dst, settings)

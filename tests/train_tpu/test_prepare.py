@@ -123,6 +123,12 @@ def test_mistakes(wrong: list[str], message: str, capsys) -> None:
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_a_destination_inside_the_source(source: Path, capsys) -> None:
+    assert prepare.main(["--src", str(source), "--dst", str(source / "records")]) == 2
+    assert "lies inside --src" in capsys.readouterr().err
+    assert not (source / "records").exists()
+
+
 def test_verify_of_something_else(tmp_path: Path, capsys) -> None:
     assert prepare.main(["--verify", "--dst", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
