@@ -22,7 +22,7 @@ from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 import hvjax
-from train_tpu import manifest, phases
+from train_tpu import hosts, manifest, phases
 from train_tpu.errors import UserError
 from train_tpu.state import TrainState, as_variables
 from train_tpu.storage import first_difference, first_line, free_name, one_error, shapes_of, write_errors
@@ -124,20 +124,25 @@ class Checkpoints:
         notes: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             folder = self._directory / str(step)
-            try:
-                with phases.phase(phases.RESTORE):
-                    if reason := manifest.damage(folder):
-                        raise ValueError(reason)
-                    _check_parts(folder, state)
-                    return self._restore(step, state, data), notes
-            except UserError:
-                raise
-            except Exception as error:
-                notes.append(
-                    f"checkpoint {step} cannot be read ({first_line(error)}); kept as {step}.damaged"
-                )
-            if jax.process_index() == 0:
+            with phases.phase(phases.RESTORE):
+                # one host reads what is to be compared, all take the same checkpoint
+                reason = hosts.first_to_complain(manifest.damage(folder) if hosts.is_first() else None)
+                restored = None
+                if not reason:
+                    try:
+                        _check_parts(folder, state)
+                        restored = self._restore(step, state, data)
+                    except UserError:
+                        raise
+                    except Exception as error:
+                        reason = first_line(error)
+                    reason = hosts.first_to_complain(reason)
+            if not reason:
+                return restored, notes
+            notes.append(f"checkpoint {step} cannot be read ({reason}); kept as {step}.damaged")
+            if hosts.is_first():
                 folder.rename(free_name(folder.with_name(f"{step}{DAMAGED_SUFFIX}")))
+            hosts.wait_for_all(f"damaged {step}")
             self._manager.reload()
         if notes:
             raise UserError(f"none of the checkpoints in {self._directory} can be read: {'; '.join(notes)}")

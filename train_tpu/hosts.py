@@ -234,6 +234,22 @@ def on_first(action: Callable[[], T]) -> T | None:
     return result
 
 
+def is_first() -> bool:
+    """Whether this is the host that writes what is written once."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def first_to_complain(problem: str | None) -> str | None:
+    """The problem of the first host that has one, on every host; None if none has."""
+    import jax
+
+    if jax.process_count() == 1:
+        return problem
+    return next((heard for heard in _gather(problem or "") if heard), None)
+
+
 def check_config(config: Any) -> None:
     """Check that all hosts run the same config.
 
