@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Say = Callable[[str], None]
@@ -43,15 +43,6 @@ class Watchdog:
     def idle(self) -> None:
         """The calling thread is done with its image."""
         self._work.pop(threading.get_ident(), None)
-
-    def watch(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The same batches; waiting for each of them is watched."""
-        while True:
-            with self.waiting():
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
 
     def waiting(self) -> "_Waiting":
         """A context in which the calling thread waits for a batch."""
