@@ -40,7 +40,7 @@ def test_a_file_that_never_comes_is_named_and_the_run_goes_on(
     watchdog = Watchdog(0.2, said.append)
     source = folder.load(directory).train
     config = tiny_config({"data.image_size": 8, "data.shift": 0, "data.threads": threads})
-    corrupt = CorruptImages(len(source), 1.0)  # threads of several epochs may share what comes out of the pipe
+    corrupt = CorruptImages(len(source), 1.0)  # several threads may share what the pipe gives
     host = pipeline.train_batches(
         source, config.data, seed=0, batch_size=6, corrupt=corrupt, watchdog=watchdog
     )
