@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,16 @@ def claim(workdir: Path, config: Config, allow_change: bool = False) -> Claim:
 
 
 def keep_changes(workdir: Path, config: Config, claimed: Claim) -> None:
-    """Make a changed config the run's; the one before is kept as config.1.json, config.2.json, ..."""
+    """Make a changed config the run's; the one before is kept as config.1.json, config.2.json, ...
+
+    So are the weights that it may have ended with: they are not those that the new config will end with.
+    """
     if not claimed.changes:
         return
-    names = (workdir / f"config.{number}.json" for number in itertools.count(1))
-    (workdir / CONFIG).rename(next(name for name in names if not name.exists()))
+    number = next(n for n in itertools.count(1) if not (workdir / f"config.{n}.json").exists())
+    if (workdir / WEIGHTS).exists():
+        (workdir / WEIGHTS).rename(workdir / f"weights.{number}.safetensors")
+    shutil.copy(workdir / CONFIG, workdir / f"config.{number}.json")  # a workdir without one is nobody's
     write_json(workdir / CONFIG, _plain(config))
 
 

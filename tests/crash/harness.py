@@ -21,7 +21,11 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).with_name("recipe.py")
 CLASSES, TRAIN_IMAGES, HELD_OUT_IMAGES = ("cat", "cow", "dog"), 40, 10  # images of each class
-TRAINING_PHASES = ("compile", "step", "evaluate", "save", "rename", "restore", "finish")
+START = "start"  # imports, reading the config, making the workdir: before the first phase of the log
+TRAINING_PHASES = (START, "compile", "step", "evaluate", "save", "rename", "restore", "finish")
+LONGER = (
+    1.3  # than a start that resumes is one that makes the workdir, and that last part is to be hit as well
+)
 POLL_SECONDS = 0.0005
 PATIENCE_SECONDS = 300.0  # for one process; it takes a few
 #: Several phases are open at once where a checkpoint is written beside the steps: the rarer one was hit.
@@ -62,6 +66,7 @@ class Command:
         self._arguments = [sys.executable, *arguments]
         self._folder = folder
         self._log = folder / "phases.log"
+        self._started = 0.0
         self.usual: dict[str, float] = {}  # seconds of a phase
 
     def to_the_end(self) -> Ended:
@@ -74,6 +79,8 @@ class Command:
                 begun[phase] = moment
             elif phase in begun:
                 lengths.setdefault(phase, []).append(moment - begun.pop(phase))
+        if begun or lengths:
+            lengths[START] = [self._events()[0][0] - self._started]
         for phase, seconds in lengths.items():
             self.usual.setdefault(phase, sum(seconds) / len(seconds))
         return ended
@@ -86,7 +93,7 @@ class Command:
         """
         self._log.unlink(missing_ok=True)
         self._log.touch()
-        started = time.monotonic()
+        started, self._started = time.monotonic(), time.time()
         with (self._folder / "said.txt").open("w+") as output:
             process = subprocess.Popen(
                 self._arguments,
@@ -114,6 +121,9 @@ class Command:
     def _wait_for(self, aim: Aim, process: subprocess.Popen, started: float) -> bool:
         """Return True at the moment of the aim; False if the process is over before."""
         seen = 0
+        if aim.phase == START:
+            time.sleep(aim.share * LONGER * self.usual.get(START, 0.0))
+            return process.poll() is None
         with self._log.open() as log:
             while process.poll() is None:
                 line = log.readline()
@@ -130,7 +140,10 @@ class Command:
 
     def _open_phases(self) -> tuple[str, ...]:
         count: dict[str, int] = {}
-        for _, event, phase in self._events():
+        events = self._events()
+        if not events:
+            return (START,)
+        for _, event, phase in events:
             count[phase] = count.get(phase, 0) + (1 if event == "begin" else -1)
         return tuple(phase for phase in BY_RARITY if count.get(phase, 0) > 0)
 

@@ -121,12 +121,17 @@ def test_changed_config_is_refused_with_the_difference(tiny_config: Any, unfinis
     assert (unfinished / "config.json").read_bytes() == before
 
 
-def test_changed_config_is_taken_when_told(tiny_config: Any, unfinished: Path, capsys: Any) -> None:
+def test_changed_config_is_taken_when_told(
+    tiny_config: Any, unfinished: Path, finished_run: Path, capsys: Any
+) -> None:
     before = (unfinished / "config.json").read_bytes()
+    shutil.copy(finished_run / "weights.safetensors", unfinished)
     assert run(tiny_config({"schedule.steps": 10, "seed": 3}), unfinished, allow_config_change=True) == 0
     said = capsys.readouterr().out
     assert "config changed: schedule.steps: 8 there, 10 now" in said and "resuming after step 8 of 10" in said
     assert (unfinished / "config.1.json").read_bytes() == before
+    kept, new = unfinished / "weights.1.safetensors", unfinished / "weights.safetensors"
+    assert kept.read_bytes() == (finished_run / "weights.safetensors").read_bytes() and new.exists()
     assert workdir.read_config(unfinished).schedule.steps == 10
     assert load_inference(unfinished, "last").info["step"] == 10
 
