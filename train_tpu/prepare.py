@@ -11,6 +11,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -61,12 +62,14 @@ def prepare(options: argparse.Namespace) -> int:
             print(f"{len(done)} of {len(plan.shards)} shards are there already")
         images = sum(shard.stop - shard.start for shard in todo)
         pool = concurrent.futures.ThreadPoolExecutor(options.workers, thread_name_prefix="prepare")
-        with _progress("prepare", plan.images, plan.images - images, "images") as tick:
+        with _progress("prepare", plan.images, plan.images - images, "images") as tick, _ctrl_c(stop):
             try:
                 jobs = [pool.submit(plan.write_shard, shard, tick, stop) for shard in todo]
                 for job in concurrent.futures.as_completed(jobs):
                     about = job.result()
                     done[about["file"]] = about
+            except shards.Stopped:
+                raise KeyboardInterrupt from None
             finally:  # a shard that is half done is not worth waiting for
                 stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -139,6 +142,19 @@ def _alone(directory: Path) -> Iterator[None]:
     finally:
         (directory / shards.LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+@contextlib.contextmanager
+def _ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets `stop` rather than raising wherever Python happens to be."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,31 @@ def test_killed_at_any_moment_it_goes_on(source: Path, tmp_path: Path, capsys) -
     assert sorted(p.name for p in dst.iterdir()) == sorted(p.name for p in alone.iterdir())
 
 
+def test_interrupted_by_hand(source: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the second shard is written: what is finished stays, and nothing half-written."""
+    from train_tpu.data import shards
+
+    checked, calls = shards.Preparation._checked, 0
+
+    def interrupting(self, encoded: bytes) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 15:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return checked(self, encoded)
+
+    monkeypatch.setattr(shards.Preparation, "_checked", interrupting)
+    dst = tmp_path / "dst"
+    alone = [*arguments(source, dst), "--workers", "1"]
+    assert prepare.main(alone) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert [path.name for path in dst.glob("*.array_record")] == ["train-00000-of-00011.array_record"]
+    assert not list(dst.glob(".*"))
+    assert prepare.main(alone) == 0
+    assert "1 of 13 shards are there already" in capsys.readouterr().out
+
+
 def test_verify_names_a_damaged_shard_and_it_is_written_anew(source: Path, tmp_path: Path, capsys) -> None:
     dst = tmp_path / "dst"
     assert prepare.main(arguments(source, dst)) == 0
