@@ -23,7 +23,7 @@ from hvjax.spec import IMAGENET_MEAN
 from train_tpu.config import Config
 from train_tpu.data import crops
 from train_tpu.data.augment import augment, random_shift
-from train_tpu.data.decode import decode_crop
+from train_tpu.data.decode import decode_as_published, decode_crop
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.repeats import repeat_views
 from train_tpu.data.resample import resize
@@ -170,12 +170,11 @@ def _evaluation_row(
 
 
 def _fit(image: bytes | np.ndarray, data: Config, interpolation: str = "bicubic") -> np.ndarray:
-    """Resized and cropped, unless it was made at the size wanted (the digits).
-
-    As the published evaluations read: Pillow's decoder, which `decode` differs from by a level or two.
-    """
+    """Resized and cropped, unless it was made at the size wanted (the digits)."""
     size = data.image_size
-    if isinstance(image, np.ndarray) and image.shape[:2] == (size, size):
+    if isinstance(image, bytes):
+        image = decode_as_published(image)
+    elif image.shape[:2] == (size, size):
         return image
     return preprocessing.resize_and_crop(image, size, data.eval_crop, interpolation)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from train_tpu.data.crops import Box, crop
-from train_tpu.data.decode import decode, decode_crop
+from train_tpu.data.decode import decode, decode_as_published, decode_crop
 
 # Two JPEG decoders round the inverse cosine transform and the colour conversion differently.
 JPEG_LEVELS = 3
@@ -94,7 +94,8 @@ def test_gray_with_transparency_and_transparent_palettes() -> None:
     np.testing.assert_array_equal(decode(data), np.asarray(palette.convert("RGB")))
 
 
-def test_whatever_is_wrong_with_a_file_is_a_value_error() -> None:
+@pytest.mark.parametrize("read", [decode, decode_as_published])
+def test_whatever_is_wrong_with_a_file_is_a_value_error(read) -> None:
     """Every file is damaged somewhere; what comes out is an image or a ValueError, no other error."""
     rng = np.random.default_rng(0)
     for file_format in ("JPEG", "PNG", "WEBP", "BMP"):
@@ -104,7 +105,7 @@ def test_whatever_is_wrong_with_a_file_is_a_value_error() -> None:
             for place in rng.integers(0, min(len(whole), 120), size=4):
                 broken[place] = rng.integers(256)
             with contextlib.suppress(ValueError):
-                assert decode(bytes(broken)).shape[-1] == 3
+                assert read(bytes(broken)).shape[-1] == 3
 
 
 BOX = Box(top=5, left=3, height=16, width=20)
