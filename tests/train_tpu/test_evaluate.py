@@ -38,20 +38,20 @@ def test_nothing_to_score_is_an_error() -> None:
         evaluate(fake_step, None, [np.ones(0)])
 
 
-def test_both_forms_score_what_the_run_measured(finished_run: Path, capsys) -> None:
+def test_both_forms_score_what_the_run_measured(finished_run: Path, tmp_path: Path, capsys) -> None:
     result = module.score_forms(str(finished_run), "last", None)
     logged = [row for row in read_metrics(finished_run) if row.get("weights") == "ema"][-1]
     assert result["train"]["top1"] == logged["top1"] == result["deploy"]["top1"]
     assert result["train"]["loss"] == pytest.approx(logged["loss"], rel=SAME)
     assert 0 < result["difference"] <= module.FORMS_AGREE and result["same_top1"] == 1.0
 
-    assert main(["--ckpt", str(finished_run), "--which", "last"]) == 0
+    assert main(["--ckpt", str(finished_run), "--which", "last", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "resnet50, step 8, averaged weights" in said and "the forms agree" in said
 
 
 def test_forms_that_disagree_fail_the_command(
-    finished_run: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    finished_run: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fusion that loses a little of one bias is noticed."""
     reparameterize = hvjax.reparameterize
@@ -62,7 +62,7 @@ def test_forms_that_disagree_fail_the_command(
         return deploy_model, deploy_variables
 
     monkeypatch.setattr(hvjax, "reparameterize", careless)
-    assert main(["--ckpt", str(finished_run)]) == 1
+    assert main(["--ckpt", str(finished_run), "--out", str(tmp_path)]) == 1
     assert "the forms DISAGREE" in capsys.readouterr().out
 
 
