@@ -17,9 +17,7 @@ from train_tpu.checkpoint import Checkpoints
 from train_tpu.errors import NotFinite, RunFailed, UserError
 from train_tpu.metrics import MetricsLog
 from train_tpu.state import TrainState
-from train_tpu.workdir import write_json
-
-FILE = "rollback.json"
+from train_tpu.workdir import ROLLBACK, write_json
 
 
 class Rollback:
@@ -32,7 +30,7 @@ class Rollback:
     """
 
     def __init__(self, workdir: Path):
-        self._path = workdir / FILE
+        self._path = workdir / ROLLBACK
         self._rule: dict[str, Any] | None = None
         if self._path.is_file():
             try:

@@ -21,6 +21,7 @@ from train_tpu.lock import Lock
 
 CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
 WEIGHTS, CURVE, CHECKPOINTS = "weights.safetensors", "learning_curve.png", "checkpoints"
+ROLLBACK = "rollback.json"
 MACHINE_CURVE = "machine_curve.png"
 GATE_IMAGES = 64
 FORMAT = 1
@@ -91,13 +92,15 @@ def claim(workdir: Path, config: Config, allow_change: bool = False) -> Claim:
 def keep_changes(workdir: Path, config: Config, claimed: Claim) -> None:
     """Make a changed config the run's; the one before is kept as config.1.json, config.2.json, ...
 
-    So are the weights that it may have ended with: they are not those that the new config will end with.
+    So are the weights that it may have ended with, which are not those that the new config will end with, and
+    the roll-back it may have had, of which the new config has its own.
     """
     if not claimed.changes:
         return
     number = next(n for n in itertools.count(1) if not (workdir / f"config.{n}.json").exists())
-    if (workdir / WEIGHTS).exists():
-        (workdir / WEIGHTS).rename(workdir / f"weights.{number}.safetensors")
+    for path in (workdir / WEIGHTS, workdir / ROLLBACK):
+        if path.exists():
+            path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
     shutil.copy(workdir / CONFIG, workdir / f"config.{number}.json")  # a workdir without one is nobody's
     write_json(workdir / CONFIG, _plain(config))
 

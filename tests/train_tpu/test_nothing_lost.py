@@ -320,6 +320,11 @@ def test_second_time_stops_the_run(tiny_config: Any, tmp_path: Path, monkeypatch
         run(tiny_config(), tmp_path / "run")
     with pytest.raises(RunFailed, match="for the second time"):
         run(tiny_config(), tmp_path / "run")
+    slower = tiny_config({"schedule.base_lr": 1e-4})  # which may go back once again
+    with pytest.raises(RunFailed, match="for the second time"):
+        run(slower, tmp_path / "run", allow_config_change=True)
+    assert json.loads((tmp_path / "run" / "rollback.1.json").read_text())["bad_step"] == 6
+    assert json.loads((tmp_path / "run" / "rollback.json").read_text())["bad_step"] == 6
 
 
 def test_not_finite_before_the_first_checkpoint(
