@@ -23,6 +23,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 import hvjax
 from train_tpu import hosts, manifest, phases
+from train_tpu.data import position
 from train_tpu.errors import UserError
 from train_tpu.state import TrainState, as_variables
 from train_tpu.storage import first_difference, first_line, free_name, one_error, shapes_of, write_errors
@@ -149,14 +150,16 @@ class Checkpoints:
         return None, notes
 
     def _restore(self, step: int, state: TrainState, data: Any) -> TrainState:
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardRestore(_model_part(state)),
-                optimizer=ocp.args.StandardRestore(_optimizer_part(state)),
-                data=grain.checkpoint.CheckpointRestore(data),
-            ),
-        )
+        items: dict[str, Any] = {
+            "model": ocp.args.StandardRestore(_model_part(state)),
+            "optimizer": ocp.args.StandardRestore(_optimizer_part(state)),
+        }
+        process, places = (jax.process_index(), jax.process_count()), self._directory / str(step) / "data"
+        if position.file_of(places, process).is_file():
+            items["data"] = grain.checkpoint.CheckpointRestore(data)
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        if "data" not in items:  # another number of hosts saved it
+            data.set_state(position.moved(places, process[1]))
         model, optimizer = restored["model"], restored["optimizer"]
         return state.replace(
             params=model["params"],
