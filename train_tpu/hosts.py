@@ -5,6 +5,7 @@ where it cannot join the others, and waits for ever where they do not compute th
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -94,21 +95,22 @@ def join() -> None:
 
     if os.environ.get(ADDRESS) == "auto":
         del os.environ[ADDRESS]  # jax would take it for a name
+    port = int(found.address.rpartition(":")[2]) if found.address else 0
+    if found.index == 0 and not _is_free(port):
+        raise UserError(f"port {port} of {ADDRESS} is taken on this host")  # newer jax would crash
     with _bounded(found, seconds):
         try:
             jax.distributed.initialize(*found, initialization_timeout=int(seconds) + 60)
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"cannot join the other hosts: {_explain(error, found)}") from error
+            raise UserError(f"cannot join the other hosts: {_explain(error)}") from error
     if found.count and jax.process_count() != found.count:
         raise UserError(
             f"{COUNT}={found.count} on this host, but the coordinator has {jax.process_count()} processes"
         )
 
 
-def _explain(error: Exception, found: Plan) -> str:
+def _explain(error: Exception) -> str:
     first = str(error).splitlines()[0]
-    if "RPC server" in first:
-        return f"port {(found.address or '').rpartition(':')[2]} of {ADDRESS} is taken on this host"
     if "coordinator_address should be defined" in first:
         return f"this launcher does not tell jax who they are; set {ADDRESS}, {COUNT} and {INDEX}"
     return first
@@ -152,6 +154,19 @@ def _who_is_missing(found: Plan, seconds: float) -> str:
         f"not all of {found.count} processes came to {found.address} {waited}: {COUNT} must be the same on "
         f"every host and each {INDEX} from 0 to {(found.count or 1) - 1} given once"
     )
+
+
+def _is_free(port: int) -> bool:
+    family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections that are closing do not count
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _answers(address: str) -> bool:
