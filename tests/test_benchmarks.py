@@ -71,3 +71,20 @@ def test_a_ratio_above_its_interval_is_bold(model_page) -> None:
     assert model_page.ratio({"ratio": 1.01, "low": 0.99, "high": 1.03}) == "1.010 (0.990 to 1.030)"
     assert model_page.islands({"islands": []}) == "none"
     assert model_page.islands(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [
+        ("sm90_xmma_fprop_implicit_gemm_bf16", "convolutions"),
+        ("%dot.3 nvjet_hsh_128x256", "matrix products"),
+        ("MemcpyD2D", "copies"),
+        ("input_reduce_fusion_7", "reductions"),
+        ("loop_multiply_fusion", "elementwise"),
+        ("ncclDevKernel_AllReduce", "communication"),
+        ("something else", "other"),
+    ],
+)
+def test_kernels_by_kind(monkeypatch: pytest.MonkeyPatch, kernel: str, kind: str) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    assert importlib.import_module("trace_breakdown").kind_of(kernel) == kind
