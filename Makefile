@@ -58,6 +58,9 @@ bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training a
 	@$(BIN)/python tests/benchmarks/startup.py
 	@$(BIN)/python tests/benchmarks/conv.py
 	@$(BIN)/python tests/benchmarks/train_step.py --torch-python $(TORCH_VENV)/bin/python
+	@$(BIN)/python tests/benchmarks/compile_time.py --torch-python $(TORCH_VENV)/bin/python
+	@$(BIN)/python tests/benchmarks/input_pipeline.py --torch-python $(TORCH_VENV)/bin/python
+	@$(BIN)/python tests/benchmarks/checkpoint.py --torch-python $(TORCH_VENV)/bin/python
 
 parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at random weights
 	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
