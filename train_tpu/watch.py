@@ -43,6 +43,7 @@ class Watch:
         self._goodput, self._utilisation = goodput, utilisation
         self._pending: tuple[int, dict[str, Any], float, Future[float]] | None = None
         self._first: int | None = None
+        self._input_wait = 0.0  # share of the time since the last line
         # one thread that waits for results: the only way to know when the device was done
         self._clock = ThreadPoolExecutor(1, "step-clock")
 
@@ -86,8 +87,6 @@ class Watch:
             clocks |= {"goodput": self._goodput.record()["goodput"]}
             clocks |= {} if mfu is None else {"mfu": mfu}
             self._log.write(step, "train", "raw", **values, lr=lr, **clocks)
-
-    _input_wait = 0.0  # share of the time since the last line
 
     def _more(self, mfu: float | None, line: bool) -> str:
         """What stands behind images/s."""
