@@ -118,8 +118,14 @@ def eval_step(
     model: Any,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    gathered: jax.sharding.Sharding | None = None,
 ) -> dict[str, Float[Array, ""]]:
-    """Sums over the batch of loss, top1, top5 and count; rows labelled -1 are padding and count nothing."""
+    """Sums over the batch of loss, top1, top5 and count; rows labelled -1 are padding and count nothing.
+
+    gathered: as for `train_step`.
+    """
+    if gathered is not None:
+        variables = jax.lax.with_sharding_constraint(variables, gathered)
     return answers_of(variables, batch, model=model, mean=mean, std=std)[0]
 
 

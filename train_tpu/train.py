@@ -87,7 +87,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
     shape_of_state = sharding.abstract(make_state, mesh)
     stored, everywhere = sharding.of(shape_of_state), sharding.replicated(mesh)
-    split = sharding.batch_sharding(mesh)
+    split, gathered = sharding.batch_sharding(mesh), everywhere if config.mesh.fsdp > 1 else None
     spec = MODELS[config.model.name]
     objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
     teacher = load_teacher(config, dataset.class_names, spec, functools.partial(sharding.put, mesh=mesh))
@@ -103,11 +103,13 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         remat=config.model.remat,
         norm_groups=mesh.size if config.mesh.batch_norm == "device" else 1,
         frozen=functools.partial(groups.frozen, config.optimizer.freeze),
-        gathered=everywhere if config.mesh.fsdp > 1 else None,
+        gathered=gathered,
     )
     compiling = {"donate_argnums": 0, "out_shardings": (stored, everywhere)}
     take_step = jax.jit(step_of, **compiling)
-    score_of = functools.partial(eval_step, model=model, mean=objective.mean, std=objective.std)
+    score_of = functools.partial(
+        eval_step, model=model, mean=objective.mean, std=objective.std, gathered=gathered
+    )
     score_batch = jax.jit(score_of, out_shardings=everywhere)
 
     # 3. The data, dealt out over the hosts.
