@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     address: str | None = None
     count: int | None = None
     index: int | None = None
+    device: int | None = None  # of this host's GPUs, the one for this process; None: all
 
 
 def plan(environment: Mapping[str, str]) -> Plan | None:
@@ -64,7 +65,9 @@ def plan(environment: Mapping[str, str]) -> Plan | None:
         raise UserError(f"{ADDRESS}={address}: expected host:port")
     if not count.isdigit() or not index.isdigit() or int(index) >= int(count):
         raise UserError(f"{COUNT}={count}, {INDEX}={index}: expected a number of hosts, and which one from 0")
-    return Plan(address, int(count), int(index))
+    by_mpi = not environment.get(INDEX) and not environment.get("JAX_LOCAL_DEVICE_IDS")
+    device = environment.get("OMPI_COMM_WORLD_LOCAL_RANK") if by_mpi else None
+    return Plan(address, int(count), int(index), None if device is None else int(device))
 
 
 def _launched(environment: Mapping[str, str]) -> bool:
@@ -100,7 +103,15 @@ def join() -> None:
         raise UserError(f"port {port} of {ADDRESS} is taken on this host")  # newer jax would crash
     with _bounded(found, seconds):
         try:
-            jax.distributed.initialize(*found, initialization_timeout=int(seconds) + 60)
+            jax.distributed.initialize(
+                found.address,
+                found.count,
+                found.index,
+                None if found.device is None else [found.device],
+                # where all is known, a launcher that jax cannot ask must not stop it
+                cluster_detection_method="deactivate" if found.address else None,
+                initialization_timeout=int(seconds) + 60,
+            )
         except (ValueError, RuntimeError) as error:
             raise UserError(f"cannot join the other hosts: {_explain(error)}") from error
     if found.count and jax.process_count() != found.count:

@@ -27,6 +27,10 @@ OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}
         ({**SLURM, "SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1"}, None),
         (OPEN_MPI, Plan()),
         ({**OPEN_MPI, "JAX_COORDINATOR_ADDRESS": "[::1]:1234"}, Plan("[::1]:1234", 4, 3)),
+        (
+            {**OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_RANK": "1", "JAX_COORDINATOR_ADDRESS": "node0:1234"},
+            Plan("node0:1234", 4, 3, 1),
+        ),
         ({"OMPI_COMM_WORLD_SIZE": "1"}, None),
         ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, Plan()),
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+RUNNING: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Where a test fails between start and finish."""
+    yield
+    while RUNNING:
+        with RUNNING.pop() as process:
+            process.kill()
+
+
 def start(
     repository: Path, launcher: Callable[[int, int], dict[str, str]], *arguments: list[str]
 ) -> list[subprocess.Popen]:
@@ -98,6 +110,7 @@ def start(
                 text=True,
             )
         )
+    RUNNING.extend(processes)
     return processes
 
 
