@@ -14,7 +14,6 @@ from train_tpu import (
     compile_cache,
     finish,
     goodput,
-    groups,
     hosts,
     memory,
     overview,
@@ -24,26 +23,20 @@ from train_tpu import (
     workdir,
 )
 from train_tpu.announce import announce
+from train_tpu.assembly import assemble
 from train_tpu.checkpoint import Checkpoints
 from train_tpu.config import Config
 from train_tpu.data import pipeline
 from train_tpu.data.prefetch import AHEAD, Prefetched
 from train_tpu.data.quarantine import CorruptImages
-from train_tpu.data.sources import open_dataset
 from train_tpu.data.watchdog import Watchdog
-from train_tpu.distill import load_teacher
 from train_tpu.errors import NotFinite, RunFailed, disk_trouble
 from train_tpu.evaluate import evaluate
 from train_tpu.interrupt import StopRequest
 from train_tpu.metrics import MetricsLog
-from train_tpu.model import build_model, count_parameters
-from train_tpu.objective import make_objective
-from train_tpu.optim import make_optimizer
 from train_tpu.progress import Progress
 from train_tpu.rollback import Rollback
 from train_tpu.start import load_start
-from train_tpu.state import create_state, ema_decay
-from train_tpu.step import eval_step, train_step
 from train_tpu.tracing import Tracer
 from train_tpu.utilization import utilisation_of
 from train_tpu.wandb_log import WandbLog
@@ -67,90 +60,50 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     lead = jax.process_index() == 0  # the host that prints and writes
     hosts.check_config(config)
 
-    # 1. What is learned, from what, on what.
-    dataset = open_dataset(config.data)
-    mesh = sharding.make_mesh(config.mesh.fsdp)
-    host_batch = sharding.check_batch(
-        "data.batch_size", config.data.batch_size, mesh, config.optimizer.accumulate
-    )
-    host_eval_batch = sharding.check_batch("data.eval_batch_size", config.data.eval_batch_size, mesh)
-    size = config.data.image_size
-    model = build_model(config.model, len(dataset.class_names), size)
-    image_shape = (size, size, model.config.in_channels)
-    parameters = count_parameters(model, image_shape)
-    length = schedule.run_length(config, len(dataset.train))
-
-    # 2. How it is learned.
-    rate = schedule.learning_rate(config, length)
-    optimizer = make_optimizer(config.optimizer, rate)
-    decay = ema_decay(config, length.total)
-    make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
-    shape_of_state = sharding.abstract(make_state, mesh)
-    stored, everywhere = sharding.of(shape_of_state), sharding.replicated(mesh)
-    split, gathered = sharding.batch_sharding(mesh), everywhere if config.mesh.fsdp > 1 else None
+    # 1. What is learned, from what, on what, and how.
+    made = assemble(config)
+    dataset, teacher, length = made.dataset, made.teacher, made.length
     spec = MODELS[config.model.name]
-    objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
-    teacher = load_teacher(config, dataset.class_names, spec, functools.partial(sharding.put, mesh=mesh))
-    step_of = functools.partial(
-        train_step,
-        model=model,
-        optimizer=optimizer,
-        objective=objective,
-        ema_decay=decay,
-        ema_warmup=config.ema.warmup,
-        teach=teacher.teach,
-        accumulate=config.optimizer.accumulate,
-        remat=config.model.remat,
-        norm_groups=mesh.size if config.mesh.batch_norm == "device" else 1,
-        frozen=functools.partial(groups.frozen, config.optimizer.freeze),
-        gathered=gathered,
-    )
-    compiling = {"donate_argnums": 0, "out_shardings": (stored, everywhere)}
-    take_step = jax.jit(step_of, **compiling)
-    score_of = functools.partial(
-        eval_step, model=model, mean=objective.mean, std=objective.std, gathered=gathered
-    )
-    score_batch = jax.jit(score_of, out_shardings=everywhere)
 
-    # 3. The data, dealt out over the hosts.
+    # 2. The data, dealt out over the hosts.
     corrupt = CorruptImages(len(dataset.train) + len(dataset.held_out), config.data.max_corrupt)
     watchdog = Watchdog(config.data.stall_seconds)
     process = (jax.process_index(), jax.process_count())
     reading = {"corrupt": corrupt, "process": process, "watchdog": watchdog}
     host_batches = pipeline.train_batches(
-        dataset.train, config.data, seed=config.seed, batch_size=host_batch, mean=spec.mean, **reading
+        dataset.train, config.data, seed=config.seed, batch_size=made.host_batch, mean=spec.mean, **reading
     )
-    put = functools.partial(sharding.to_devices, sharding=split)
+    put = functools.partial(sharding.to_devices, sharding=made.split)
     batches = Prefetched(host_batches, put, ahead=AHEAD if config.data.threads else 0, watchdog=watchdog)
 
     def held_out_batches():
         held_out = pipeline.eval_batches(
             dataset.held_out,
             config.data,
-            batch_size=host_eval_batch,
+            batch_size=made.host_eval_batch,
             interpolation=spec.interpolation,
             **reading,
         )
         images = len(dataset.held_out)
         return map(put, progress.evaluating(held_out, config.data.eval_batch_size, images))
 
-    start, about_start = load_start(config.init, model, config.seed, directory, dataset.class_names)
+    start, about_start = load_start(config.init, made.model, config.seed, directory, dataset.class_names)
 
-    # 4. The workdir: ours, and where an earlier run left off.
+    # 3. The workdir: ours, and where an earlier run left off.
     claimed = hosts.on_first(lambda: workdir.claim(directory, config, allow_config_change))
     hosts.check_workdir(directory)
     compile_cache.use(config.compile_cache, directory)
     corrupt.keep_in(directory, process[0])
     checkpoints = Checkpoints(directory)
     progress = Progress(length.total, checkpoints.last_step or 0, enabled=lead)
-    announce(progress.say, config, dataset, model, parameters, length, mesh.size, directory)
+    announce(progress.say, config, dataset, made.model, made.parameters, length, made.mesh.size, directory)
     for note in teacher.about:
         progress.say(note)
     if finish.is_finished(directory, checkpoints.last_step, length.total):
         progress.say(f"this run is finished ({length.total} steps); {finish.what_is_there(directory)}")
         checkpoints.close()
         return 0
-    state, notes = checkpoints.restore_last(shape_of_state, batches)
+    state, notes = checkpoints.restore_last(made.shape_of_state, batches)
     for note in notes:
         progress.say(f"warning: {note}")
     if claimed:  # and the checkpoint fits: from here on the workdir is this config's
@@ -160,17 +113,17 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         gate = pipeline.sample(
             dataset.held_out, config.data, workdir.GATE_IMAGES, corrupt, spec.interpolation
         )
-        workdir.describe(directory, model, dataset, size, config.data.eval_crop, gate)
+        workdir.describe(directory, made.model, dataset, config.data.image_size, config.data.eval_crop, gate)
     if state is None:
         for note in about_start:
             progress.say(note)
-        state = jax.jit(make_state, out_shardings=stored)(start=start)
+        state = made.make_state(start=start)
         overview.write(directory if lead else None, config.optimizer, state)
     done = int(state.step)
     if done:
         progress.say(f"resuming after step {done} of {length.total}")
 
-    # 5. Steps; every so often an evaluation and a checkpoint.
+    # 4. Steps; every so often an evaluation and a checkpoint.
     board = WandbLog(directory, config) if lead and config.wandb else None
     log = MetricsLog(directory, done, board) if lead else None
     rollback = Rollback(directory)
@@ -180,14 +133,13 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         total=length.total,
         batch_size=config.data.batch_size,
         every=config.log_every,
-        rate=rate,
+        rate=made.rate,
         progress=progress,
         log=log,
         goodput=clock,
-        utilisation=utilisation_of(config, model, image_shape, teacher),
+        utilisation=utilisation_of(config, made.model, made.image_shape, teacher),
     )
-    other_step = memory.compiler(step_of, compiling, shape_of_state, teacher.variables, image_shape, split)
-    watched_memory = memory.watched(config, mesh.size, other_step, progress.say)
+    watched_memory = memory.watched(config, made.mesh.size, made.smaller_step, progress.say)
     ending = closing(checkpoints, log, batches)
     with StopRequest() as stop, progress, ending, clock, tracer, watched_memory:
         started, step, first = time.perf_counter(), done, done + 1
@@ -199,7 +151,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                     batch = next(batches)
                 tracer.before(step)
                 with stop.nothing_to_lose(step == first), StepTraceAnnotation("train", step_num=step):
-                    state, metrics = take_step(state, batch, teacher.variables)
+                    state, metrics = made.take_step(state, batch, teacher.variables)
                 score_now = schedule.due(step, config.eval_every or length.epoch, length.total)
                 save_now = score_now or schedule.due(step, config.checkpoint_every, length.total)
                 stop_now = stop.agreed(step)
@@ -209,7 +161,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                     if step == first or save_now or stop_now:
                         watch.settle()  # nothing that is not finite is evaluated or saved
                 except NotFinite as failure:
-                    state, notes = rollback.back(failure, checkpoints, shape_of_state, batches, log)
+                    state, notes = rollback.back(failure, checkpoints, made.shape_of_state, batches, log)
                     step = int(state.step)
                     clock.went_back(step)
                     for note in notes:
@@ -222,13 +174,13 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
             if not (save_now or stop_now):
                 continue
             scores = None  # in the end, of the weights that inference will use
-            for weights in ("raw", "ema") if decay else ("raw",):
+            for weights in ("raw", "ema") if made.averaged else ("raw",):
                 scores = None
                 if score_now and not stop.now():
                     variables = state.variables(ema=weights == "ema")
                     evaluating = clock.doing(goodput.EVALUATION)
                     with phases.phase(phases.EVALUATE), memory.of_evaluation(config), evaluating:
-                        scores = evaluate(score_batch, variables, held_out_batches(), stop.now)
+                        scores = evaluate(made.score_batch, variables, held_out_batches(), stop.now)
                     finish.note_scores(progress.say, log, step, weights, scores)
             with clock.doing(goodput.CHECKPOINT):
                 checkpoints.save(state, batches, scores)
@@ -240,7 +192,7 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                 progress.say(f"saved step {step} of {length.total}; the same command goes on from there")
                 return stop.exit_code
 
-    # 6. What is left behind: the best weights, the curves, the summary.
+    # 5. What is left behind: the best weights, the curves, the summary.
     with phases.phase(phases.FINISH):
         finish.finish(directory, config, dataset, corrupt, progress.say, lead)
     progress.say(goodput.said(clock.record(until_now=True)))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train_tpu import manifest, train, workdir
+from train_tpu import assembly, manifest, workdir
 from train_tpu.checkpoint import Checkpoints, load_inference
 from train_tpu.errors import RunFailed, UserError
 from train_tpu.lock import Lock
@@ -255,14 +255,14 @@ def test_file_that_may_not_grow(tiny_config: Any, tmp_path: Path) -> None:
 
 def poison(monkeypatch: pytest.MonkeyPatch, labels: set[tuple[int, ...]]) -> None:
     """Make the loss of the batches with these labels not finite."""
-    original = train.train_step
+    original = assembly.train_step
 
     def train_step(state: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         state, metrics = original(state, batch, *args, **kwargs)
         bad = jnp.any(jnp.stack([jnp.all(batch["label"] == jnp.array(found)) for found in labels]))
         return state, {**metrics, "loss": jnp.where(bad, jnp.nan, metrics["loss"])}
 
-    monkeypatch.setattr(train, "train_step", train_step)
+    monkeypatch.setattr(assembly, "train_step", train_step)
 
 
 def labels_of_steps(tiny_config: Any) -> list[tuple[int, ...]]:
