@@ -43,7 +43,7 @@ test-full: $(VENV)/.ready  ## the tests that build and export the published mode
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
 crash: $(VENV)/.ready  ## kill training and data preparation 200 times, at random moments of every phase, and compare the bits
-	@$(BIN)/python tests/crash/run.py --kills 200
+	@$(BIN)/python tests/crash/run.py --kills 200 --anew
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and types
 	@$(BIN)/ruff check .
