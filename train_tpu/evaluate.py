@@ -18,8 +18,8 @@ import numpy as np
 from train_tpu.errors import RunFailed, UserError, missing_extra
 
 # Folding norms into convolutions reorders float32 sums. The largest difference of the logits over the largest
-# logit, both of all images, as in the export's gate (those of one image may all be near zero); a trained small
-# Next-ViT shows 5e-7, the library promises 1e-5 for every model.
+# logit, both of all images, as in the gate of the export (those of one image may be near zero); a trained
+# small Next-ViT shows 5e-7, the library promises 1e-5 for every model.
 FORMS_AGREE = 1e-5
 
 
