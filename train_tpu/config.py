@@ -110,7 +110,7 @@ def base_config() -> Config:
     config.profile.steps = ""  # "10:20": a trace of these steps in WORKDIR/profile
 
     config.check_memory = False  # compile the step first, and do not start if the device cannot hold it
-    config.log_every = 50  # steps
+    config.log_every = 50  # steps; fewer in a run that would have less than 20 lines
     config.eval_every = 0  # steps; 0 = once an epoch
     config.checkpoint_every = 0  # steps; 0 = at every evaluation only
     config.compile_cache = "auto"  # WORKDIR/compiled on GPUs and TPUs; or a directory, or "off"

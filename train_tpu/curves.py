@@ -1,6 +1,7 @@
 """What a run did, in two pictures: learning_curve.png, and machine_curve.png for how it went."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def draw_curves(
     steps = [row["step"] for row in train]
     style(axes[0], "loss (log scale)")
     axes[0].plot(
-        steps, [row["loss"] for row in train], color=TRAIN, lw=1.4, label="training, smoothed labels"
+        steps,
+        [row["loss"] for row in train],
+        color=TRAIN,
+        lw=1.4,
+        marker=_marker(steps),
+        label="training (as it is minimised)",
     )
     for weights, color, label in (("raw", RAW, "held out, raw"), ("ema", EMA, "held out, averaged")):
         points = held_out[weights]
@@ -64,7 +70,7 @@ def draw_curves(
     axes[1].legend(*_present(axes[1]), frameon=False, fontsize=8, labelcolor=INK)
 
     style(axes[2], "learning rate, 1/1000")
-    axes[2].plot(steps, [1000 * row["lr"] for row in train], color=INK, lw=1.6)
+    axes[2].plot(steps, [1000 * row["lr"] for row in train], color=INK, lw=1.6, marker=_marker(steps))
     axes[2].set_ylim(bottom=0)
     save(figure, path)
 
@@ -101,7 +107,7 @@ def draw_machine(rows: list[dict[str, Any]], path: Path, title: str) -> None:
             known = [row for row in train if key in row]
             scale = 100 if label else 1
             x, y = _points(known, key)
-            axis.plot(x, [scale * v for v in y], color=color, lw=1.4, label=label)
+            axis.plot(x, [scale * v for v in y], color=color, lw=1.4, label=label, marker=_marker(x))
     log_scale(axes[0])
     axes[1].set_ylim(bottom=0)
     axes[2].set_ylim(0, 100)
@@ -153,3 +159,8 @@ def _present(axis: Any) -> tuple[list[Any], list[str]]:
         if len(line.get_xdata())
     ]
     return [line for line, _ in pairs], [label for _, label in pairs]
+
+
+def _marker(points: Sequence[Any]) -> str:
+    """A line of one point would not be seen."""
+    return "o" if len(points) == 1 else ""

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from train_tpu.config import Config
 from train_tpu.errors import UserError
 
+LINES = 20  # of the log, at least, in a run of so many steps
+
 
 class Length(NamedTuple):
     """Optimizer steps in an epoch, in the warm-up and in the whole run; `cooldown` of them are at its end."""
@@ -86,3 +88,8 @@ def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int
 def due(step: int, every: int, total: int) -> bool:
     """Whether something that happens every `every` steps, and at the end, happens after step `step`."""
     return step == total or (every > 0 and step % every == 0)
+
+
+def log_interval(every: int, total: int) -> int:
+    """Steps between two lines of the log: `every`, or fewer, so that a short run has LINES of them."""
+    return min(every, max(1, total // LINES))

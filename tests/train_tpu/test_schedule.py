@@ -5,7 +5,7 @@ import math
 import pytest
 
 from train_tpu.errors import UserError
-from train_tpu.schedule import Length, due, learning_rate, peak_lr, run_length
+from train_tpu.schedule import Length, due, learning_rate, log_interval, peak_lr, run_length
 
 # float32 cosine of an angle that is itself rounded: the rate is good to about 1e-6 of the peak.
 RELATIVE = 2e-6
@@ -111,3 +111,8 @@ def test_peak_is_scaled_by_the_batch(tiny_config) -> None:
 def test_due() -> None:
     assert [step for step in range(1, 11) if due(step, every=4, total=10)] == [4, 8, 10]
     assert [step for step in range(1, 11) if due(step, every=0, total=10)] == [10]
+
+
+@pytest.mark.parametrize(("total", "expected"), [(1, 1), (40, 2), (900, 45), (100_000, 50)])
+def test_short_runs_are_logged_more_often(total: int, expected: int) -> None:
+    assert log_interval(50, total) == expected
