@@ -120,11 +120,6 @@ def balanced_weights(class_counts: tuple[int, ...]) -> tuple[float, ...]:
             "--config.loss.class_weights='balanced': how often a class occurs in this data set is known only "
             "after reading all of it; take a folder of images, or records of train_tpu.prepare"
         )
-    if not class_counts:
-        raise UserError(
-            "--config.loss.class_weights='balanced': TFDS does not write down how many images a class "
-            "has; train from a folder of images, or without weights"
-        )
     if 0 in class_counts:
         raise UserError(
             f"--config.loss.class_weights='balanced': class number {class_counts.index(0)} has no training "
