@@ -212,11 +212,11 @@ def _said(capsys: Any, model: Path, image: Path, out: Path) -> str:
 
 def test_a_checkpoint_without_an_array_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The readers of the other arrays each raise in a callback, where Python prints what nobody catches."""
-    from train_tpu.checkpoint import _one_error
+    from train_tpu.storage import one_error
 
     printed: list[str] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda event: printed.append(str(event.exc_value)))
-    with pytest.raises(KeyError), _one_error():
+    with pytest.raises(KeyError), one_error():
         raise KeyError("an array")
     for text in ("Event loop is closed", "something else"):
         sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(text)))
@@ -227,7 +227,7 @@ def test_a_checkpoint_without_an_array_is_one_line(monkeypatch: pytest.MonkeyPat
     record = logging.makeLogRecord({"msg": "Task exception was never retrieved"})
     assert not log.filter(record)
     monkeypatch.setattr(log, "filters", [])
-    with _one_error():
+    with one_error():
         pass
     assert sys.unraisablehook is print and log.filter(record)
 
