@@ -18,6 +18,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,10 @@ MODELS = ("next_vit_s", "fastvit_sa12", "resnet50")
 SETTINGS = tuple(f"{model}:{shape}" for shape in ("64:32", "224:8") for model in MODELS)
 
 
+class EndedEarly(Exception):
+    """A contender's process died: it is left out of the setting, and the table says so."""
+
+
 class Contender:
     """A worker process that runs training steps when asked; its protocol is one JSON object a line."""
 
@@ -35,6 +40,9 @@ class Contender:
         self.name, self.seconds, self.cpu_seconds = name, [], []
         # Both libraries size their thread pools by these, and by the cores that the worker may use.
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "JAX_PLATFORMS": "cpu"}
+        # torch.compile keeps what it compiled, and its first step would only look it up
+        self._cache = tempfile.TemporaryDirectory(prefix="inductor-")
+        environment["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -43,7 +51,7 @@ class Contender:
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"{self.name} ended early with status {self.process.wait()}")
+            raise EndedEarly(f"{self.name} ended early with status {self.process.wait()}")
         return json.loads(line)
 
     def turn(self, steps: int, record: bool = True) -> None:
@@ -59,6 +67,7 @@ class Contender:
         self.process.stdin.flush()
         last = self._answer()
         self.process.wait()
+        self._cache.cleanup()
         return last
 
 
@@ -76,12 +85,24 @@ def measure(setting: str, torch_python: str | None, threads: int, rounds: int, s
     """Run one setting and return its table."""
     batch = int(setting.split(":")[2])
     runners = contenders(setting, torch_python, threads)
-    for runner in runners:
-        runner.turn(1, record=False)
+    failed: dict[str, str] = {}
+
+    def take_turns(order: list[Contender], count: int, record: bool) -> None:
+        for runner in order:
+            try:
+                runner.turn(count, record)
+            except (EndedEarly, BrokenPipeError) as error:
+                failed[runner.name] = str(error)
+                print(error, flush=True)
+                runners.remove(runner)
+
+    take_turns(list(runners), 1, record=False)
     for number in range(rounds):
         # The order turns, so that nobody always runs after the same neighbour.
-        for runner in runners[number % len(runners) :] + runners[: number % len(runners)]:
-            runner.turn(steps)
+        start = number % len(runners)
+        take_turns(runners[start:] + runners[:start], steps, record=True)
+    if "hvjax" in failed:
+        raise EndedEarly(failed["hvjax"])
     rows = {}
     for runner in runners:
         median = statistics.median(runner.seconds)
@@ -94,6 +115,8 @@ def measure(setting: str, torch_python: str | None, threads: int, rounds: int, s
             **runner.stop(),
         }
     table = {"setting": setting, "rounds": rounds, "steps_a_turn": steps, "contenders": rows}
+    if failed:
+        table["failed"] = failed
     ours, others = runners[0], runners[1:]
     if others:
         best = min(others, key=lambda runner: statistics.median(runner.seconds))
@@ -164,16 +187,19 @@ def main() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     tables = []
     for setting in args.setting or SETTINGS:
-        tables.append(measure(setting, args.torch_python, args.threads, args.rounds, args.steps))
+        try:
+            tables.append(measure(setting, args.torch_python, args.threads, args.rounds, args.steps))
+        except EndedEarly as error:
+            sys.exit(str(error))
         show(tables[-1])
-    if args.out:
-        result = {
-            "command": _command(args),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": {**machine(args.threads), "load_average": [round(v, 1) for v in os.getloadavg()]},
-            "tables": tables,
-        }
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        if args.out:
+            result = {
+                "command": _command(args),
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": {**machine(args.threads), "load_average": [round(v, 1) for v in os.getloadavg()]},
+                "tables": tables,
+            }
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
