@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 import hvjax
-from train_tpu import sharding, train
+from train_tpu import assembly, sharding, train
 from train_tpu.config import base_config, resolve
 from train_tpu.interrupt import StopRequest
 from train_tpu.metrics import read_metrics
@@ -63,8 +63,8 @@ class Stopping(StopRequest):
 
 train.StopRequest = Stopping
 split = []
-create = train.create_state
-train.create_state = lambda *a, **k: split.append(create(*a, **k)) or split[-1]
+create = assembly.create_state
+assembly.create_state = lambda *a, **k: split.append(create(*a, **k)) or split[-1]
 assert train.run(resolve(config), workdir) == 143
 mesh = sharding.make_mesh(fsdp)
 shards = sum("fsdp" in s.spec for s in jax.tree.leaves(sharding.shard_like(split[0], mesh)))
