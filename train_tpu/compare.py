@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train_tpu.errors import UserError, missing_extra
+from train_tpu.command import exit_status
+from train_tpu.errors import UserError
 
 KEYS_SHOWN = 4  # in a label of the legend
 WIDEST = 72  # letters of a label
@@ -184,28 +185,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, metavar="FILE.png", help="the picture")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it exists")
     options = parser.parse_args(argv)
-    out = Path(options.out).expanduser()
-    try:
-        if out.suffix.lower() != ".png":
-            raise UserError(f"--out {out}: the name must end in .png")
-        if out.exists() and not options.overwrite:
-            raise UserError(f"--out {out} exists; give another name, or --overwrite")
-        twice = {run for run in options.runs if options.runs.count(run) > 1}
-        if twice:
-            raise UserError(f"{min(twice)} is named twice")
-        runs = [read_run(path) for path in options.runs]
-        from train_tpu.compare_picture import draw
+    return exit_status(lambda: _run(options))
 
-        try:
-            draw(runs, out)
-        except OSError as error:
-            raise UserError(f"--out {out}: cannot be written to ({error.strerror})") from error
-    except UserError as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {missing_extra(error)}", file=sys.stderr)
-        return UserError.exit_code
+
+def _run(options: argparse.Namespace) -> int:
+    out = Path(options.out).expanduser()
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: the name must end in .png")
+    if out.exists() and not options.overwrite:
+        raise UserError(f"--out {out} exists; give another name, or --overwrite")
+    twice = {run for run in options.runs if options.runs.count(run) > 1}
+    if twice:
+        raise UserError(f"{min(twice)} is named twice")
+    runs = [read_run(path) for path in options.runs]
+    from train_tpu.compare_picture import draw
+
+    try:
+        draw(runs, out)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written to ({error.strerror})") from error
     print(as_text(table(runs)))
     keys = differing_keys([run.config for run in runs])
     if keys:

@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from train_tpu.errors import RunFailed, UserError, missing_extra
+from train_tpu.command import exit_status
+from train_tpu.errors import RunFailed, UserError
 
 # Folding norms into convolutions reorders float32 sums. The largest difference of the logits over the largest
 # logit, both of all images, as in the gate of the export (those of one image may be near zero); a trained
@@ -167,14 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote there")
     options = parser.parse_args(argv)
-    try:
-        return _run(options)
-    except (UserError, RunFailed) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {missing_extra(error)}", file=sys.stderr)
-        return UserError.exit_code
+    return exit_status(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:

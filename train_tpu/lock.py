@@ -12,6 +12,10 @@ from train_tpu.errors import UserError
 FILE = "lock"
 
 
+class InUse(UserError):
+    """Another process holds the folder."""
+
+
 class Lock:
     """The workdir belongs to this process until the object is released or the process ends, however it ends.
 
@@ -19,7 +23,7 @@ class Lock:
     to clean up after a crash; NFS passes it on to other hosts. The content of the file is for the message.
 
     Raises:
-      UserError: another process holds it, or the workdir cannot be written to.
+      InUse: another process holds it. UserError: the workdir cannot be written to.
     """
 
     def __init__(self, workdir: Path):
@@ -33,7 +37,7 @@ class Lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             owner = _owner(self._file)
-            raise UserError(
+            raise InUse(
                 f"workdir {workdir} is in use by another run{owner}; wait for its end, or choose another "
                 "--workdir"
             ) from error

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from train_tpu.errors import RunFailed, UserError, missing_extra
+from train_tpu.command import exit_status
+from train_tpu.errors import RunFailed, UserError
 
 TABLE, SHEET = "predictions.csv", "contact_sheet_{}.png"
 # what a folder is searched for; a file that is named is read whatever its ending
@@ -231,20 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sheets", type=_count, default=25, help="at most so many contact sheets (25)")
     parser.add_argument("--overwrite", action="store_true", help="replace results in --out")
     options = parser.parse_args(argv)
-    try:
-        return run(options, lambda text: print(text, flush=True))
-    except (UserError, RunFailed) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:  # a full disk
-        print(f"error: {error.filename or options.out}: {error.strerror}", file=sys.stderr)
-        return RunFailed.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {missing_extra(error)}", file=sys.stderr)
-        return UserError.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return exit_status(lambda: run(options, lambda text: print(text, flush=True)))
 
 
 if __name__ == "__main__":

@@ -14,37 +14,27 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from train_tpu.errors import UserError, missing_extra
-
-SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal to draw a bar on
+from train_tpu.command import exit_status
+from train_tpu.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = _parse(argv)
-    try:
-        if options.verify:
-            return verify(options.dst, options.workers)
-        return prepare(options)
-    except UserError as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {missing_extra(error)}", file=sys.stderr)
-        return UserError.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from there", file=sys.stderr)
-        return 130
+    return exit_status(
+        lambda: verify(options.dst, options.workers) if options.verify else prepare(options),
+        interrupted="interrupted; the same command goes on from there",
+    )
 
 
 def prepare(options: argparse.Namespace) -> int:
     """Write all shards that are not there yet, then the index."""
     from train_tpu import phases
     from train_tpu.data import shards
+    from train_tpu.progress import Counting
 
     if options.src.resolve() in (options.dst.resolve(), *options.dst.resolve().parents):
         raise UserError(
@@ -62,9 +52,9 @@ def prepare(options: argparse.Namespace) -> int:
             print(f"{len(done)} of {len(plan.shards)} shards are there already")
         images = sum(shard.stop - shard.start for shard in todo)
         pool = concurrent.futures.ThreadPoolExecutor(options.workers, thread_name_prefix="prepare")
-        with _progress("prepare", plan.images, plan.images - images, "images") as tick, _ctrl_c(stop):
+        with Counting("prepare", plan.images, done=plan.images - images) as counting, _ctrl_c(stop):
             try:
-                jobs = [pool.submit(plan.write_shard, shard, tick, stop) for shard in todo]
+                jobs = [pool.submit(plan.write_shard, shard, counting.add, stop) for shard in todo]
                 for job in concurrent.futures.as_completed(jobs):
                     about = job.result()
                     done[about["file"]] = about
@@ -90,6 +80,7 @@ def prepare(options: argparse.Namespace) -> int:
 def verify(directory: Path, workers: int) -> int:
     """Compare every shard with the checksum in the index; 1 if one differs."""
     from train_tpu.data import records, shards
+    from train_tpu.progress import Counting
 
     index = records.read_index(directory)
     rows = [row for split in index["splits"].values() for row in split if row["count"]]
@@ -99,13 +90,12 @@ def verify(directory: Path, workers: int) -> int:
             sound = shards.sha256(directory / row["file"]) == row["sha256"]
         except OSError:
             sound = False
-        for _ in range(row["count"]):
-            tick()
+        counting.add(row["count"])
         return sound
 
     total = sum(row["count"] for row in rows)
     with (
-        _progress("verify", total, 0, "images") as tick,
+        Counting("verify", total) as counting,
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
     ):
         damaged = [
@@ -128,14 +118,13 @@ def verify(directory: Path, workers: int) -> int:
 def _alone(directory: Path) -> Iterator[None]:
     """No other process prepares here meanwhile."""
     from train_tpu.data import shards
-    from train_tpu.lock import Lock
+    from train_tpu.lock import InUse, Lock
 
     shards.check_destination(directory)
     try:
         lock = Lock(directory)
     except UserError as error:
-        in_use = "is in use" in str(error)
-        reason = "another process is preparing it" if in_use else "it cannot be written to"
+        reason = "another process is preparing it" if isinstance(error, InUse) else "it cannot be written to"
         raise UserError(f"--dst {directory}: {reason}") from error
     try:
         yield
@@ -155,44 +144,6 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _progress(title: str, total: int, done: int, unit: str) -> Iterator[Callable[[], None]]:
-    """A bar with rate and time left, lines where there is no terminal; yields what counts one image."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console, lock = Console(soft_wrap=True), threading.Lock()
-    columns = (
-        TextColumn(title),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    task = bar.add_task(title, total=total, completed=done, rate="")
-    count, started = 0, time.monotonic()
-    spoken = started
-
-    def tick() -> None:
-        nonlocal count, spoken
-        with lock:
-            count += 1
-            now = time.monotonic()
-            rate = count / max(now - started, 1e-9)
-            bar.update(task, advance=1, rate=f"{rate:,.0f} {unit}/s")
-            if not console.is_terminal and now - spoken >= SECONDS_BETWEEN_LINES:
-                spoken = now
-                left = (total - done - count) / rate
-                print(
-                    f"{title}: {done + count:,} of {total:,} {unit}, {rate:,.0f}/s, {left:.0f} s left",
-                    flush=True,
-                )
-
-    with bar:
-        yield tick
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

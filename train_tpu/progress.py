@@ -1,5 +1,6 @@
 """What the user sees while training: a progress bar on a terminal, plain lines elsewhere."""
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -103,14 +104,16 @@ class Progress:
 class Counting:
     """How far a command is through its images, with rate and time left; a context manager.
 
-    On a terminal: a bar that goes when it is done. Otherwise: a line every LINE_SECONDS.
+    On a terminal: a bar that goes when it is done. Otherwise: a line every LINE_SECONDS. done: images that
+    an earlier call did.
     """
 
     LINE_SECONDS = 20.0
 
-    def __init__(self, what: str, total: int, console: Console | None = None):
+    def __init__(self, what: str, total: int, console: Console | None = None, done: int = 0):
         self._console = console or Console(soft_wrap=True)
-        self._what, self._total, self._done = what, total, 0
+        self._what, self._total, self._done = what, total, done
+        self._lock = threading.Lock()
         self._rate = Rate()
         self._lines = 0
         self._bar = RichProgress(
@@ -123,7 +126,7 @@ class Counting:
             disable=not self._console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task(what, total=total, note="")
+        self._task = self._bar.add_task(what, total=total, completed=done, note="")
 
     def __enter__(self) -> "Counting":
         self._bar.start()
@@ -132,8 +135,12 @@ class Counting:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def add(self, count: int) -> None:
-        """So many more are done."""
+    def add(self, count: int = 1) -> None:
+        """So many more are done; any thread may say so."""
+        with self._lock:
+            self._add(count)
+
+    def _add(self, count: int) -> None:
         self._done += count
         self._rate.add(count)
         speed = self._rate.value

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from train_tpu.command import exit_status
 from train_tpu.config import Config
-from train_tpu.errors import RunFailed, UserError, missing_extra
+from train_tpu.errors import UserError
 from train_tpu.objective import Objective
 from train_tpu.sheets import COLUMNS, ROWS, Line, Tile, draw_sheet
 
@@ -114,14 +115,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments after the program's name; returns the exit status."""
-    try:
-        return _run(argv)
-    except (UserError, RunFailed) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        print(f"error: {missing_extra(error)}", file=sys.stderr)
-        return UserError.exit_code
+    return exit_status(lambda: _run(argv))
 
 
 if __name__ == "__main__":
