@@ -149,7 +149,8 @@ class Goodput:
         }
         found = summed([*self._sessions, session])
         if self._path is not None:
-            write_json(self._path, {"format": FORMAT, **found, "sessions": [*self._sessions, session]})
+            content = {"format": FORMAT, **found, "sessions": [*self._sessions, session]}
+            write_json(self._path, content, durable=False)  # often, and no training depends on it
         return found
 
     def _close_gap(self) -> None:

@@ -1,10 +1,10 @@
 """Metrics to metrics.jsonl and TensorBoard."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from train_tpu.files import write_whole
 from train_tpu.wandb_log import WandbLog
 
 FILE = "metrics.jsonl"
@@ -28,9 +28,7 @@ class MetricsLog:
         from tensorboardX import SummaryWriter
 
         kept = [row for row in read_metrics(self._workdir) if row["step"] <= resume_step]
-        draft = self._path.with_suffix(".tmp")
-        draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(draft, self._path)
+        write_whole(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(self._workdir / "tensorboard"), purge_step=resume_step + 1)
 

@@ -17,6 +17,7 @@ from train_tpu import lock
 from train_tpu.config import Config, base_config, flatten
 from train_tpu.data.sources import Dataset
 from train_tpu.errors import UserError
+from train_tpu.files import is_draft, write_whole
 from train_tpu.lock import Lock
 
 CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
@@ -71,7 +72,8 @@ def claim(workdir: Path, config: Config, allow_change: bool = False) -> Claim:
         raise UserError(f"--workdir {workdir} is a file")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        if not path.exists() and any(p.name != lock.FILE for p in workdir.iterdir()):
+        strangers = [p.name for p in workdir.iterdir() if p.name != lock.FILE and not is_draft(p.name)]
+        if not path.exists() and strangers:
             raise UserError(f"workdir {workdir} is not empty and holds no {CONFIG}; choose another --workdir")
         claimed = Claim(Lock(workdir), [])
         if not path.exists():
@@ -171,11 +173,9 @@ def read_config(workdir: Path) -> Config:
     return config
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write it whole or not at all."""
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(draft, path)
+def write_json(path: Path, content: Any, durable: bool = True) -> None:
+    """Write it whole or not at all; durable: as of `write_whole`."""
+    write_whole(path, json.dumps(content, indent=2) + "\n", durable)
 
 
 def _plain(config: Config) -> dict[str, Any]:

@@ -52,3 +52,12 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_workdir_of_a_run_killed_while_it_wrote_its_config(tiny_config, tmp_path: Path) -> None:
+    """What is left is half a config under a hidden name, and the lock: still nobody's run."""
+    (tmp_path / ".config.json.tmp").write_text('{"seed"')
+    (tmp_path / "lock").write_text("")
+    claim(tmp_path, tiny_config()).lock.release()
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+    assert not (tmp_path / ".config.json.tmp").exists()

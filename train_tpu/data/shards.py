@@ -27,9 +27,9 @@ from train_tpu.data import example_proto, folder
 from train_tpu.data.decode import decode
 from train_tpu.data.records import FORMAT, INDEX, PLAN, SPLITS, read_json
 from train_tpu.errors import UserError
+from train_tpu.files import DRAFT, draft_of, is_draft, to_disk, write_whole
 
 PARTS, LOCK, QUARANTINE = "parts", "lock", "quarantine.jsonl"
-TEMPORARY = ".tmp"
 # One record a group, so that a read fetches one image; images are compressed already.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 MOST_IMAGES = 2048  # of a shard: some 200 MB of ImageNet
@@ -135,7 +135,7 @@ class Preparation:
 
     def clean(self) -> None:
         """Remove what a killed process left half-written. Only while no other process prepares here."""
-        for path in self.destination.rglob(f".*{TEMPORARY}"):
+        for path in self.destination.rglob(f".*{DRAFT}"):
             path.unlink(missing_ok=True)
 
     def write_shard(self, shard: Shard, tick: Callable[[], None], stop: threading.Event) -> dict[str, Any]:
@@ -149,14 +149,14 @@ class Preparation:
         Raises:
           UserError: it cannot be written (the disk is full). Stopped.
         """
-        draft = self.destination / f".{shard.file}{TEMPORARY}"
+        draft = draft_of(self.destination / shard.file)
         try:
             about = self._write_records(shard, draft, tick, stop)
             if about["count"]:
-                _to_disk(draft)
+                to_disk(draft)
                 about |= {"bytes": draft.stat().st_size, "sha256": sha256(draft)}
                 os.replace(draft, self.destination / shard.file)
-                _to_disk(self.destination)
+                to_disk(self.destination)
             (self.destination / PARTS).mkdir(exist_ok=True)
             self._write(self.destination / PARTS / f"{shard.file}.json", about)
         except (UserError, Stopped):
@@ -232,7 +232,7 @@ class Preparation:
         try:
             if bad:
                 lines = "".join(json.dumps(row) + "\n" for row in bad)
-                _write_whole(self.destination / QUARANTINE, lines)
+                write_whole(self.destination / QUARANTINE, lines)
             self._write(self.destination / INDEX, index)
         except OSError as error:
             raise cannot_write(self.destination, error) from error
@@ -241,7 +241,7 @@ class Preparation:
         return index
 
     def _write(self, path: Path, content: Any) -> None:
-        _write_whole(path, json.dumps(content, indent=1) + "\n")
+        write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def check_destination(destination: Path) -> None:
@@ -249,7 +249,7 @@ def check_destination(destination: Path) -> None:
     try:
         destination.mkdir(parents=True, exist_ok=True)
         ours = (destination / PLAN).is_file() or (destination / INDEX).is_file()
-        strangers = [e.name for e in os.scandir(destination) if e.name != LOCK and not _is_draft(e.name)]
+        strangers = [e.name for e in os.scandir(destination) if e.name != LOCK and not is_draft(e.name)]
     except FileExistsError as error:
         raise UserError(f"--dst {destination} is a file") from error
     except OSError as error:
@@ -284,35 +284,9 @@ def _is_whole(path: Path, about: dict[str, Any]) -> bool:
         return False
 
 
-def _is_draft(name: str) -> bool:
-    return name.startswith(".") and name.endswith(TEMPORARY)
-
-
 def _records_in(path: Path) -> int:
     reader = array_record_module.ArrayRecordReader(str(path))
     try:
         return reader.num_records()
     finally:
         reader.close()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """The whole text under this name, or what was there before."""
-    draft = path.with_name(f".{path.name}{TEMPORARY}")
-    try:
-        with draft.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    _to_disk(path.parent)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

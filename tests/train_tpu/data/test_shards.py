@@ -180,7 +180,7 @@ def test_a_full_disk_says_so(image_folder, tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards, "_to_disk", full)
+    monkeypatch.setattr(shards, "to_disk", full)
     with pytest.raises(UserError, match="no space left on the disk; the same command goes on"):
         plan.write_shard(plan.shards[0], lambda: None, threading.Event())
     assert not list((tmp_path / "dst").glob(".*")), "nothing half-written takes up space"
