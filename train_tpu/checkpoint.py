@@ -26,7 +26,7 @@ from train_tpu import hosts, manifest, phases
 from train_tpu.data import position
 from train_tpu.errors import UserError
 from train_tpu.state import TrainState, as_variables
-from train_tpu.storage import first_difference, first_line, free_name, one_error, shapes_of, write_errors
+from train_tpu.storage import first_difference, first_line, free_name, hush_orphans, shapes_of, write_errors
 from train_tpu.workdir import CHECKPOINTS, MODEL
 
 KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
@@ -55,6 +55,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path):
+        hush_orphans()
         self._directory = workdir.resolve() / CHECKPOINTS
         policy = AnyPreservationPolicy(
             [LatestN(KEEP_LAST), BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)]
@@ -237,9 +238,10 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
 
 def _read_model_item(folder: Path, shapes: Any) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """The variables to infer with, those without averaging, and whether the first are the average."""
+    hush_orphans()
     # the handler itself: a Checkpointer would warn about the items of the checkpoint that are not asked for
     handler = ocp.StandardCheckpointHandler()
-    with one_error(), contextlib.closing(handler):
+    with contextlib.closing(handler):
         stored = handler.metadata(epath.Path(folder / "model"))
         ema = bool(stored.get("ema"))
         variables = as_variables(shapes["params"], shapes.get("batch_stats", {}))

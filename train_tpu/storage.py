@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from train_tpu.errors import RunFailed, disk_trouble
 def write_errors() -> Iterator[None]:
     """What the file system says, from whichever library, becomes the end of the run in one line."""
     try:
-        with one_error():
-            yield
+        yield
     except RunFailed:
         raise
     except Exception as error:
@@ -27,24 +26,32 @@ def write_errors() -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def one_error() -> Iterator[None]:
-    """When an array cannot be read, or its description, those that are still being read end in an event loop
-    that is closed, and Python would print a traceback for each of them, now or a little later."""
-    before, log = sys.unraisablehook, logging.getLogger("asyncio")
+def hush_orphans() -> None:
+    """From now on, keep what comes after the first error of orbax out of the terminal; once is enough.
 
-    def print_others(event: Any) -> None:
-        if "Event loop is closed" not in str(event.exc_value):
-            before(event)
+    Orbax gives up at the first array that cannot be read or written and closes its event loop. Those that are
+    still under way then end in a closed loop, or were never begun, and Python would print a traceback for
+    each: pages that bury the one line that says what is wrong, in threads that no `except` of ours sees.
+    """
+    if getattr(sys.unraisablehook, "hushed", False):
+        return
+    sys.unraisablehook = _but_orphans(sys.unraisablehook, lambda event: event.exc_value)
+    sys.excepthook = _but_orphans(
+        sys.excepthook, lambda kind, error, traceback: error
+    )  # of tensorstore's threads
+    logging.getLogger("asyncio").addFilter(
+        lambda record: "exception was never retrieved" not in record.getMessage()
+    )
 
-    def log_others(record: logging.LogRecord) -> bool:
-        return "exception was never retrieved" not in record.getMessage()
 
-    sys.unraisablehook = print_others
-    log.addFilter(log_others)
-    yield  # where it fails both stay: the others end after it
-    sys.unraisablehook = before
-    log.removeFilter(log_others)
+def _but_orphans(hook: Callable[..., None], error_of: Callable[..., object]) -> Callable[..., None]:
+    def hushed(*arguments: Any) -> None:
+        said = str(error_of(*arguments))
+        if "Event loop is closed" not in said and "write_fragment' was never awaited" not in said:
+            hook(*arguments)
+
+    vars(hushed)["hushed"] = True
+    return hushed
 
 
 def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:

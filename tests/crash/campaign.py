@@ -1,13 +1,12 @@
 """Kill, start again, compare: many runs, each killed several times before it is done."""
 
 import dataclasses
-import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.crash.harness import TRAINING_PHASES, Aim, Command, aims, train, write_images
+from tests.crash.harness import Aim, Command, train, write_images
 from tests.crash.outcome import differences, outcome
 
 KILLS_PER_RUN = 8  # then it is left alone, so that it ends
@@ -90,11 +89,6 @@ class Campaign:
         if not result.differing:
             shutil.rmtree(workdir)
         return result
-
-    def runs(self, seed: int, first: int = 0) -> Iterator[Result]:
-        """One run after the other, endless."""
-        targets = aims(seed, TRAINING_PHASES)
-        return (self.run(number, targets) for number in itertools.count(first))
 
 
 def has_checkpoint(workdir: Path) -> bool:
