@@ -70,6 +70,21 @@ def random_variables(
     return _confident(model, variables, batch) if model.config.num_classes else variables
 
 
+def draw(shapes: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Weights of which nothing is asked but to be ordinary numbers, as for timing: no image is needed.
+
+    Args:
+      shapes: {"params": ..., "batch_stats": ...}, of `jax.ShapeDtypeStruct`; statistics get mean 0, variance 1.
+    """
+    drawn: dict[str, Any] = {"params": _draw(shapes["params"], seed)}
+    if "batch_stats" in shapes:
+        drawn["batch_stats"] = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype),
+            shapes["batch_stats"],
+        )
+    return drawn
+
+
 def _normalised(model: Backbone, params: Any, shapes: Any, batch: Any) -> dict[str, Any]:
     """Variables with the means and variances that `batch` causes in each batch norm."""
     # From statistics of zero, one update leaves (1 - momentum) times the batch's own.
