@@ -39,12 +39,14 @@ class RecordSource:
     Args:
       files: paths of the shards.
       counts: records in each, so that they need not be opened to be counted.
+      classes: how many there are; a label beyond them would be learned as none of them.
     """
 
-    def __init__(self, files: Sequence[Path], counts: Sequence[int], keys: Keys = KEYS):
+    def __init__(self, files: Sequence[Path], counts: Sequence[int], classes: int, keys: Keys = KEYS):
         self._title = f"RecordSource({files[0].parent}, {sum(counts)} images in {len(files)} shards)"
         self._where = [f"{file}" for file in files]
         self._ends = np.cumsum(counts)
+        self._classes = classes
         self._keys = keys
         slices = [f"{file}[0:{count}]" for file, count in zip(files, counts, strict=True)]
         self._records = array_record_data_source.ArrayRecordDataSource(slices)
@@ -53,7 +55,7 @@ class RecordSource:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Example:
-        """Raises: ValueError: the record is damaged."""
+        """Raises: ValueError: the record is damaged, or of a class that there is not."""
         try:
             record = self._records[index]
         except Exception as error:  # of the C++ reader, by many names
@@ -64,6 +66,8 @@ class RecordSource:
         image, label = features.get(self._keys.image), features.get(self._keys.label)
         if not image or not label or not isinstance(image[0], bytes) or not isinstance(label[0], int):
             raise ValueError(f"record without {self._keys.image} (bytes) and {self._keys.label} (integer)")
+        if not 0 <= label[0] < self._classes:
+            raise ValueError(f"record with the label {label[0]}, where 0 to {self._classes - 1} are classes")
         name = features.get(self._keys.name) or [b""]
         known = name[0].decode(errors="replace") if isinstance(name[0], bytes) else ""
         return {"image": image[0], "label": label[0], "name": known or self.name_of(index)}
@@ -136,7 +140,11 @@ def load(directory: Path) -> Dataset:
                 )
                 raise UserError(f"{file} {found}; prepare the images again")
         sources = {
-            split: RecordSource([directory / s["file"] for s in shards], [s["count"] for s in shards])
+            split: RecordSource(
+                [directory / s["file"] for s in shards],
+                [s["count"] for s in shards],
+                len(index["class_names"]),
+            )
             for split, shards in splits.items()
         }
         counts = np.sum([shard["class_counts"] for shard in splits["train"]], axis=0)

@@ -48,8 +48,8 @@ def load(directory: Path) -> Dataset:
         names = _class_names(directory, features, keys.label)
         return Dataset(
             name=f"{info['name']} {info.get('version', '')}".strip(),
-            train=_source(directory, info["name"], splits[TRAIN], keys),
-            held_out=_source(directory, info["name"], splits[kept], keys),
+            train=_source(directory, info["name"], splits[TRAIN], len(names), keys),
+            held_out=_source(directory, info["name"], splits[kept], len(names), keys),
             class_names=names,
             class_counts=(),
             notes=(f"TFDS records; held out: {kept}",),
@@ -81,13 +81,13 @@ def _class_names(directory: Path, features: dict[str, Any], label: str) -> tuple
     return names
 
 
-def _source(directory: Path, name: str, split: dict[str, Any], keys: Keys) -> RecordSource:
+def _source(directory: Path, name: str, split: dict[str, Any], classes: int, keys: Keys) -> RecordSource:
     counts = [int(length) for length in split["shardLengths"]]
     files = [directory / _file_name(name, split, shard, len(counts)) for shard in range(len(counts))]
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         raise UserError(f"{directory}: {len(missing)} of {len(files)} shards of {split['name']} are missing")
-    return RecordSource(files, counts, keys)
+    return RecordSource(files, counts, classes, keys)
 
 
 def _file_name(name: str, split: dict[str, Any], shard: int, shards: int) -> str:

@@ -78,3 +78,23 @@ def test_what_is_refused(tmp_path: Path, damage, message: str) -> None:
     damage(directory)
     with pytest.raises(UserError, match=message):
         tfds.load(directory)
+
+
+def test_a_label_beyond_the_classes_is_an_unreadable_image(tmp_path: Path) -> None:
+    """Its one-hot row would be zeros, and the image learned as none of the classes."""
+    directory = tmp_path / "1.0.0"
+    shutil.copytree(BLOBS, directory)
+    (directory / "label.labels.txt").write_text("cat\ndog\n")
+    rewrite("features.json", two_classes)(directory)
+    source, refused = tfds.load(directory).train, 0
+    for index in range(len(source)):
+        try:
+            assert source[index]["label"] in (0, 1)
+        except ValueError as error:
+            assert str(error) == "record with the label 2, where 0 to 1 are classes"
+            refused += 1
+    assert refused == 3
+
+
+def two_classes(features: dict) -> None:
+    features["featuresDict"]["features"]["label"]["classLabel"]["numClasses"] = 2
