@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_examples_and_classes(tiny_config) -> None:
     assert sorted(found) == list(range(16)) and sorted(found[:10]) == list(range(10))
 
 
-def rewrite(file: str, change) -> None:
+def rewrite(file: str, change: Callable[[dict], None]) -> Callable[[Path], None]:
     def damage(directory: Path) -> None:
         path = directory / file
         content = json.loads(path.read_text())
