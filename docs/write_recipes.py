@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 import hvjax  # noqa: E402
 from train_tpu.flags import load_recipe  # noqa: E402
-from train_tpu.schedule import peak_lr  # noqa: E402
+from train_tpu.learning.schedule import peak_lr  # noqa: E402
 
 PAGE = ROOT / "docs" / "recipes.md"
 BEGIN, END = "<!-- recipes:begin (written by docs/write_recipes.py) -->", "<!-- recipes:end -->"

@@ -67,7 +67,7 @@ def load_source(given: str, *, which: str = "best") -> Source:
 def _from_training(path: Path, which: str) -> Source:
     try:
         require("orbax.checkpoint")
-        from train_tpu.checkpoint import load_inference
+        from train_tpu.checkpointing.checkpoint import load_inference
     except ImportError as error:
         raise ValueError(f"--ckpt {path}: reading a training checkpoint: {error}") from error
     found = load_inference(path, which=which)

@@ -9,13 +9,15 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 
 from hvjax.registry import MODELS
-from train_tpu import groups, memory, schedule, sharding
+from train_tpu import memory
 from train_tpu.config import Config
 from train_tpu.data.sources import Dataset, open_dataset
-from train_tpu.distill import Teacher, load_teacher
+from train_tpu.distributed import sharding
+from train_tpu.learning import groups, schedule
+from train_tpu.learning.distill import Teacher, load_teacher
+from train_tpu.learning.objective import make_objective
+from train_tpu.learning.optim import make_optimizer
 from train_tpu.model import build_model, count_parameters
-from train_tpu.objective import make_objective
-from train_tpu.optim import make_optimizer
 from train_tpu.state import TrainState, create_state, ema_decay
 from train_tpu.step import eval_step, train_step
 

@@ -75,21 +75,21 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     Returns:
       {"train": {...}, "deploy": {...}, "raw": {...} (the weights without averaging, where the run keeps an
       average), "difference": max |logit difference| over max |logit|, of all images, "same_top1": share
-      of images with the same best class, "answers": train_tpu.mistakes.Answers of the training form, "info":
+      of images with the same best class, "answers": mistakes.Answers of the training form, "info":
       of load_inference, "data": its name, "unreadable": text, "unreadable_images": how many}.
     """
     from absl import logging
 
     import hvjax
     from hvjax.registry import MODELS
-    from train_tpu.checkpoint import load_inference
+    from train_tpu.checkpointing.checkpoint import load_inference
+    from train_tpu.checkpointing.workdir import read_config
     from train_tpu.data import pipeline
     from train_tpu.data.quarantine import CorruptImages
     from train_tpu.data.sources import open_dataset
-    from train_tpu.mistakes import Answers
-    from train_tpu.progress import Counting
+    from train_tpu.evaluation.mistakes import Answers
+    from train_tpu.monitoring.progress import Counting
     from train_tpu.step import answers_of
-    from train_tpu.workdir import read_config
 
     logging.set_verbosity(logging.ERROR)  # as in main
     loaded = load_inference(path, which)
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from train_tpu import evaluation_files as files
+    from train_tpu.evaluation import evaluation_files as files
 
     if options.out is not None:
         files.check_room(Path(options.out).expanduser(), options.overwrite)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from train_tpu import hosts
+from train_tpu.distributed import hosts
 from train_tpu.errors import RunFailed, UserError, disk_trouble, missing_extra
 
 

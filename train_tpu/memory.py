@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from train_tpu.checkpointing.workdir import ALLOW_CHANGE
 from train_tpu.config import Config
 from train_tpu.errors import RunFailed
-from train_tpu.workdir import ALLOW_CHANGE
 
 # Share of a device's memory that a step may plan to use: the next batch, the evaluation's program and the
 # gaps between buffers need the rest.

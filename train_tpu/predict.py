@@ -109,9 +109,9 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     out = Path(options.out).expanduser()
     earlier = _earlier(out, options.overwrite)
     paths = [path for path in find_images(options.images) if path.resolve() not in earlier]
-    from train_tpu.progress import Counting
-    from train_tpu.sheets import PER_PAGE, Tile, draw_sheet
-    from train_tpu.trained import open_trained
+    from train_tpu.evaluation.sheets import PER_PAGE, Tile, draw_sheet
+    from train_tpu.evaluation.trained import open_trained
+    from train_tpu.monitoring.progress import Counting
 
     trained = open_trained(options.ckpt, options.which)
     for path in earlier:
@@ -164,7 +164,7 @@ def row(path: str, best: Sequence[tuple[str, float]], reason: str, top: int) -> 
 
 def caption(path: Path, best: Sequence[tuple[str, float]], reason: str) -> tuple[Any, ...]:
     """What stands under an image on the contact sheet."""
-    from train_tpu.sheets import BAD, INK, Line
+    from train_tpu.evaluation.sheets import BAD, INK, Line
 
     name = Line(shown(path.name))
     if reason:

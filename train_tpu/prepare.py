@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Write all shards that are not there yet, then the index."""
-    from train_tpu import phases
+    from train_tpu.checkpointing import phases
     from train_tpu.data import shards
-    from train_tpu.progress import Counting
+    from train_tpu.monitoring.progress import Counting
 
     if options.src.resolve() in (options.dst.resolve(), *options.dst.resolve().parents):
         raise UserError(
@@ -80,7 +80,7 @@ def prepare(options: argparse.Namespace) -> int:
 def verify(directory: Path, workers: int) -> int:
     """Compare every shard with the checksum in the index; 1 if one differs."""
     from train_tpu.data import records, shards
-    from train_tpu.progress import Counting
+    from train_tpu.monitoring.progress import Counting
 
     index = records.read_index(directory)
     rows = [row for split in index["splits"].values() for row in split if row["count"]]
@@ -117,8 +117,8 @@ def verify(directory: Path, workers: int) -> int:
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """No other process prepares here meanwhile."""
+    from train_tpu.checkpointing.lock import InUse, Lock
     from train_tpu.data import shards
-    from train_tpu.lock import InUse, Lock
 
     shards.check_destination(directory)
     try:

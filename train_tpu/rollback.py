@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 
-from train_tpu.checkpoint import Checkpoints
+from train_tpu.checkpointing.checkpoint import Checkpoints
+from train_tpu.checkpointing.workdir import ROLLBACK, write_json
 from train_tpu.errors import NotFinite, RunFailed, UserError
-from train_tpu.metrics import MetricsLog
+from train_tpu.monitoring.metrics import MetricsLog
 from train_tpu.state import TrainState
-from train_tpu.workdir import ROLLBACK, write_json
 
 
 class Rollback:

@@ -20,8 +20,8 @@ from jaxtyping import Float, UInt8
 from train_tpu.command import exit_status
 from train_tpu.config import Config
 from train_tpu.errors import UserError
-from train_tpu.objective import Objective
-from train_tpu.sheets import COLUMNS, ROWS, Line, Tile, draw_sheet
+from train_tpu.evaluation.sheets import COLUMNS, ROWS, Line, Tile, draw_sheet
+from train_tpu.learning.objective import Objective
 
 
 def training_images(config: Config) -> tuple[list[Tile], str]:
@@ -32,7 +32,7 @@ def training_images(config: Config) -> tuple[list[Tile], str]:
     from train_tpu.data import pipeline
     from train_tpu.data.quarantine import CorruptImages
     from train_tpu.data.sources import open_dataset
-    from train_tpu.objective import make_objective
+    from train_tpu.learning.objective import make_objective
 
     dataset = open_dataset(config.data)
     spec = MODELS[config.model.name]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from train_tpu.forward import Forward
-from train_tpu.losses import in_top_k, smoothed_cross_entropy
-from train_tpu.objective import Objective, normalise
+from train_tpu.learning.forward import Forward
+from train_tpu.learning.losses import in_top_k, smoothed_cross_entropy
+from train_tpu.learning.objective import Objective, normalise
 from train_tpu.state import TrainState, as_variables, update_ema
 
 Batch = dict[str, Any]  # "image": uint8 (b, h, w, c); "label": int32 (b,), -1 = padding (evaluation only)
@@ -45,7 +45,7 @@ def train_step(
         averaged. Part i holds the images i, i + accumulate, ...; mixing is done before, over all of them.
         Batch statistics are those of each part, and move the running averages in the order of the parts.
         A model without batch norm and dropout computes the step of the undivided batch.
-      remat, norm_groups, frozen: see `train_tpu.forward.Forward`.
+      remat, norm_groups, frozen: see `train_tpu.learning.forward.Forward`.
       gathered: where parameters are while they are used, if they are stored elsewhere (in shards).
     Metrics: loss, top1 and teacher_top1 (of the augmented batch, by its labels before mixing), grad_norm
     (before clipping), weight_norm (afterwards).

@@ -10,37 +10,30 @@ import jax
 from jax.profiler import StepTraceAnnotation
 
 from hvjax.registry import MODELS
-from train_tpu import (
-    compile_cache,
-    finish,
-    goodput,
-    hosts,
-    memory,
-    overview,
-    phases,
-    schedule,
-    sharding,
-    workdir,
-)
-from train_tpu.announce import announce
+from train_tpu import memory
 from train_tpu.assembly import assemble
-from train_tpu.checkpoint import Checkpoints
+from train_tpu.checkpointing import phases, workdir
+from train_tpu.checkpointing.checkpoint import Checkpoints
+from train_tpu.checkpointing.interrupt import StopRequest
 from train_tpu.config import Config
 from train_tpu.data import pipeline
 from train_tpu.data.prefetch import AHEAD, Prefetched
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.watchdog import Watchdog
+from train_tpu.distributed import compile_cache, hosts, sharding
 from train_tpu.errors import NotFinite, RunFailed, disk_trouble
 from train_tpu.evaluate import evaluate
-from train_tpu.interrupt import StopRequest
-from train_tpu.metrics import MetricsLog
-from train_tpu.progress import Progress
+from train_tpu.learning import schedule
+from train_tpu.learning.start import load_start
+from train_tpu.monitoring import finish, goodput, overview
+from train_tpu.monitoring.announce import announce
+from train_tpu.monitoring.metrics import MetricsLog
+from train_tpu.monitoring.progress import Progress
+from train_tpu.monitoring.tracing import Tracer
+from train_tpu.monitoring.utilization import utilisation_of
+from train_tpu.monitoring.wandb_log import WandbLog
+from train_tpu.monitoring.watch import Watch
 from train_tpu.rollback import Rollback
-from train_tpu.start import load_start
-from train_tpu.tracing import Tracer
-from train_tpu.utilization import utilisation_of
-from train_tpu.wandb_log import WandbLog
-from train_tpu.watch import Watch
 
 
 def run(config: Config, directory: Path, allow_config_change: bool = False) -> int:

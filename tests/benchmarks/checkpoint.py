@@ -1,7 +1,7 @@
 """What saving and restoring cost: `python tests/benchmarks/checkpoint.py [--torch-python PATH] [--out FILE]`.
 
 A state of 32 M parameters with Adam's two moments, all of random float32 numbers (zeros would compress),
-saved by train_tpu.checkpoint as a training run does it, in turn with torch.save and torch.load of as many.
+saved as a training run does it, in turn with torch.save and torch.load of as many.
 
 - stall: how long the training loop stands still for an asynchronous save, the copy of the state included;
 - slowdown: seconds that the steps beside the writing take longer, added up over one save;
@@ -92,7 +92,7 @@ def save_and_restore(workdir: Path, rows: int, seed: int) -> dict[str, float]:
     import jax
     from absl import logging
 
-    from train_tpu.checkpoint import Checkpoints
+    from train_tpu.checkpointing.checkpoint import Checkpoints
 
     logging.set_verbosity(logging.ERROR)
     state, batches, step = jax.block_until_ready(make_state(rows, seed)), make_data(), make_step()
@@ -132,7 +132,7 @@ def restore(workdir: str, rows: int) -> None:
     """Read the checkpoint back as a resume does."""
     import jax
 
-    from train_tpu.checkpoint import Checkpoints
+    from train_tpu.checkpointing.checkpoint import Checkpoints
 
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     shapes = jax.tree.map(

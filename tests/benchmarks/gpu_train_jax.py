@@ -26,7 +26,7 @@ def main() -> None:
     import optax
 
     import hvjax
-    from train_tpu.utilization import peak_of, training_flops
+    from train_tpu.monitoring.utilization import peak_of, training_flops
 
     overrides = {"drop_path_rate": 0.1} if args.model.startswith("next_vit") else {}
     model = hvjax.create_model(args.model, dtype=jnp.bfloat16, **overrides)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from train_tpu.checkpoint import Checkpoints
+from train_tpu.checkpointing.checkpoint import Checkpoints
 from train_tpu.main import main
 
 PARTS = ("ema", "rng", "iterator", "moments", "batch_stats", "step")

@@ -2,7 +2,7 @@
 
 Run it in a checkout of each release, before it is published, with OUT =
 tests/goldens/formats/<version>.tar.xz; every later version has to read what it packs
-(tests/train_tpu/test_formats.py). In the workdir lie the logits of its last checkpoint for the images of its
+(tests/train_tpu/checkpointing/test_formats.py). In the workdir lie the logits of its last checkpoint for the images of its
 gate, too, as that release computed them.
 """
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from train_tpu.losses import distillation_loss, soft_cross_entropy
+from train_tpu.learning.losses import distillation_loss, soft_cross_entropy
 
 LIMIT = 2e-6  # relative: sums of a few float32 exponentials
 CASES = (

@@ -40,7 +40,7 @@ AUTHORS_NO_DECAY = {
     "pyramid_tnt": ("outer_pos", "inner_pos"),
     "uniformer": ("pos_embed", "cls_token"),  # `pos_embed` is a convolution there: no parameter of this name
 }
-# timm groups these otherwise than by block, or not at all: see train_tpu/groups.py.
+# timm groups these otherwise than by block, or not at all: see train_tpu/learning/groups.py.
 WITHOUT_LAYERS = ("efficientformer", "poolformer")
 LAYERS_ELSEWHERE = {"convnext": ("norm.",)}
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from train_tpu import losses
 from train_tpu.data import augment_ops, color_jitter, crops
-from train_tpu.erasing import first_fitting, inside_boxes
-from train_tpu.mixing import flip, mix, outside_box
+from train_tpu.learning import losses
+from train_tpu.learning.erasing import first_fitting, inside_boxes
+from train_tpu.learning.mixing import flip, mix, outside_box
 
 # One level of a picture, 1/255 of the range, is what is promised; 0 is what is found.
 LIMITS = {

@@ -17,9 +17,9 @@ from flax import linen as nn
 import hvjax
 from hvjax.blocks.layers import DropPath
 from hvjax.structure import sample_size
-from train_tpu import groups, schedule
 from train_tpu.flags import load_recipe
-from train_tpu.optim import make_optimizer
+from train_tpu.learning import groups, schedule
+from train_tpu.learning.optim import make_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = 1_281_167  # training images

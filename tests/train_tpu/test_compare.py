@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train_tpu.compare import Run, Summary, as_text, differing_keys, labels, main, summarise, table
+from train_tpu.compare import main
+from train_tpu.monitoring.runs import Run, Summary, as_text, differing_keys, labels, summarise, table
 
 CONFIG = {
     "model.name": "resnet50",

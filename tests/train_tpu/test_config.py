@@ -10,8 +10,8 @@ from hvjax.registry import MODELS
 from train_tpu.config import base_config, flatten, resolve, shorten
 from train_tpu.errors import UserError
 from train_tpu.flags import load_recipe
+from train_tpu.learning.schedule import peak_lr
 from train_tpu.model import build_model, count_parameters
-from train_tpu.schedule import peak_lr
 
 # Parameters of the largest model that two CPU cores train on the embedded digits in minutes.
 SMALL_MODEL = 8_000_000

@@ -15,15 +15,15 @@ from PIL import Image
 
 import hvjax
 from hvjax.registry import MODELS
-from train_tpu import groups, schedule
 from train_tpu.config import resolve
 from train_tpu.data import pipeline
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import open_dataset
 from train_tpu.flags import load_recipe
+from train_tpu.learning import groups, schedule
+from train_tpu.learning.objective import make_objective
+from train_tpu.learning.optim import make_optimizer
 from train_tpu.model import build_model
-from train_tpu.objective import make_objective
-from train_tpu.optim import make_optimizer
 from train_tpu.state import create_state, ema_decay
 from train_tpu.step import train_step
 

@@ -13,7 +13,7 @@ from train_tpu import evaluate as module
 from train_tpu.data import digits
 from train_tpu.errors import RunFailed
 from train_tpu.evaluate import evaluate, main
-from train_tpu.metrics import read_metrics
+from train_tpu.monitoring.metrics import read_metrics
 
 # The command and the run compute the same scores from the same weights, in other batch shapes perhaps.
 SAME = 1e-6
@@ -165,7 +165,7 @@ def test_run_that_cannot_be_written_to_is_scored_all_the_same(
 
 
 def test_many_classes_are_told_in_pairs(finished_run: Path, tmp_path: Path, monkeypatch) -> None:
-    from train_tpu import confusion, evaluation_files
+    from train_tpu.evaluation import confusion, evaluation_files
 
     monkeypatch.setattr(confusion, "MANY_CLASSES", 9)
     monkeypatch.setattr(evaluation_files, "MANY_CLASSES", 9)

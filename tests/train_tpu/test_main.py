@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from train_tpu import main as main_module
-from train_tpu.checkpoint import load_inference
+from train_tpu.checkpointing.checkpoint import load_inference
 
 TINY = [
     "--config.model.overrides={'depths': (1, 1, 1, 1), 'widths': (4, 4, 8, 8), 'stem_channels': 8}",

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from train_tpu import main, memory, sharding
+from train_tpu import main, memory
+from train_tpu.distributed import sharding
 from train_tpu.errors import RunFailed
-from train_tpu.metrics import read_metrics
+from train_tpu.learning.objective import make_objective
+from train_tpu.learning.optim import make_optimizer
 from train_tpu.model import build_model
-from train_tpu.objective import make_objective
-from train_tpu.optim import make_optimizer
+from train_tpu.monitoring.metrics import read_metrics
 from train_tpu.state import create_state
 from train_tpu.step import train_step
 from train_tpu.train import run
@@ -151,7 +152,9 @@ def test_a_run_that_is_out_of_memory_ends_with_one_line(
     def exhausted(*_):
         raise EXHAUSTED
 
-    monkeypatch.setattr("train_tpu.watch.Watch.add", exhausted)  # where the failure of a step is first seen
+    monkeypatch.setattr(
+        "train_tpu.monitoring.watch.Watch.add", exhausted
+    )  # where the failure of a step is first seen
     monkeypatch.setattr(memory, "available", lambda: None)
     with pytest.raises(RunFailed) as failure:
         run(tiny_config(), tmp_path / "run")

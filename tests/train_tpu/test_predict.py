@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import hvjax
-from train_tpu.checkpoint import load_inference
+from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.data import digits
 from train_tpu.errors import RunFailed
+from train_tpu.evaluation.sheets import PER_PAGE
+from train_tpu.evaluation.trained import open_trained
 from train_tpu.predict import find_images, main, predict, read_batches, row
-from train_tpu.sheets import PER_PAGE
-from train_tpu.trained import open_trained
 
 # Probabilities of the deploy form beside those of the training form, and the six digits of the table.
 SAME, WRITTEN = 1e-5, 1e-6

@@ -114,7 +114,7 @@ def test_verify_names_a_damaged_shard_and_it_is_written_anew(source: Path, tmp_p
 
 
 def test_two_at_once_are_refused(source: Path, tmp_path: Path, capsys) -> None:
-    from train_tpu.lock import Lock
+    from train_tpu.checkpointing.lock import Lock
 
     dst = tmp_path / "dst"
     dst.mkdir()
@@ -129,8 +129,10 @@ def test_two_at_once_are_refused(source: Path, tmp_path: Path, capsys) -> None:
     Lock(dst).release()  # free again
 
 
-HOLD = "import sys, pathlib; from train_tpu.lock import Lock; lock = Lock(pathlib.Path(sys.argv[1])); "
-HOLD += "print('held', flush=True); sys.stdin.readline()"
+HOLD = (
+    "import sys, pathlib; from train_tpu.checkpointing.lock import Lock; "
+    "lock = Lock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.readline()"
+)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train_tpu import sheets, show_augmentation
-from train_tpu.objective import Objective
+from train_tpu import show_augmentation
+from train_tpu.evaluation import sheets
+from train_tpu.learning.objective import Objective
 
 RECIPE = ["--config", "configs/next_vit_s.py"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import hvjax
-from train_tpu.objective import Objective, normalise
+from train_tpu.learning.objective import Objective, normalise
 from train_tpu.state import create_state
 from train_tpu.step import eval_step, train_step
 

@@ -11,9 +11,9 @@ import pytest
 
 import hvjax
 from train_tpu import train
+from train_tpu.checkpointing.interrupt import StopRequest
 from train_tpu.errors import RunFailed, UserError
-from train_tpu.interrupt import StopRequest
-from train_tpu.metrics import CLOCKS, read_metrics
+from train_tpu.monitoring.metrics import CLOCKS, read_metrics
 from train_tpu.train import run
 
 
@@ -112,7 +112,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(
     workdir = tmp_path / "run"
     with pytest.raises(RunFailed, match=r"not finite at step 6: .*new weights nan.*last good checkpoint: 4"):
         run(tiny_config({"checkpoint_every": 6}), workdir)
-    from train_tpu.checkpoint import load_inference
+    from train_tpu.checkpointing.checkpoint import load_inference
 
     variables = load_inference(workdir, "last").variables
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))

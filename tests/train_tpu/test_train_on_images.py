@@ -11,8 +11,8 @@ from PIL import Image
 
 import hvjax
 from train_tpu import train
-from train_tpu.interrupt import StopRequest
-from train_tpu.metrics import CLOCKS, read_metrics
+from train_tpu.checkpointing.interrupt import StopRequest
+from train_tpu.monitoring.metrics import CLOCKS, read_metrics
 from train_tpu.train import run
 
 SETTINGS = {

@@ -212,7 +212,7 @@ def _said(capsys: Any, model: Path, image: Path, out: Path) -> str:
 
 def test_a_checkpoint_without_an_array_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The readers of the other arrays each raise in a callback, where Python prints what nobody catches."""
-    from train_tpu.storage import hush_orphans
+    from train_tpu.checkpointing.storage import hush_orphans
 
     printed: list[str] = []
     log = logging.getLogger("asyncio")

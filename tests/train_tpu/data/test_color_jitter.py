@@ -1,4 +1,4 @@
-"""Colour jitter: the law of its draws. Its pixels are in test_timm_pixels.py."""
+"""Colour jitter: the law of its draws. Its pixels are in test_timm_augmentation.py."""
 
 import collections
 

@@ -11,7 +11,7 @@ import pytest
 import hvjax
 from train_tpu.data import pipeline, position
 from train_tpu.data.quarantine import CorruptImages
-from train_tpu.metrics import CLOCKS, read_metrics
+from train_tpu.monitoring.metrics import CLOCKS, read_metrics
 from train_tpu.train import run
 
 

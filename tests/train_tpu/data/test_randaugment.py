@@ -1,4 +1,4 @@
-"""RandAugment: its notation and the law of its draws. Its pixels are in test_timm_pixels.py."""
+"""RandAugment: its notation and the law of its draws. Its pixels are in test_timm_augmentation.py."""
 
 import collections
 

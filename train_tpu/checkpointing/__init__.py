@@ -1,0 +1,1 @@
+"""What a run keeps, so that nothing is lost: the workdir and its lock, checkpoints, signals."""

@@ -1,0 +1,1 @@
+"""Several devices and several hosts: who they are, and where arrays live on them."""

@@ -1,0 +1,56 @@
+"""What a run says before it starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import hvjax
+from hvjax.registry import MODELS
+from train_tpu.config import Config
+from train_tpu.data.sources import Dataset
+from train_tpu.learning.schedule import Length, peak_lr
+from train_tpu.model import count_parameters
+
+
+def announce(
+    say: Callable[[str], None],
+    config: Config,
+    dataset: Dataset,
+    model: Any,
+    parameters: int,
+    length: Length,
+    devices: int,
+    directory: Path,
+) -> None:
+    """Name data, model, schedule and workdir; make it plain when this is not what the recipe is about."""
+    name, size = config.model.name, config.data.image_size
+    if dataset.embedded:
+        spec = MODELS[name]
+        full = count_parameters(hvjax.create_model(name), (spec.image_size, spec.image_size, 3))
+        say(
+            f"NOTICE: no --config.data.dir given: training a small {name} ({_millions(parameters)} "
+            f"parameters; the full model: {_millions(full)})\n"
+            f"        on embedded data instead of ImageNet: {dataset.name}, {len(dataset.train):,} images, "
+            f"{len(dataset.held_out):,} more held out."
+        )
+    else:
+        say(
+            f"data: {dataset.name}, {len(dataset.train):,} images in {len(dataset.class_names):,} classes, "
+            f"{len(dataset.held_out):,} more held out"
+        )
+        for note in dataset.notes:
+            say(f"  {note}")
+        say(f"model: {name}, {_millions(parameters)} parameters")
+    hosts = f" of {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    on = f"{devices} device{'s' * (devices > 1)}{hosts}"
+    say(
+        f"{length.total:,} steps of {config.data.batch_size} images of {size}x{size} px, "
+        f"{config.model.dtype}, {config.optimizer.name} at {peak_lr(config):.2g}, on {on}\n"
+        f"workdir: {directory}"
+    )
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M"
