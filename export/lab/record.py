@@ -6,7 +6,7 @@ A heat is a set of contenders that were timed in turns in one process: verdicts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from export.lab.rounds import Sample
@@ -24,7 +24,7 @@ class Record:
     Attributes:
       study: the command that measured, "bench" for `export.bench`.
       heat: identifies the heat: records with the same one are comparable.
-      name: of the contender in its heat: the subject's name.
+      name: of the contender in its heat: the subject's name where all run in one setting.
       runtime, device: "onnxruntime", "cpu".
       subject: `Subject.facts`.
       setting: `Setting.as_dict()`.
@@ -34,6 +34,8 @@ class Record:
       memory: bytes, by what they are.
       conditions: {"before": ..., "after": ...}: load, clocks, temperature, throttle reasons.
       machine, versions, command, date: where, with what, how and when (UTC, ISO 8601).
+      missing: contenders of the heat that could not be measured, and why.
+      small: the networks are too small for their times to say anything.
     """
 
     study: str
@@ -54,6 +56,8 @@ class Record:
     versions: Mapping[str, str]
     command: str
     date: str
+    missing: Mapping[str, str] = field(default_factory=dict)
+    small: bool = False
     schema: int = SCHEMA
 
     def taken(self) -> list[Sample]:

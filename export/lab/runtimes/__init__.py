@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from export.lab.files import Files
@@ -46,8 +47,11 @@ class Runtime(Protocol):
     def versions(self) -> dict[str, str]: ...
 
 
-def make(name: str) -> Runtime:
+def make(name: str, *, torch_python: Path | None = None) -> Runtime:
     """The runtime of that name.
+
+    Args:
+      torch_python: the Python that has torch and timm, where this one has not; for the twins.
 
     Raises:
       ValueError: no such name. MissingExtra: it is not installed.

@@ -1,0 +1,120 @@
+"""The files of a study: NAME.csv, NAME.png, NAME.svg and NAME.md."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export._optional import require
+from export.lab import table
+from export.lab.claim import Finding
+from export.lab.plan import Measured
+from export.lab.record import Record
+
+if TYPE_CHECKING:
+    from export.lab.study import Study
+
+SMALL = "Small networks: these numbers say nothing."
+PRODUCTS = (".csv", ".png", ".svg", ".md")
+
+
+def write(study: Study, measured: Sequence[Measured], folder: Path, *, small: bool) -> list[Path]:
+    """All files, each whole or as it was before; returns their paths."""
+    rows = table.rows(measured, study.columns)
+    made: dict[str, bytes] = {
+        ".csv": table.as_csv(rows).encode(),
+        **_pictures(study, measured, small),
+        ".md": _page(study, measured, rows, small).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending, data in made.items():
+        path = folder / f"{study.name}{ending}"
+        partial = folder / f".{path.name}.partial"
+        partial.write_bytes(data)
+        os.replace(partial, path)
+        paths.append(path)
+    return paths
+
+
+def _pictures(study: Study, measured: Sequence[Measured], small: bool) -> dict[str, bytes]:
+    require("matplotlib")
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    study.draw(figure, measured)
+    if small:
+        figure.text(
+            0.5, 0.5, SMALL, ha="center", va="center", rotation=20, fontsize=22, color="#c8372d", alpha=0.3
+        )
+    made = {}
+    # the same data must give the same file: no date, and no random names in the SVG
+    with matplotlib.rc_context({"svg.hashsalt": study.name, "svg.fonttype": "none"}):
+        for kind, nothing in (("png", "Software"), ("svg", "Date")):
+            data = io.BytesIO()
+            figure.savefig(data, format=kind, facecolor="white", metadata={nothing: None})
+            made[f".{kind}"] = data.getvalue()
+    return made
+
+
+def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row], small: bool) -> str:
+    records = [record for one in measured for record in one.heat.records.values()]
+    parts = [f"# {study.title}", f"Source: {study.source}."]
+    if small:
+        parts.append(f"**{SMALL}**")
+    parts += [_where(records), study.paragraph(measured), f"![{study.title}]({study.name}.png)"]
+    findings = [finding for one in measured for finding in one.findings]
+    if findings:
+        parts.append("## What was published, and what was measured here\n\n" + claims_table(findings))
+    parts.append(
+        "## Measured\n\n" + table.as_markdown(rows).rstrip() + "\n\n"
+        f"Milliseconds of one call; all columns are in {study.name}.csv, every sample in {study.name}.jsonl."
+    )
+    missing = [
+        f"- {one.runtime}, {one.plan.key}: {name}: {why}"
+        for one in measured
+        for name, why in one.heat.missing.items()
+    ]
+    if missing:
+        parts.append("## Not measured\n\n" + "\n".join(missing))
+    return "\n\n".join(parts) + "\n"
+
+
+def claims_table(findings: Sequence[Finding]) -> str:
+    """Markdown: one line per claim, runtime and setting."""
+    lines = ["| claim | where | published ratio | measured ratio | outcome |", "|---|---|---|---|---|"]
+    for one in findings:
+        published = "" if one.claim.published is None else f"{one.claim.published:.3g}"
+        ratio = (
+            ""
+            if one.verdict is None
+            else f"{one.verdict.ratio:.3f} ({one.verdict.low:.3f} to {one.verdict.high:.3f})"
+        )
+        where = f"{one.runtime}, {one.setting.get('precision')}, batch {one.setting.get('batch')}"
+        lines.append(
+            f"| {one.claim.text} ({one.claim.source}) | {where} | {published} | {ratio} | {one.outcome} |"
+        )
+    return "\n".join(lines)
+
+
+def _where(records: Sequence[Record]) -> str:
+    if not records:
+        return "Nothing was measured."
+    first = records[0]
+    gpus = {str(gpu.get("name")) for one in records if (gpu := one.conditions["before"].get("gpu"))}
+    versions = {f"{name} {version}" for one in records for name, version in one.versions.items()}
+    dates = sorted({one.date[:10] for one in records})
+    load = [one.conditions[when].get("load") for one in records for when in ("before", "after")]
+    known = [value for value in load if value is not None]
+    return (
+        f"Measured on {first.machine['processor']} ({first.machine['cpus']} CPUs)"
+        + (f" and {', '.join(sorted(gpus))}" if gpus else "")
+        + f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, with {', '.join(sorted(versions))}."
+        + (f" Load average from {min(known):.1f} to {max(known):.1f}." if known else "")
+    )

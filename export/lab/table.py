@@ -1,0 +1,139 @@
+"""Rows of a study's table: one per contender and setting."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from export.lab.plan import Measured, Row
+from export.lab.record import Record
+
+_MILLI, _TERA, _MEGA, _GIGA = 1e-3, 1e12, 1e6, 1e9
+MEMORY = "memory_"  # prefix of the columns that hold bytes
+
+
+def rows(
+    measured: Iterable[Measured], columns: Callable[[Measured, str], Mapping[str, Any]] = lambda one, name: {}
+) -> list[Row]:
+    """All contenders in the order of the plans; `columns` adds a study's own."""
+    return [
+        {
+            "plan": one.plan.key,
+            **row(record, one.heat[one.reference] if one.reference else None),
+            **columns(one, name),
+        }
+        for one in measured
+        for name, record in one.heat.records.items()
+    ]
+
+
+def row(record: Record, reference: Record | None) -> Row:
+    """Times in milliseconds for one call. TeraFLOPS = 2 MACs x batch / latency / 1e12 and TeraParams = params /
+    latency / 1e12 as in TRT-ViT (arXiv 2205.09579, section 3)."""
+    found, subject, setting = record.summary(), record.subject, record.setting
+    seconds = found.typical * _MILLI
+    batch = setting["batch"]
+    made: Row = {
+        "name": record.name,
+        "runtime": record.runtime,
+        "device": record.device,
+        "precision": setting["precision"],
+        "batch": batch,
+        "image_size": "x".join(map(str, subject.get("image_size", ()))),
+        "params": subject.get("params"),
+        "gmacs": None if subject.get("macs") is None else subject["macs"] / _GIGA,
+        "typical_ms": found.typical,
+        "low_ms": found.low,
+        "high_ms": found.high,
+        "min_ms": found.minimum,
+        "median_ms": found.median,
+        "p90_ms": found.p90,
+        "p95_ms": found.p95,
+        "p99_ms": found.p99,
+        "calls": found.calls,
+        "stable": record.stable,
+        "reference": None,
+        "ratio": None,
+        "ratio_low": None,
+        "ratio_high": None,
+        "verdict": None,
+        "teraflops": None if subject.get("macs") is None else 2 * subject["macs"] * batch / seconds / _TERA,
+        "teraparams": None if subject.get("params") is None else subject["params"] / seconds / _TERA,
+        "images_per_second": batch / seconds,
+    }
+    if reference is not None and reference.name != record.name:
+        verdict = record.against(reference)
+        made |= {
+            "reference": reference.name,
+            "ratio": verdict.ratio,
+            "ratio_low": verdict.low,
+            "ratio_high": verdict.high,
+            "verdict": verdict.word,
+        }
+    return made | {f"{MEMORY}{what}": count for what, count in record.memory.items()}
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """Columns in the order in which rows first have them; numbers with six digits, which is more than they have."""
+    names = list(dict.fromkeys(name for one in table for name in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in one.items()} for one in table)
+    return text.getvalue()
+
+
+def as_markdown(table: Sequence[Row]) -> str:
+    """The columns that a reader wants first; the CSV file has all."""
+    if not table:
+        return "Nothing was measured.\n"
+    own = [name for one in table for name in one if name not in _KNOWN and not name.startswith(MEMORY)]
+    several = {
+        name
+        for name in ("runtime", "precision", "batch", "image_size", "plan")
+        if len({str(one.get(name)) for one in table}) > 1
+    }
+    heads = [
+        *(name for name in ("plan", "name", "runtime", "precision", "batch", "image_size") if name == "name" or name in several),
+        "Mparams", "GMACs", "ms (95 % interval)", "p99 ms", "ratio to", "verdict", "TFLOPS", "MiB",
+        *dict.fromkeys(own),
+    ]  # fmt: skip
+    lines = [heads, ["---"] * len(heads), *([_shown(one, head) for head in heads] for one in table)]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def _shown(one: Row, head: str) -> str:
+    if head == "Mparams":
+        return "" if one["params"] is None else f"{one['params'] / _MEGA:.2f}"
+    if head == "GMACs":
+        return "" if one["gmacs"] is None else f"{one['gmacs']:.3g}"
+    if head == "ms (95 % interval)":
+        return f"{one['typical_ms']:.4g} ({one['low_ms']:.4g} to {one['high_ms']:.4g})"
+    if head == "p99 ms":
+        return f"{one['p99_ms']:.4g}"
+    if head == "ratio to":
+        if one["ratio"] is None:
+            return "1 (reference)"
+        return f"{one['ratio']:.3f} ({one['ratio_low']:.3f} to {one['ratio_high']:.3f}) x {one['reference']}"
+    if head == "verdict":
+        return one["verdict"] or ""
+    if head == "TFLOPS":
+        return "" if one["teraflops"] is None else f"{one['teraflops']:.3g}"
+    if head == "MiB":
+        held = [value for name, value in one.items() if name.startswith(MEMORY)]
+        return f"{sum(held) / 2**20:.0f}" if held else ""
+    return _cell(one.get(head))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+_KNOWN = frozenset(
+    "plan name runtime device precision batch image_size params gmacs typical_ms low_ms high_ms min_ms median_ms p90_ms "
+    "p95_ms p99_ms calls stable reference ratio ratio_low ratio_high verdict teraflops teraparams images_per_second".split()
+)
