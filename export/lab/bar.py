@@ -23,6 +23,10 @@ class Bar:
         else:
             print(line, file=self._stream, flush=True)
 
+    def expect(self, count: int) -> None:
+        """More steps than was known at first."""
+        self._total += count
+
     def step(self, count: int = 1) -> None:
         self._done += count
 
