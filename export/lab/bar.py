@@ -27,6 +27,9 @@ class Bar:
         """More steps than was known at first."""
         self._total += count
 
+    def advance(self, share: float) -> None:
+        """How far the heat is that is measured now."""
+
     def step(self, count: int = 1) -> None:
         self._done += count
 

@@ -16,24 +16,37 @@ from export.lab.bar import Bar
 from export.lab.contender import Contender
 from export.lab.files import Files
 from export.lab.record import DECIMALS, Record
-from export.lab.rounds import Ready, Taken, measure
+from export.lab.rounds import Ready, Sample, Taken, measure
 from export.lab.runtimes import Runtime
 from export.lab.setting import Setting
 from export.lab.store import Store
 from export.lab.subject import Subject
-from export.lab.verdict import Verdict
+from export.lab.verdict import Verdict, chain, decided, summarise
 from export.runtimes import BuildError
+
+
+#: A measurement is split where it holds more contenders, or more parameters in all: they must fit the memory.
+MOST, MOST_PARAMETERS = 16, 300_000_000
+#: Half of a ratio's interval below which more rounds are of no use.
+TIGHT = 0.01
 
 
 class Heat:
     """Records by the name of their contender, in the order of the plan.
+
+    Where a measurement was split into several heats, each holds the reference; it appears here once.
 
     Attributes:
       missing: contender -> why it was not measured, in one line.
     """
 
     def __init__(self, records: Sequence[Record], missing: Mapping[str, str] | None = None):
-        self.records: Mapping[str, Record] = {record.name: record for record in records}
+        self.records: dict[str, Record] = {}
+        self._references: dict[str, Record] = {}
+        for record in records:
+            self.records.setdefault(record.name, record)
+            if record.name == record.reference:
+                self._references[record.heat] = record
         self.missing = dict(missing or {})
 
     def __getitem__(self, name: str) -> Record:
@@ -46,8 +59,21 @@ class Heat:
         return iter(self.records)
 
     def against(self, a: str, b: str) -> Verdict:
-        """Of contender `a` against contender `b`."""
-        return self[a].against(self[b])
+        """Of contender `a` against contender `b`: directly if they ran in turns, else by the reference that ran
+        with both.
+
+        Raises:
+          KeyError: one of them was not measured, or no reference with both.
+        """
+        first, second = self[a], self[b]
+        if first.heat == second.heat:
+            return first.against(second)
+        with_first, with_second = self._references[first.heat], self._references[second.heat]
+        if second.name == with_first.name:
+            return first.against(with_first)
+        if first.name == with_second.name:
+            return with_second.against(second)
+        return chain(first.against(with_first), second.against(with_second))
 
 
 class Lab:
@@ -70,13 +96,31 @@ class Lab:
         """`measure` of subjects that all run in one setting."""
         return self.measure([Contender(one.name, one, setting) for one in subjects], runtime, bar)
 
-    def measure(self, contenders: Sequence[Contender], runtime: Runtime, bar: Bar) -> Heat:
+    def measure(
+        self, contenders: Sequence[Contender], runtime: Runtime, bar: Bar, reference: str | None = None
+    ) -> Heat:
         """Prepares all, and measures all in turns. What the runtime refuses, and what cannot be built, is in
-        `Heat.missing`; the others are measured without it."""
-        known = self._known(contenders, runtime)
-        if known is not None:
-            bar.step(len(contenders))
-            return known
+        `Heat.missing`; the others are measured without it.
+
+        Args:
+          contenders: more than MOST, or than fit in memory, are measured in several heats that share the
+            reference.
+          reference: name of the contender that ratios are given to; the first where there is none of this name.
+        """
+        if reference not in {one.name for one in contenders}:  # another precision, which this runtime has not
+            reference = contenders[0].name
+        records: list[Record] = []
+        missing: dict[str, str] = {}
+        for part in split(contenders, reference):
+            found = self._known(part, runtime) or self._measure(part, runtime, bar, reference)
+            records += found[0]
+            missing |= found[1]
+        bar.step(len(contenders))
+        return Heat(records, missing)
+
+    def _measure(
+        self, contenders: Sequence[Contender], runtime: Runtime, bar: Bar, reference: str
+    ) -> tuple[list[Record], dict[str, str]]:
         missing: dict[str, str] = {}
         with ExitStack() as stack:
             ready: dict[str, Ready] = {}
@@ -92,16 +136,27 @@ class Lab:
                 if why is not None:
                     missing[one.name] = why
             if not ready:
-                bar.step(len(contenders))
-                return Heat([], missing)
-            bar.say(f"{runtime.name}: measuring {len(ready)} in turns")
+                return [], missing
+            bar.say(f"{runtime.name}: measuring {', '.join(ready)} in turns")
             before = conditions.now()
-            taken = measure(ready, self.seconds * len(ready))
+            taken = measure(
+                ready,
+                self.seconds * len(ready),
+                enough=lambda so_far: (
+                    all(
+                        decided(so_far[name], so_far[reference], TIGHT)
+                        for name in so_far
+                        if name != reference
+                    )
+                    if reference in so_far and len(so_far) > 1
+                    else all(_tight(samples) for samples in so_far.values())
+                ),
+                advance=bar.advance,
+            )
             after = conditions.now()
-            records = self._records(contenders, ready, taken, runtime, missing, before, after)
+            records = self._records(contenders, ready, taken, runtime, reference, missing, before, after)
         self.store.append(records)
-        bar.step(len(contenders))
-        return Heat(records, missing)
+        return records, missing
 
     def _records(
         self,
@@ -109,6 +164,7 @@ class Lab:
         ready: Mapping[str, Ready],
         taken: Mapping[str, Taken],
         runtime: Runtime,
+        reference: str,
         missing: Mapping[str, str],
         before: Mapping[str, object],
         after: Mapping[str, object],
@@ -134,6 +190,8 @@ class Lab:
                 versions={**provenance.versions(), **runtime.versions()},
                 command=shlex.join(["python", "-m", *_command(self.study), *sys.argv[1:]]),
                 date=datetime.now(UTC).isoformat(timespec="seconds"),
+                openings=_openings(taken[one.name]),
+                reference=reference,
                 missing=dict(missing),
                 small=self.small,
             )
@@ -141,7 +199,9 @@ class Lab:
             if one.name in ready
         ]
 
-    def _known(self, contenders: Sequence[Contender], runtime: Runtime) -> Heat | None:
+    def _known(
+        self, contenders: Sequence[Contender], runtime: Runtime
+    ) -> tuple[list[Record], dict[str, str]] | None:
         """The latest heat of this study on this machine that holds them all, but for those it knows cannot be."""
         wanted = {one.name: _identity(one.subject.facts, one.setting.as_dict()) for one in contenders}
         machine = provenance.machine()
@@ -153,8 +213,40 @@ class Lab:
             missing = {name: why for name, why in records[0].missing.items() if name in wanted}
             held = {record.name: _identity(record.subject, record.setting) for record in records}
             if {name: one for name, one in wanted.items() if name not in missing}.items() <= held.items():
-                return Heat([record for record in records if record.name in wanted], missing)
+                return [record for record in records if record.name in wanted], missing
         return None
+
+
+def split(contenders: Sequence[Contender], reference: str) -> list[list[Contender]]:
+    """Into as few parts as fit, each with the contender called `reference` first, if there is one."""
+    shared = [one for one in contenders if one.name == reference]
+    parts: list[list[Contender]] = [list(shared)]
+    for one in contenders:
+        if one.name == reference:
+            continue
+        last = parts[-1]
+        held = sum(_parameters(other) for other in last)
+        alone = len(last) == len(shared)
+        if not alone and (len(last) >= MOST or held + _parameters(one) > MOST_PARAMETERS):
+            last = [*shared]
+            parts.append(last)
+        last.append(one)
+    return parts
+
+
+def _parameters(one: Contender) -> int:
+    return int(one.subject.facts.get("params") or 0)
+
+
+def _tight(samples: Sequence[Sample]) -> bool:
+    found = summarise(samples)
+    return found.high - found.low <= 2 * TIGHT * found.typical
+
+
+def _openings(taken: Taken) -> list[int]:
+    """Places of the samples that were the first of an opening."""
+    each = [sample.opening for sample in taken.samples]
+    return [place for place, one in enumerate(each) if place == 0 or one != each[place - 1]]
 
 
 def _identity(facts: Mapping[str, object], setting: Mapping[str, object]) -> str:

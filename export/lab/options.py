@@ -9,7 +9,7 @@ from pathlib import Path
 
 from export._optional import MissingExtra
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
-from export.lab.runtimes import NAMES, Runtime, make
+from export.lab.runtimes import DEFAULT, NAMES, Runtime, make
 from export.lab.setting import PRECISIONS, Setting
 
 DEFAULT_PRECISIONS = ("fp32", "fp16")
@@ -134,7 +134,7 @@ def _runtimes(
 ) -> tuple[Runtime, ...]:
     found: list[Runtime] = []
     reasons: list[str] = []
-    for name in named or NAMES:
+    for name in named or DEFAULT:
         try:
             runtime = make(name, torch_python=torch_python)
         except (MissingExtra, ValueError) as error:

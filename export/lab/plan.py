@@ -59,5 +59,5 @@ class Measured:
     @property
     def reference(self) -> str | None:
         """Name of the contender that ratios are given to; None if it was not measured."""
-        wanted = self.plan.reference or next(iter(self.heat), None)
+        wanted = next((record.reference for record in self.heat.records.values()), None)
         return wanted if wanted is not None and wanted in self.heat else None

@@ -58,7 +58,7 @@ def measure_plan(plan: Plan, lab: Lab, runtime: Runtime, options: Options, bar: 
     for together in [settings] if plan.mixed else [[setting] for setting in settings]:
         if not together:
             continue
-        heat = lab.measure(plan.contenders(together), runtime, bar)
+        heat = lab.measure(plan.contenders(together), runtime, bar, plan.reference)
         findings = tuple(judge(claim, heat, runtime.name, together[0].as_dict()) for claim in plan.claims)
         found.append(Measured(plan, runtime.name, together[0], heat, findings))
     return found

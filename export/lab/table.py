@@ -9,6 +9,7 @@ from typing import Any
 
 from export.lab.plan import Measured, Row
 from export.lab.record import Record
+from export.lab.verdict import Verdict
 
 _MILLI, _TERA, _MEGA, _GIGA = 1e-3, 1e12, 1e6, 1e9
 MEMORY = "memory_"  # prefix of the columns that hold bytes
@@ -21,7 +22,7 @@ def rows(
     return [
         {
             "plan": one.plan.key,
-            **row(record, one.heat[one.reference] if one.reference else None),
+            **row(record, one.reference, _against(one, name)),
             **columns(one, name),
         }
         for one in measured
@@ -29,8 +30,14 @@ def rows(
     ]
 
 
-def row(record: Record, reference: Record | None) -> Row:
-    """Times in milliseconds for one call. TeraFLOPS = 2 MACs x batch / latency / 1e12 and TeraParams = params /
+def _against(one: Measured, name: str) -> Verdict | None:
+    if one.reference is None or one.reference == name:
+        return None
+    return one.heat.against(name, one.reference)
+
+
+def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
+    """`verdict`: of it against the contender called `reference`; None for itself. Times in milliseconds for one call. TeraFLOPS = 2 MACs x batch / latency / 1e12 and TeraParams = params /
     latency / 1e12 as in TRT-ViT (arXiv 2205.09579, section 3)."""
     found, subject, setting = record.summary(), record.subject, record.setting
     seconds = found.typical * _MILLI
@@ -63,10 +70,9 @@ def row(record: Record, reference: Record | None) -> Row:
         "teraparams": None if subject.get("params") is None else subject["params"] / seconds / _TERA,
         "images_per_second": batch / seconds,
     }
-    if reference is not None and reference.name != record.name:
-        verdict = record.against(reference)
+    if verdict is not None:
         made |= {
-            "reference": reference.name,
+            "reference": reference,
             "ratio": verdict.ratio,
             "ratio_low": verdict.low,
             "ratio_high": verdict.high,

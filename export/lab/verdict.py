@@ -1,28 +1,44 @@
-"""What samples say: a median with its interval, and whether one is faster than another."""
+"""What samples say: a typical time with its interval, and whether one is faster than another.
+
+The statistics are explained in docs/latency_lab.md.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from export.lab.rounds import Sample
+from export.lab.rounds import FEWEST_OPENINGS, Sample
 from export.latency import percentile
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 #: Rounds are drawn in runs of this many neighbours: what disturbs one call often disturbs the next.
 BLOCK = 4
-#: Undisturbed calls of each side without which all calls count, by their lower quartile.
-FEWEST_CLEAN = 10
+#: Undisturbed rounds, in all and of each opening, without which all count, by their lower quartile: what disturbs
+#: a call only ever makes it longer.
+FEWEST_CLEAN, FEWEST_CLEAN_OF_OPENING = 10, 2
 QUIET = 0.25
+#: The smallest difference worth a word: openings of one and the same program differ by as much.
+WORTH = 0.01
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
+#: Two-sided 95 % quantile of Student's t by degrees of freedom, over that of the normal distribution: what an
+#: interval from so few openings lacks.
+_NORMAL = 1.95996
+_STUDENT = {
+    2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 7: 2.36462, 8: 2.30600, 9: 2.26216, 10: 2.22814,
+    11: 2.20099, 12: 2.17881, 13: 2.16037, 14: 2.14479, 15: 2.13145,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Milliseconds of one call. `low` to `high`: 95 % interval of the median. `clean`: calls in which the system
-    took a processor away are left out; else too few remained, and `typical` is the lower quartile of all."""
+    """Milliseconds of one call. `low` to `high`: 95 % interval of `typical`. `clean`: calls in which the system
+    took a processor away are left out, and `typical` is the mean over the openings of their medians; else too few
+    remained, and it is the mean of the lower quartiles of all. `calls`: those that count; `minimum`, `median`
+    and the percentiles are of all."""
 
     calls: int
     clean: bool
@@ -59,54 +75,101 @@ def summarise(samples: Sequence[Sample]) -> Summary:
     """Raises ValueError without samples."""
     if not samples:
         raise ValueError("no samples: nothing was measured")
-    kept, quantile, clean = _kept(samples)
-    drawn = np.quantile(kept[_draws(len(kept))], quantile, axis=1)
-    low, high = _interval(drawn)
-    every = [sample.ms for sample in samples]
+    every = np.array([[sample.ms] for sample in samples])
+    kept, openings, quantile = _kept(every, [sample.disturbed for sample in samples], samples)
+    typical, drawn = _estimate(kept, openings, quantile)
+    low, high = _interval(drawn[:, 0])
     return Summary(
         calls=len(kept),
-        clean=clean,
-        typical=float(np.quantile(kept, quantile)),
+        clean=quantile != QUIET,
+        typical=math.exp(typical[0]),
         low=low,
         high=high,
-        minimum=min(every),
+        minimum=float(every.min()),
         median=float(np.median(every)),
-        p90=percentile(every, 0.90),
-        p95=percentile(every, 0.95),
-        p99=percentile(every, 0.99),
+        p90=percentile(every[:, 0].tolist(), 0.90),
+        p95=percentile(every[:, 0].tolist(), 0.95),
+        p99=percentile(every[:, 0].tolist(), 0.99),
     )
 
 
 def compare(a: Sequence[Sample], b: Sequence[Sample]) -> Verdict:
-    """Samples of the same rounds, drawn by rounds: what slowed both cancels."""
-    if len(a) != len(b):
+    """Samples of the same rounds, drawn by rounds: what slowed both cancels.
+
+    Raises:
+      ValueError: they are not of the same rounds, or there are none.
+    """
+    if not a or [x.opening for x in a] != [y.opening for y in b]:
         raise ValueError(f"{len(a)} samples against {len(b)}: they are not of the same rounds")
-    clean = [(x.ms, y.ms) for x, y in zip(a, b, strict=True) if not x.disturbed and not y.disturbed]
-    quantile = 0.5 if len(clean) >= FEWEST_CLEAN else QUIET
-    pairs = np.array(clean if quantile == 0.5 else [(x.ms, y.ms) for x, y in zip(a, b, strict=True)])
-    drawn = np.quantile(pairs[_draws(len(pairs))], quantile, axis=1)
-    low, high = _interval(drawn[:, 0] / drawn[:, 1])
-    first, second = np.quantile(pairs, quantile, axis=0)
-    word = FASTER if high < 1 else SLOWER if low > 1 else CANNOT_TELL
-    return Verdict(float(first / second), low, high, word)
+    every = np.array([[x.ms, y.ms] for x, y in zip(a, b, strict=True)])
+    disturbed = [x.disturbed or y.disturbed for x, y in zip(a, b, strict=True)]
+    typical, drawn = _estimate(*_kept(every, disturbed, a))
+    return verdict(math.exp(typical[0] - typical[1]), *_interval(drawn[:, 0] - drawn[:, 1]))
 
 
-def _kept(samples: Sequence[Sample]) -> tuple[np.ndarray, float, bool]:
-    clean = [sample.ms for sample in samples if not sample.disturbed]
-    if len(clean) >= FEWEST_CLEAN:
-        return np.array(clean), 0.5, True
-    return np.array([sample.ms for sample in samples]), QUIET, False
+def verdict(ratio: float, low: float, high: float) -> Verdict:
+    """The word that a ratio with its interval is worth."""
+    if high < 1 and ratio < 1 - WORTH:
+        return Verdict(ratio, low, high, FASTER)
+    if low > 1 and ratio > 1 + WORTH:
+        return Verdict(ratio, low, high, SLOWER)
+    return Verdict(ratio, low, high, CANNOT_TELL)
 
 
-def _draws(count: int) -> np.ndarray:
+def chain(a: Verdict, b: Verdict) -> Verdict:
+    """Of two ratios to one reference, from different heats: a over b. Errors of different heats are independent."""
+    low = math.hypot(math.log(a.ratio / a.low), math.log(b.high / b.ratio))
+    high = math.hypot(math.log(a.high / a.ratio), math.log(b.ratio / b.low))
+    ratio = a.ratio / b.ratio
+    return verdict(ratio, ratio * math.exp(-low), ratio * math.exp(high))
+
+
+def decided(a: Sequence[Sample], b: Sequence[Sample], tight: float) -> bool:
+    """Whether more rounds would say nothing new: half the interval is below `tight`, or the difference is far from
+    nothing (three half intervals: looking again and again must not make a chance difference a verdict) and half the
+    interval below twice `tight`."""
+    found = compare(a, b)
+    half = math.log(found.high / found.low) / 2
+    return half <= tight or (half <= 2 * tight and abs(math.log(found.ratio)) > 3 * half)
+
+
+def _kept(
+    every: np.ndarray, disturbed: Sequence[bool], samples: Sequence[Sample]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """(rounds, sides) -> the rounds that count, the opening of each, and the quantile that stands for them."""
+    openings = np.array([sample.opening for sample in samples])
+    clean = ~np.array(disturbed)
+    enough = clean.sum() >= FEWEST_CLEAN and all(
+        clean[openings == one].sum() >= FEWEST_CLEAN_OF_OPENING for one in np.unique(openings)
+    )
+    return (every[clean], openings[clean], 0.5) if enough else (every, openings, QUIET)
+
+
+def _estimate(kept: np.ndarray, openings: np.ndarray, quantile: float) -> tuple[np.ndarray, np.ndarray]:
+    """(rounds, sides) -> log of the typical time (sides), and of those of the resamples (RESAMPLES, sides)."""
+    rng = np.random.default_rng(0)
+    each = np.unique(openings)
+    count = len(each)
+    if count < FEWEST_OPENINGS:
+        middle = np.log(np.quantile(kept, quantile, axis=0))
+        drawn = np.log(np.quantile(kept[_blocks(len(kept), rng)], quantile, axis=1))
+        few = math.sqrt(len(kept) / max(1, len(kept) - BLOCK))
+        return middle, middle + few * (drawn - middle)
+    levels = np.log([np.quantile(kept[openings == one], quantile, axis=0) for one in each])
+    middle = levels.mean(axis=0)
+    drawn = levels[rng.integers(count, size=(RESAMPLES, count))].mean(axis=1)
+    few = _STUDENT.get(count - 1, _NORMAL) / _NORMAL * math.sqrt(count / (count - 1))
+    return middle, middle + few * (drawn - middle)
+
+
+def _blocks(count: int, rng: np.random.Generator) -> np.ndarray:
     """(RESAMPLES, count) places, in runs of BLOCK neighbours (a moving block bootstrap)."""
     block = min(BLOCK, count)
-    rng = np.random.default_rng(0)
     starts = rng.integers(count - block + 1, size=(RESAMPLES, -(-count // block)))
     return (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :count]
 
 
 def _interval(drawn: np.ndarray) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.exp(np.quantile(drawn, [tail, 1 - tail]))
     return float(low), float(high)
