@@ -6,6 +6,7 @@ Every call of that module returns a tuple whose first entry is an error code; `_
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,12 @@ def why_no_gpu(api: Any = None) -> str | None:
     return None if count else "no NVIDIA GPU"
 
 
+def memory_in_use(api: Any = None) -> int:
+    """Bytes of the current GPU's memory that are taken, by this process and by all others."""
+    free, total = _checked(runtime_api() if api is None else api, "cudaMemGetInfo")
+    return int(total) - int(free)
+
+
 class Device:
     """Memory, one stream and timing on the current GPU; everything is freed by `close`."""
 
@@ -47,6 +54,7 @@ class Device:
         self.api = runtime_api() if api is None else api
         self._buffers: dict[str, tuple[Any, int]] = {}
         self._graphs: list[Any] = []
+        self._pinned: list[Any] = []
         self.stream: Any = self._call("cudaStreamCreate")
 
     def buffer(self, name: str, size: int) -> int:
@@ -76,6 +84,30 @@ class Device:
         self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self.stream)
         self.synchronize()
         return array
+
+    def pinned(self, array: np.ndarray) -> np.ndarray:
+        """A copy of `array` in page-locked host memory, which copies to and from the GPU are fastest with. It
+        may not be used after `close`."""
+        address = self._call("cudaMallocHost", array.nbytes)
+        self._pinned.append(address)
+        held: Any = (ctypes.c_byte * array.nbytes).from_address(int(address))
+        copy = np.frombuffer(held, array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy
+
+    def send(self, name: str, array: np.ndarray) -> None:
+        """Puts a copy of `array`, which must be page-locked, into buffer `name` on the stream; does not
+        wait."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyHostToDevice
+        address, _ = self._buffers[name]
+        self._call("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self.stream)
+
+    def fetch(self, name: str, array: np.ndarray) -> None:
+        """Puts a copy from buffer `name` to `array`, which must be page-locked, on the stream; does not
+        wait."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        address, _ = self._buffers[name]
+        self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self.stream)
 
     def synchronize(self) -> None:
         self._call("cudaStreamSynchronize", self.stream)
@@ -118,14 +150,14 @@ class Device:
             self._call("cudaGraphExecDestroy", executable)
         for address, _ in self._buffers.values():
             self._call("cudaFree", address)
+        for address in self._pinned:
+            self._call("cudaFreeHost", address)
         if self.stream is not None:
             self._call("cudaStreamDestroy", self.stream)
-        self._graphs, self._buffers, self.stream = [], {}, None
+        self._graphs, self._buffers, self._pinned, self.stream = [], {}, [], None
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        status, *values = getattr(self.api, name)(*arguments)
-        if int(status) != 0:
-            raise CudaError(f"{name}: {_words(self.api, status)}")
+        values = _checked(self.api, name, *arguments)
         return values[0] if values else None
 
 
@@ -136,6 +168,13 @@ def device(api: Any = None) -> Iterator[Device]:
         yield opened
     finally:
         opened.close()
+
+
+def _checked(api: Any, name: str, *arguments: Any) -> list[Any]:
+    status, *values = getattr(api, name)(*arguments)
+    if int(status) != 0:
+        raise CudaError(f"{name}: {_words(api, status)}")
+    return values
 
 
 def _words(api: Any, status: Any) -> str:

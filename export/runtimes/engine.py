@@ -6,6 +6,7 @@ that TensorRT 10.x, 11.x and TensorRT for RTX share.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,11 +89,7 @@ class EngineSession:
         self, images: Float[np.ndarray, "b ..."], *, runs: int = MIN_GPU_RUNS, warm_up: int = GPU_WARM_UP_RUNS
     ) -> Latency:
         """Time on the GPU of one call, by CUDA events; copies to and from the GPU are left out."""
-        self._bind(images)
-        self._launch()  # lazy work of a first call may not be captured in a graph
-        self.device.synchronize()
-        launch = self.device.capture(self._launch) if self.cuda_graph else self._launch
-        samples = self.device.time(launch, warm_up=warm_up, runs=runs)
+        samples = self.device.time(self.launcher(images), warm_up=warm_up, runs=runs)
         return summarise(
             samples,
             batch=len(images),
@@ -101,6 +98,30 @@ class EngineSession:
             where=f"GPU ({self.trt.__name__})",
             cuda_graph=self.cuda_graph,
         )
+
+    def launcher(self, images: Float[np.ndarray, "b ..."], *, transfers: bool = False) -> Callable[[], None]:
+        """A function that puts one call for `images` on the stream of `device`, for `device.time`: kernel by
+        kernel, or as one CUDA graph. Images are on the GPU already and results stay there; `transfers` puts
+        the copies of both, from and to page-locked memory, on the stream too."""
+        results = self._bind(images)
+        launch = self._with_transfers(images, results) if transfers else self._launch
+        launch()  # lazy work of a first call may not be captured in a graph
+        self.device.synchronize()
+        return self.device.capture(launch) if self.cuda_graph else launch
+
+    def memory(self) -> dict[str, int]:
+        """Bytes on the GPU as the engine tells them: `activations` of one execution context, and `weights`
+        where it can stream them (others do not say)."""
+        engine = self._engine
+        found = {}
+        for name, attributes in {
+            "activations": ("device_memory_size_v2", "device_memory_size"),
+            "weights": ("streamable_weights_size",),
+        }.items():
+            value = next((getattr(engine, a) for a in attributes if hasattr(engine, a)), 0)
+            if value:
+                found[name] = int(value)
+        return found
 
     def kernels(self) -> tuple[Kernel, ...]:
         """The engine's layers as its inspector tells them (for builders whose log did not list them)."""
@@ -133,6 +154,18 @@ class EngineSession:
             self._context.set_tensor_address(name, self.device.buffer(name, array.nbytes))
             results[name] = array
         return results
+
+    def _with_transfers(self, images: np.ndarray, results: dict[str, np.ndarray]) -> Callable[[], None]:
+        came = self.device.pinned(np.ascontiguousarray(images, dtype=self._dtype(self.input)))
+        left = {name: self.device.pinned(array) for name, array in results.items()}
+
+        def launch() -> None:
+            self.device.send(self.input, came)
+            self._launch()
+            for name, array in left.items():
+                self.device.fetch(name, array)
+
+        return launch
 
     def _launch(self) -> None:
         if not self._context.execute_async_v3(int(self.device.stream)):

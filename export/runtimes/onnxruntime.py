@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,14 +39,22 @@ def cpu_threads() -> int:
 
 
 class OnnxSession:
-    """A model in ONNX Runtime's CPU provider, with as many threads as there are CPUs unless told."""
+    """A model in ONNX Runtime's CPU provider, with as many threads as there are CPUs unless told.
 
-    def __init__(self, model: bytes, threads: int | None = None) -> None:
+    Args:
+      config: entries of the session's configuration, by ONNX Runtime's own names.
+    """
+
+    def __init__(
+        self, model: bytes, threads: int | None = None, *, config: Mapping[str, str] | None = None
+    ) -> None:
         ort = require("onnxruntime")
         self.threads = threads or cpu_threads()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = _ERRORS_ONLY
+        for name, value in (config or {}).items():
+            options.add_session_config_entry(name, value)
         disabled = [*_WRONG_OPTIMISERS, *(_CRASHES_ON_FLOAT16 if _has_float16(model) else ())]
         try:
             as_it_stands(options, model, ort)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +114,16 @@ class ProviderSession:
 
     def latency(self, images: Float[np.ndarray, "b ..."]) -> Latency:
         """Wall time of one call with input and outputs in the memory of the device: copies are left out."""
+        call = self.bound(images)
+        with self._running():
+            samples = time_calls(call, warm_up=_WARM_UP_RUNS, runs=MIN_GPU_RUNS)
+        return summarise(
+            samples, batch=len(images), warm_up=_WARM_UP_RUNS, clock="perf_counter", where=self.where
+        )
+
+    def bound(self, images: Float[np.ndarray, "b ..."]) -> Callable[[], None]:
+        """A function that computes the answer for `images`, once put into the memory of the device, leaves it
+        there and waits for it."""
         device = _DEVICES.get(self.provider, "cuda")
         binding = self._session.io_binding()
         with self._running():
@@ -122,14 +132,11 @@ class ProviderSession:
             for name in self.outputs:
                 binding.bind_output(name, device)
 
-            def call() -> None:
-                self._session.run_with_iobinding(binding)
-                binding.synchronize_outputs()
+        def call() -> None:
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
 
-            samples = time_calls(call, warm_up=_WARM_UP_RUNS, runs=MIN_GPU_RUNS)
-        return summarise(
-            samples, batch=len(images), warm_up=_WARM_UP_RUNS, clock="perf_counter", where=self.where
-        )
+        return call
 
     def kernels(self) -> None:
         """ONNX Runtime has no list of kernels comparable with TensorRT's."""

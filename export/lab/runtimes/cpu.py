@@ -1,4 +1,4 @@
-"""Timing calls that run on this machine's processors."""
+"""Timing calls by this machine's clock."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from export.lab.rounds import Sample
 
 def timed(call: Callable[[], object], count: int) -> list[Sample]:
     """`count` calls one by one, each until its result is there; `call` must wait for it."""
+
+    def milliseconds() -> float:
+        start = time.perf_counter()
+        call()
+        return 1e3 * (time.perf_counter() - start)
+
+    return watched(milliseconds, count)
+
+
+def watched(measure: Callable[[], float], count: int) -> list[Sample]:
+    """`count` samples of what `measure` says, in milliseconds. A sample is disturbed if the system took a
+    processor away meanwhile; on a GPU too, as the one that launches its kernels must not stop."""
     found = []
     for _ in range(count):
-        before, start = _taken_away(), time.perf_counter()
-        call()
-        found.append(Sample(1e3 * (time.perf_counter() - start), _taken_away() > before))
+        before = _taken_away()
+        ms = measure()
+        found.append(Sample(ms, _taken_away() > before))
     return found
 
 

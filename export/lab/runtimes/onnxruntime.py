@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from export._optional import require
 from export.lab.files import Files
 from export.lab.rounds import Sample
+from export.lab.runtimes import images, not_on_cpu
 from export.lab.runtimes.cpu import timed
+from export.lab.runtimes.memory import Growth, resident
 from export.lab.setting import Setting
 from export.lab.subject import Subject
 from export.runtimes.onnxruntime import OnnxSession
+
+#: The threads of a session wait for more work by spinning, which takes processors from whoever has the next
+#: turn. With this they stop once an answer is there; within a call they still spin, as a user's do.
+CONFIG = {"session.force_spinning_stop": "1"}
 
 
 class OnnxRuntimeCpu:
@@ -24,7 +28,7 @@ class OnnxRuntimeCpu:
     def why_not(self, setting: Setting) -> str | None:
         if setting.precision != "fp32":
             return "ONNX Runtime's CPU provider computes in float32, whatever the file says"
-        return None
+        return not_on_cpu(setting)
 
     def refuses(self, subject: Subject, setting: Setting) -> str | None:
         return None
@@ -37,18 +41,30 @@ class OnnxRuntimeCpu:
 
 
 class OnnxReady:
+    """Args:
+    model: an ONNX file whose one input is (b, c, h, w), float32.
+    """
+
     clock = "perf_counter"
 
     def __init__(self, model: bytes, subject: Subject, setting: Setting) -> None:
-        self._session = OnnxSession(model, setting.threads)
-        height, width, channels = subject.shape
-        self._images = np.random.default_rng(0).standard_normal(
-            (setting.batch, channels, height, width), np.float32
-        )
-        self.memory: Mapping[str, int] = {"file": len(model)}
+        self._model, self._threads, self._source = model, setting.threads, (subject, setting)
+        before = Growth(resident)
+        self._open()
+        memory = {"file": len(model), **before.entry("loaded")}
+        self.sample()
+        self.memory: Mapping[str, int] = memory | before.entry("running")
 
     def sample(self, count: int = 1) -> list[Sample]:
         return timed(lambda: self._session.run(self._images), count)
 
+    def reopen(self) -> None:
+        self._session.close()
+        self._open()
+
     def close(self) -> None:
         self._session.close()
+
+    def _open(self) -> None:
+        self._session = OnnxSession(self._model, self._threads, config=CONFIG)
+        self._images = images.nchw(*self._source)
