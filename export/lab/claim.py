@@ -19,8 +19,9 @@ class Claim:
       text: what is claimed, in a sentence of ours.
       source: where it is published.
       published: the ratio of the times of `a` and `b` there, None where no number is given.
-      within: (heat of a, heat of b) -> verdict, where a claim is about more than two times; None for the times
-        of `a` and `b`. It is only asked where both were measured; it may raise KeyError for what else it needs.
+      within: (heat of a, heat of b) -> verdict, where a claim is about more than two times; None for the
+        times of `a` and `b`. It is only asked where both were measured; it may raise KeyError for what else
+        it needs.
     """
 
     text: str
@@ -34,8 +35,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one runtime in one setting. `outcome`: reproduced, not reproduced, cannot tell or not measured;
-    `verdict` is None where it was not measured."""
+    """A claim on one runtime in one setting. `outcome`: reproduced, not reproduced, cannot tell or not
+    measured; `verdict` is None where it was not measured."""
 
     claim: Claim
     runtime: str

@@ -10,8 +10,8 @@ from export.lab.subject import Subject
 
 @dataclass(frozen=True)
 class Contender:
-    """`name` is unique in its heat: the subject's where all run in one setting, else with what tells them apart
-    ("resnet50 fp16")."""
+    """`name` is unique in its heat: the subject's where all run in one setting, else with what tells them
+    apart ("resnet50 fp16")."""
 
     name: str
     subject: Subject

@@ -24,11 +24,12 @@ from export.lab.subject import Subject
 from export.lab.verdict import Verdict, chain, decided, summarise
 from export.runtimes import BuildError
 
-
 #: A measurement is split where it holds more contenders, or more parameters in all: they must fit the memory.
 MOST, MOST_PARAMETERS = 16, 300_000_000
 #: Half of a ratio's interval below which more rounds are of no use.
 TIGHT = 0.01
+#: Share of a contender's time that preparing it takes, for the progress bar only.
+PREPARING = 0.3
 
 
 class Heat:
@@ -59,8 +60,8 @@ class Heat:
         return iter(self.records)
 
     def against(self, a: str, b: str) -> Verdict:
-        """Of contender `a` against contender `b`: directly if they ran in turns, else by the reference that ran
-        with both.
+        """Of contender `a` against contender `b`: directly if they ran in turns, else by the reference that
+        ran with both.
 
         Raises:
           KeyError: one of them was not measured, or no reference with both.
@@ -84,13 +85,22 @@ class Lab:
       store: where records are kept.
       seconds: of measuring for each contender of a heat.
       small: the networks are too small for their times to say anything; kept in the records.
+      anywhere: take heats of other machines and versions from the store too.
     """
 
     def __init__(
-        self, study: str, store: Store, seconds: float, files: Files | None = None, *, small: bool = False
+        self,
+        study: str,
+        store: Store,
+        seconds: float,
+        files: Files | None = None,
+        *,
+        small: bool = False,
+        anywhere: bool = False,
     ):
         self.study, self.store, self.seconds, self.small = study, store, seconds, small
         self._files = files or Files()
+        self._anywhere = anywhere
 
     def heat(self, subjects: Sequence[Subject], runtime: Runtime, setting: Setting, bar: Bar) -> Heat:
         """`measure` of subjects that all run in one setting."""
@@ -105,17 +115,20 @@ class Lab:
         Args:
           contenders: more than MOST, or than fit in memory, are measured in several heats that share the
             reference.
-          reference: name of the contender that ratios are given to; the first where there is none of this name.
+          reference: name of the contender that ratios are given to; the first where there is none of this
+            name.
         """
         if reference not in {one.name for one in contenders}:  # another precision, which this runtime has not
             reference = contenders[0].name
         records: list[Record] = []
         missing: dict[str, str] = {}
-        for part in split(contenders, reference):
-            found = self._known(part, runtime) or self._measure(part, runtime, bar, reference)
-            records += found[0]
-            missing |= found[1]
-        bar.step(len(contenders))
+        for place, part in enumerate(split(contenders, reference)):
+            known = self._known(part, runtime)
+            found, absent = known or self._measure(part, runtime, bar, reference)
+            # the reference of later parts is no news
+            bar.step(len(part) - (place > 0), old=known is not None)
+            records += found
+            missing |= absent
         return Heat(records, missing)
 
     def _measure(
@@ -124,7 +137,8 @@ class Lab:
         missing: dict[str, str] = {}
         with ExitStack() as stack:
             ready: dict[str, Ready] = {}
-            for one in contenders:
+            for place, one in enumerate(contenders):
+                bar.advance(PREPARING * place)
                 bar.say(f"{runtime.name}, {one.setting}: preparing {one.name}")
                 why = runtime.refuses(one.subject, one.setting)
                 if why is None:
@@ -142,16 +156,8 @@ class Lab:
             taken = measure(
                 ready,
                 self.seconds * len(ready),
-                enough=lambda so_far: (
-                    all(
-                        decided(so_far[name], so_far[reference], TIGHT)
-                        for name in so_far
-                        if name != reference
-                    )
-                    if reference in so_far and len(so_far) > 1
-                    else all(_tight(samples) for samples in so_far.values())
-                ),
-                advance=bar.advance,
+                enough=lambda so_far: _enough(so_far, reference),
+                advance=lambda share: bar.advance(len(contenders) * (PREPARING + (1 - PREPARING) * share)),
             )
             after = conditions.now()
             records = self._records(contenders, ready, taken, runtime, reference, missing, before, after)
@@ -202,12 +208,14 @@ class Lab:
     def _known(
         self, contenders: Sequence[Contender], runtime: Runtime
     ) -> tuple[list[Record], dict[str, str]] | None:
-        """The latest heat of this study on this machine that holds them all, but for those it knows cannot be."""
+        """The latest heat of this study, on this machine and with these versions unless `anywhere`, that
+        holds them all, but for those it knows cannot be."""
         wanted = {one.name: _identity(one.subject.facts, one.setting.as_dict()) for one in contenders}
-        machine = provenance.machine()
         heats: dict[str, list[Record]] = {}
+        here = None if self._anywhere else _here(runtime)
         for record in self.store.records:
-            if (record.study, record.runtime, record.machine) == (self.study, runtime.name, machine):
+            same = (record.study, record.runtime) == (self.study, runtime.name)
+            if same and (self._anywhere or _place(record) == here):
                 heats.setdefault(record.heat, []).append(record)
         for records in reversed(list(heats.values())):
             missing = {name: why for name, why in records[0].missing.items() if name in wanted}
@@ -215,6 +223,17 @@ class Lab:
             if {name: one for name, one in wanted.items() if name not in missing}.items() <= held.items():
                 return [record for record in records if record.name in wanted], missing
         return None
+
+
+def _here(runtime: Runtime) -> tuple[object, ...]:
+    gpu = (conditions.gpu() or {}).get("name") if runtime.device == "gpu" else None
+    return provenance.machine(), gpu, {**provenance.versions(), **runtime.versions()}
+
+
+def _place(record: Record) -> tuple[object, ...]:
+    """Where and with what it was measured, as `_here` says it."""
+    gpu = (record.conditions["before"].get("gpu") or {}).get("name") if record.device == "gpu" else None
+    return record.machine, gpu, record.versions
 
 
 def split(contenders: Sequence[Contender], reference: str) -> list[list[Contender]]:
@@ -236,6 +255,14 @@ def split(contenders: Sequence[Contender], reference: str) -> list[list[Contende
 
 def _parameters(one: Contender) -> int:
     return int(one.subject.facts.get("params") or 0)
+
+
+def _enough(taken: Mapping[str, Sequence[Sample]], reference: str) -> bool:
+    """Whether all ratios to the reference are known well enough; without others, all times."""
+    others = [name for name in taken if name != reference]
+    if reference in taken and others:
+        return all(decided(taken[name], taken[reference], TIGHT) for name in others)
+    return all(_tight(samples) for samples in taken.values())
 
 
 def _tight(samples: Sequence[Sample]) -> bool:

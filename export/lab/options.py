@@ -13,7 +13,8 @@ from export.lab.runtimes import DEFAULT, NAMES, Runtime, make
 from export.lab.setting import PRECISIONS, Setting
 
 DEFAULT_PRECISIONS = ("fp32", "fp16")
-#: Of measuring for each contender; with fewer, too many verdicts are "cannot tell" on a machine with neighbours.
+#: Of measuring for each contender; with fewer, too many verdicts are "cannot tell" on a machine with
+#: neighbours.
 SECONDS, SMALL_SECONDS = 5.0, 0.3
 
 
@@ -26,7 +27,7 @@ class Options:
     """What the flags of every study say.
 
     Attributes:
-      runtimes: those of --runtimes, or all that can run here.
+      runtimes: those of --runtimes, or all that can run here; of `redraw`, those of the store.
       precisions: each runtime measures those it can.
       batch: None for the study's own.
       seconds: of measuring for each contender.
@@ -109,6 +110,8 @@ def parse(
     if torch_python is not None and not torch_python.is_file():
         raise UsageError(f"--torch-python {given.torch_python}: no such file")
     named = _some("--runtimes", given.runtimes, NAMES)
+    if options.redraw:
+        return options
     return replace(options, runtimes=_runtimes(options, named, bool(given.precisions), torch_python))
 
 

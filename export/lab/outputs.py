@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export._optional import require
-from export.lab import table
-from export.lab.claim import Finding
+from export.lab import markdown, table
 from export.lab.plan import Measured
 from export.lab.record import Record
 
@@ -71,9 +70,11 @@ def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row],
     parts += [_where(records), study.paragraph(measured), f"![{study.title}]({study.name}.png)"]
     findings = [finding for one in measured for finding in one.findings]
     if findings:
-        parts.append("## What was published, and what was measured here\n\n" + claims_table(findings))
+        parts.append(
+            "## What was published, and what was measured here\n\n" + markdown.claims_table(findings)
+        )
     parts.append(
-        "## Measured\n\n" + table.as_markdown(rows).rstrip() + "\n\n"
+        "## Measured\n\n" + markdown.measured_table(rows) + "\n\n"
         f"Milliseconds of one call; all columns are in {study.name}.csv, every sample in {study.name}.jsonl."
     )
     missing = [
@@ -84,23 +85,6 @@ def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row],
     if missing:
         parts.append("## Not measured\n\n" + "\n".join(missing))
     return "\n\n".join(parts) + "\n"
-
-
-def claims_table(findings: Sequence[Finding]) -> str:
-    """Markdown: one line per claim, runtime and setting."""
-    lines = ["| claim | where | published ratio | measured ratio | outcome |", "|---|---|---|---|---|"]
-    for one in findings:
-        published = "" if one.claim.published is None else f"{one.claim.published:.3g}"
-        ratio = (
-            ""
-            if one.verdict is None
-            else f"{one.verdict.ratio:.3f} ({one.verdict.low:.3f} to {one.verdict.high:.3f})"
-        )
-        where = f"{one.runtime}, {one.setting.get('precision')}, batch {one.setting.get('batch')}"
-        lines.append(
-            f"| {one.claim.text} ({one.claim.source}) | {where} | {published} | {ratio} | {one.outcome} |"
-        )
-    return "\n".join(lines)
 
 
 def _where(records: Sequence[Record]) -> str:

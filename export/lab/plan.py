@@ -24,9 +24,9 @@ class Plan:
       subjects: their names are unique in the plan.
       batch: images of one call; `Options.batch` if the user asked for another is the study's to put here.
       reference: name of the contender that ratios are given to; the first by default.
-      mixed: all precisions that are asked for and that the runtime has are measured in ONE heat, so that they can be
-        compared; contenders are then called "resnet50 fp16", and so they are in claims and `reference`. Else there
-        is a heat for each precision, and contenders are called as their subjects.
+      mixed: all precisions that are asked for and that the runtime has are measured in ONE heat, so that they
+        can be compared; contenders are then called "resnet50 fp16", and so they are in claims and
+        `reference`. Else there is a heat for each precision, and contenders are called as their subjects.
     """
 
     key: str
@@ -47,8 +47,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Measured:
-    """A plan that was measured on one runtime. `setting` is that of its first contender; where the plan is `mixed`,
-    those of the others are in their records."""
+    """A plan that was measured on one runtime. `setting` is that of its first contender; where the plan is
+    `mixed`, those of the others are in their records."""
 
     plan: Plan
     runtime: str

@@ -1,7 +1,7 @@
 """One line of the results store: one contender of one heat.
 
-A heat is a set of contenders that were timed in turns in one process: records of one heat are compared directly,
-others by the reference that both heats measured.
+A heat is a set of contenders that were timed in turns in one process: records of one heat are compared
+directly, others by the reference that both heats measured.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Record:
       conditions: {"before": ..., "after": ...}: load, clocks, temperature, throttle reasons.
       machine, versions, command, date: where, with what, how and when (UTC, ISO 8601).
       openings: places of the samples that were the first of an opening.
-      reference: name of the contender that ratios are given to; a measurement of many contenders is split into
-        heats that all hold it.
+      reference: name of the contender that ratios are given to; a measurement of many contenders is split
+        into heats that all hold it.
       missing: contenders of the heat that could not be measured, and why.
       small: the networks are too small for their times to say anything.
     """

@@ -1,7 +1,8 @@
 """Measuring in turns: whatever slows the machine slows all that are compared.
 
 Each contender is opened several times: the medians of one session differ from those of the next by more than
-their rounds suggest, as memory and threads lie elsewhere. Why each number here is what it is: docs/latency_lab.md.
+their rounds suggest, as memory and threads lie elsewhere. Why each number here is what it is:
+docs/latency_lab.md.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ WINDOW, WINDOW_MS, WIDEST = 3, 60.0, 100
 #: ...or after this many windows, or this share of the time: then the record says that it was not stable.
 MOST_WINDOWS = 20
 WARM_UP_SHARE = 0.2
-#: Calls are counted in pairs of one that is not and one that is, so that caches and threads are its own, unless a
-#: call takes longer than this: then it fills them itself.
+#: Calls are counted in pairs of one that is not and one that is, so that caches and threads are its own,
+#: unless a call takes longer than this: then it fills them itself.
 PRELUDE_MS = 50.0
 #: Openings of each contender, where opening is cheap enough; with fewer than FEWEST_OPENINGS one is as good.
 OPENINGS, FEWEST_OPENINGS = 8, 4
 #: The share of the time that opening again may take, and how much it may take for FEWEST_OPENINGS.
 REOPEN_SHARE, REOPEN_MOST = 0.3, 0.6
-#: Rounds of one opening at least; rounds in all: fewer have no percentiles worth the name, more say nothing new.
+#: Rounds of one opening at least; rounds in all: fewer have no percentiles worth the name, more say nothing
+#: new.
 FEWEST_OF_OPENING, FEWEST, MOST = 2, 12, 400
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Milliseconds of one call; `disturbed`: the system took a processor away meanwhile; `opening`: which one of
-    the contender's, from 0."""
+    """Milliseconds of one call; `disturbed`: the system took a processor away meanwhile; `opening`: which one
+    of the contender's, from 0."""
 
     ms: float
     disturbed: bool = False
@@ -54,8 +56,8 @@ class Ready(Protocol):
         ...
 
     def reopen(self) -> None:
-        """Lets go of buffers, threads and contexts, and takes new ones as a new process would; nothing is exported
-        or built again."""
+        """Lets go of buffers, threads and contexts, and takes new ones as a new process would; nothing is
+        exported or built again."""
         ...
 
     def close(self) -> None: ...
@@ -84,7 +86,8 @@ def measure(
 
     Args:
       ready: by name.
-      seconds: for all together, warm-up and opening again included; FEWEST rounds are made whatever they take.
+      seconds: for all together, warm-up and opening again included; FEWEST rounds are made whatever they
+        take.
       enough: asked after each opening from the FEWEST_OPENINGS-th on, with the samples so far.
       advance: told the share of the time that is over, for a progress bar.
       clock: seconds; of the time that is over, not of the samples.

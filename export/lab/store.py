@@ -22,8 +22,8 @@ class Store:
 
     Attributes:
       records: all that could be read, in the order of the file.
-      cut: a line about a last line that ends in the middle (the machine lost its power while it was written): it
-        is no record, and the next record begins on a line of its own. None if there is none.
+      cut: a line about a last line that ends in the middle (the machine lost its power while it was written):
+        it is no record, and the next record begins on a line of its own. None if there is none.
 
     Raises:
       ValueError: a line that is no record of a schema that is known; the message has its number.

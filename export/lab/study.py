@@ -1,21 +1,21 @@
 """A published comparison as a command: `python -m export.studies.NAME`.
 
-A study says what to measure and how to draw it; flags, runtimes, the store, resuming, tables, claims and files are
-the same for all. Written to --out: NAME.csv (a row per contender), NAME.png and NAME.svg, NAME.md (a paragraph, the
-claims and the table), NAME.jsonl (the records: the same command goes on where it stopped).
+A study says what to measure and how to draw it; flags, runtimes, the store, resuming, tables, claims and
+files are the same for all. Written to --out: NAME.csv (a row per contender), NAME.png and NAME.svg, NAME.md
+(a paragraph, the claims and the table), NAME.jsonl (the records: the same command goes on where it stopped).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from export._optional import MissingExtra, require
 from export.arguments import UsageError, choice
 from export.interrupt import Interrupted, listening
-from export.lab import outputs
+from export.lab import outputs, remembered
 from export.lab.bar import Bar
 from export.lab.claim import judge
 from export.lab.heat import Lab
@@ -34,11 +34,12 @@ class Study:
       name: of the module in export.studies.
       title, source: what is compared, and where it was published.
       plans: options -> heats, the same for each runtime and precision; keys are unique.
-      columns: (measured, contender name) -> more columns of its row; counts, times and ratios are there already.
+      columns: (measured, contender name) -> more columns of its row; counts, times and ratios are there
+        already.
       draw: (matplotlib figure, all measured) -> None.
       paragraph: all measured -> a few sentences that say what was seen, with the numbers.
-      measure: for studies that must measure to know what to measure (equal latency): does all of it in place of
-        `plans`, by `lab.heat`, `lab.measure` and `measure_plan`; `plans` then says what `--only` may name.
+      measure: for studies that must measure to know what to measure (equal latency): does all of it in place
+        of `plans`, by `lab.heat`, `lab.measure` and `measure_plan`; `plans` then says what `--only` may name.
     """
 
     name: str
@@ -65,7 +66,8 @@ def measure_plan(plan: Plan, lab: Lab, runtime: Runtime, options: Options, bar: 
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> int:
-    """The command of a study; returns the exit status: 0 measured, 1 something could not be, 2 a mistake, 130 or 143
+    """The command of a study; returns the exit status: 0 measured, 1 something could not be, 2 a mistake, 130
+    or 143
     interrupted: the same command goes on."""
     program = f"python -m export.studies.{study.name}"
     try:
@@ -85,8 +87,11 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
 
 
 def _run(study: Study, options: Options) -> int:
+    store = _store(study, options)
+    if options.redraw:
+        options = replace(options, runtimes=remembered.runtimes(store))
     plans = _wanted(study, options)
-    lab = Lab(study.name, _store(study, options), options.seconds, small=options.small)
+    lab = Lab(study.name, store, options.seconds, small=options.small, anywhere=options.redraw)
     total = sum(
         len(plan.subjects) * len(options.settings(runtime, plan.batch))
         for plan in plans
@@ -134,8 +139,8 @@ def _wanted(study: Study, options: Options) -> list[Plan]:
 
 
 def _store(study: Study, options: Options) -> Store:
-    """That of --out. Refused: files of the study's names without records, records of others, small ones beside
-    others."""
+    """That of --out. Refused: files of the study's names without records, records of others, small ones
+    beside others."""
     path = options.out / f"{study.name}.jsonl"
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: not a folder")
@@ -148,6 +153,8 @@ def _store(study: Study, options: Options) -> Store:
         store = Store(path)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if store.cut:
+        print(f"{study.name}: {store.cut}", file=sys.stderr)
     for record in store.records:
         if record.study != study.name:
             raise UsageError(f"{path} holds records of {record.study}: choose another --out")

@@ -11,8 +11,14 @@ from export.lab.plan import Measured, Row
 from export.lab.record import Record
 from export.lab.verdict import Verdict
 
-_MILLI, _TERA, _MEGA, _GIGA = 1e-3, 1e12, 1e6, 1e9
-MEMORY = "memory_"  # prefix of the columns that hold bytes
+_MILLI, _TERA, _GIGA = 1e-3, 1e12, 1e9
+MEMORY = "memory_"  # prefix of the columns that hold bytes, of `Ready.memory`
+#: Columns that every study has, beside those of memory.
+KNOWN = frozenset(
+    ("plan", "name", "runtime", "device", "precision", "batch", "image_size", "params", "gmacs",
+     "typical_ms", "low_ms", "high_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "calls", "clean", "reference",
+     "ratio", "ratio_low", "ratio_high", "verdict", "teraflops", "teraparams", "images_per_second", "warnings")
+)  # fmt: skip
 
 
 def rows(
@@ -37,8 +43,9 @@ def _against(one: Measured, name: str) -> Verdict | None:
 
 
 def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
-    """`verdict`: of it against the contender called `reference`; None for itself. Times in milliseconds for one call. TeraFLOPS = 2 MACs x batch / latency / 1e12 and TeraParams = params /
-    latency / 1e12 as in TRT-ViT (arXiv 2205.09579, section 3)."""
+    """`verdict`: of it against the contender called `reference`; None for itself. Times in milliseconds for
+    one call. TeraFLOPS = 2 MACs x batch / latency / 1e12 and TeraParams = params / latency / 1e12 as in
+    TRT-ViT (arXiv 2205.09579, section 3)."""
     found, subject, setting = record.summary(), record.subject, record.setting
     seconds = found.typical * _MILLI
     batch = setting["batch"]
@@ -60,7 +67,7 @@ def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
         "p95_ms": found.p95,
         "p99_ms": found.p99,
         "calls": found.calls,
-        "stable": record.stable,
+        "clean": found.clean,
         "reference": None,
         "ratio": None,
         "ratio_low": None,
@@ -69,6 +76,7 @@ def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
         "teraflops": None if subject.get("macs") is None else 2 * subject["macs"] * batch / seconds / _TERA,
         "teraparams": None if subject.get("params") is None else subject["params"] / seconds / _TERA,
         "images_per_second": batch / seconds,
+        "warnings": "; ".join(record.warnings()),
     }
     if verdict is not None:
         made |= {
@@ -82,64 +90,18 @@ def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """Columns in the order in which rows first have them; numbers with six digits, which is more than they have."""
+    """Columns in the order in which rows first have them; numbers with six digits, which is more than they
+    have."""
     names = list(dict.fromkeys(name for one in table for name in one))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in one.items()} for one in table)
+    writer.writerows({name: cell(value) for name, value in one.items()} for one in table)
     return text.getvalue()
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """The columns that a reader wants first; the CSV file has all."""
-    if not table:
-        return "Nothing was measured.\n"
-    own = [name for one in table for name in one if name not in _KNOWN and not name.startswith(MEMORY)]
-    several = {
-        name
-        for name in ("runtime", "precision", "batch", "image_size", "plan")
-        if len({str(one.get(name)) for one in table}) > 1
-    }
-    heads = [
-        *(name for name in ("plan", "name", "runtime", "precision", "batch", "image_size") if name == "name" or name in several),
-        "Mparams", "GMACs", "ms (95 % interval)", "p99 ms", "ratio to", "verdict", "TFLOPS", "MiB",
-        *dict.fromkeys(own),
-    ]  # fmt: skip
-    lines = [heads, ["---"] * len(heads), *([_shown(one, head) for head in heads] for one in table)]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def _shown(one: Row, head: str) -> str:
-    if head == "Mparams":
-        return "" if one["params"] is None else f"{one['params'] / _MEGA:.2f}"
-    if head == "GMACs":
-        return "" if one["gmacs"] is None else f"{one['gmacs']:.3g}"
-    if head == "ms (95 % interval)":
-        return f"{one['typical_ms']:.4g} ({one['low_ms']:.4g} to {one['high_ms']:.4g})"
-    if head == "p99 ms":
-        return f"{one['p99_ms']:.4g}"
-    if head == "ratio to":
-        if one["ratio"] is None:
-            return "1 (reference)"
-        return f"{one['ratio']:.3f} ({one['ratio_low']:.3f} to {one['ratio_high']:.3f}) x {one['reference']}"
-    if head == "verdict":
-        return one["verdict"] or ""
-    if head == "TFLOPS":
-        return "" if one["teraflops"] is None else f"{one['teraflops']:.3g}"
-    if head == "MiB":
-        held = [value for name, value in one.items() if name.startswith(MEMORY)]
-        return f"{sum(held) / 2**20:.0f}" if held else ""
-    return _cell(one.get(head))
-
-
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """As text; nothing for None."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-_KNOWN = frozenset(
-    "plan name runtime device precision batch image_size params gmacs typical_ms low_ms high_ms min_ms median_ms p90_ms "
-    "p95_ms p99_ms calls stable reference ratio ratio_low ratio_high verdict teraflops teraparams images_per_second".split()
-)

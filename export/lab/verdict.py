@@ -17,8 +17,8 @@ from export.latency import percentile
 RESAMPLES, CONFIDENCE = 2000, 0.95
 #: Rounds are drawn in runs of this many neighbours: what disturbs one call often disturbs the next.
 BLOCK = 4
-#: Undisturbed rounds, in all and of each opening, without which all count, by their lower quartile: what disturbs
-#: a call only ever makes it longer.
+#: Undisturbed rounds, in all and of each opening, without which all count, by their lower quartile: what
+#: disturbs a call only ever makes it longer.
 FEWEST_CLEAN, FEWEST_CLEAN_OF_OPENING = 10, 2
 QUIET = 0.25
 #: The smallest difference worth a word: openings of one and the same program differ by as much.
@@ -27,18 +27,15 @@ FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 #: Two-sided 95 % quantile of Student's t by degrees of freedom, over that of the normal distribution: what an
 #: interval from so few openings lacks.
 _NORMAL = 1.95996
-_STUDENT = {
-    2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 7: 2.36462, 8: 2.30600, 9: 2.26216, 10: 2.22814,
-    11: 2.20099, 12: 2.17881, 13: 2.16037, 14: 2.14479, 15: 2.13145,
-}  # fmt: skip
+_STUDENT = {3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 7: 2.36462}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Milliseconds of one call. `low` to `high`: 95 % interval of `typical`. `clean`: calls in which the system
-    took a processor away are left out, and `typical` is the mean over the openings of their medians; else too few
-    remained, and it is the mean of the lower quartiles of all. `calls`: those that count; `minimum`, `median`
-    and the percentiles are of all."""
+    """Milliseconds of one call. `low` to `high`: 95 % interval of `typical`. `clean`: calls in which the
+    system took a processor away are left out, and `typical` is the mean over the openings of their medians;
+    else too few remained, and it is the mean of the lower quartiles of all. `calls`: those that count;
+    `minimum`, `median` and the percentiles are of all."""
 
     calls: int
     clean: bool
@@ -117,7 +114,8 @@ def verdict(ratio: float, low: float, high: float) -> Verdict:
 
 
 def chain(a: Verdict, b: Verdict) -> Verdict:
-    """Of two ratios to one reference, from different heats: a over b. Errors of different heats are independent."""
+    """Of two ratios to one reference, from different heats: a over b. Errors of different heats are
+    independent."""
     low = math.hypot(math.log(a.ratio / a.low), math.log(b.high / b.ratio))
     high = math.hypot(math.log(a.high / a.ratio), math.log(b.ratio / b.low))
     ratio = a.ratio / b.ratio
@@ -125,9 +123,9 @@ def chain(a: Verdict, b: Verdict) -> Verdict:
 
 
 def decided(a: Sequence[Sample], b: Sequence[Sample], tight: float) -> bool:
-    """Whether more rounds would say nothing new: half the interval is below `tight`, or the difference is far from
-    nothing (three half intervals: looking again and again must not make a chance difference a verdict) and half the
-    interval below twice `tight`."""
+    """Whether more rounds would say nothing new: half the interval is below `tight`, or the difference is far
+    from nothing (three half intervals: looking again and again must not make a chance difference a verdict)
+    and half the interval below twice `tight`."""
     found = compare(a, b)
     half = math.log(found.high / found.low) / 2
     return half <= tight or (half <= 2 * tight and abs(math.log(found.ratio)) > 3 * half)
@@ -136,7 +134,8 @@ def decided(a: Sequence[Sample], b: Sequence[Sample], tight: float) -> bool:
 def _kept(
     every: np.ndarray, disturbed: Sequence[bool], samples: Sequence[Sample]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """(rounds, sides) -> the rounds that count, the opening of each, and the quantile that stands for them."""
+    """(rounds, sides) -> the rounds that count, the opening of each, and the quantile that stands for
+    them."""
     openings = np.array([sample.opening for sample in samples])
     clean = ~np.array(disturbed)
     enough = clean.sum() >= FEWEST_CLEAN and all(
@@ -146,7 +145,8 @@ def _kept(
 
 
 def _estimate(kept: np.ndarray, openings: np.ndarray, quantile: float) -> tuple[np.ndarray, np.ndarray]:
-    """(rounds, sides) -> log of the typical time (sides), and of those of the resamples (RESAMPLES, sides)."""
+    """(rounds, sides) -> log of the typical time (sides), and of those of the resamples (RESAMPLES,
+    sides)."""
     rng = np.random.default_rng(0)
     each = np.unique(openings)
     count = len(each)
