@@ -34,17 +34,17 @@ class OnnxRuntimeCpu:
         return None
 
     def prepare(self, subject: Subject, setting: Setting, files: Files) -> OnnxReady:
-        return OnnxReady(files.onnx(subject, setting.batch, setting.precision), subject, setting)
+        return self.load(files.onnx(subject, setting.batch, setting.precision), subject, setting)
+
+    def load(self, model: bytes, subject: Subject, setting: Setting) -> OnnxReady:
+        """Any ONNX file whose one input is the subject's images, (b, c, h, w) in float32."""
+        return OnnxReady(model, subject, setting)
 
     def versions(self) -> dict[str, str]:
         return {"onnxruntime": self._version}
 
 
 class OnnxReady:
-    """Args:
-    model: an ONNX file whose one input is (b, c, h, w), float32.
-    """
-
     clock = "perf_counter"
 
     def __init__(self, model: bytes, subject: Subject, setting: Setting) -> None:

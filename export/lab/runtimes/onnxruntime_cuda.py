@@ -37,7 +37,10 @@ class OnnxRuntimeCuda:
         return None
 
     def prepare(self, subject: Subject, setting: Setting, files: Files) -> ProviderReady:
-        model = files.onnx(subject, setting.batch, setting.precision)
+        return self.load(files.onnx(subject, setting.batch, setting.precision), subject, setting)
+
+    def load(self, model: bytes, subject: Subject, setting: Setting) -> ProviderReady:
+        """Any ONNX file whose one input is the subject's images, (b, c, h, w) in float32."""
         return ProviderReady(model, subject, setting)
 
     def versions(self) -> dict[str, str]:
