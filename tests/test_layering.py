@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+# What every room of train_tpu may import.
+BASE_NAMES = ("errors", "files", "checks", "config", "model", "state")
+TRAIN_BASE = {"hvjax", *(f"train_tpu.{name}" for name in BASE_NAMES)}
+
+
+def rooms(*names: str) -> set[str]:
+    return {f"train_tpu.{name}" for name in names}
+
+
 # Package -> the packages of ours that its files may import; the arrows of docs/architecture.md.
 ALLOWED = {
     "hvjax.ops": {"hvjax.ops"},
@@ -16,11 +25,19 @@ ALLOWED = {
     "hvjax.rows": {"hvjax.models", "hvjax.reparam", "hvjax.weights", "hvjax.spec", "hvjax.rows"},
     "hvjax": {"hvjax"},
     "train_tpu": {"hvjax", "train_tpu"},
+    **dict.fromkeys(TRAIN_BASE - {"hvjax"}, TRAIN_BASE),
+    "train_tpu.distributed": TRAIN_BASE | {"train_tpu.distributed"},
+    "train_tpu.data": TRAIN_BASE | {"train_tpu.data"},
+    "train_tpu.checkpointing": TRAIN_BASE | rooms("distributed", "data", "checkpointing"),
+    "train_tpu.learning": TRAIN_BASE | rooms("checkpointing", "learning"),
+    "train_tpu.monitoring": TRAIN_BASE | rooms("data", "checkpointing", "learning", "monitoring"),
+    "train_tpu.evaluation": TRAIN_BASE
+    | rooms("data", "checkpointing", "learning", "monitoring", "evaluation"),
     "export": {"hvjax", "export"},
     "configs": {"train_tpu"},
 }
 # export/load.py reads training checkpoints inside a function: other exports need no training extra.
-EXCEPTIONS = {("export/load.py", "train_tpu")}
+EXCEPTIONS = {("export/load.py", "train_tpu.checkpointing")}
 PLAIN_TREES = ("hvjax/ops", "hvjax/reparam", "hvjax/weights")  # numbers and nested dicts only: no flax
 
 

@@ -2,8 +2,8 @@
 
 Run it in a checkout of each release, before it is published, with OUT =
 tests/goldens/formats/<version>.tar.xz; every later version has to read what it packs
-(tests/train_tpu/checkpointing/test_formats.py). In the workdir lie the logits of its last checkpoint for the images of its
-gate, too, as that release computed them.
+(tests/train_tpu/checkpointing/test_formats.py). In the workdir lie the logits of its last checkpoint for the
+images of its gate, too, as that release computed them.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from train_tpu.checkpoint import load_inference
+from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.config import base_config, resolve
 from train_tpu.train import run
 

@@ -14,11 +14,11 @@ from ml_collections import ConfigDict
 
 from hvjax.registry import MODELS, identify
 from train_tpu.checkpointing import lock
-from train_tpu.checkpointing.files import is_draft, write_whole
 from train_tpu.checkpointing.lock import Lock
 from train_tpu.config import Config, base_config, flatten
 from train_tpu.data.sources import Dataset
 from train_tpu.errors import UserError
+from train_tpu.files import is_draft, write_whole
 
 CONFIG, MODEL, GATE = "config.json", "model.json", "gate.npz"
 WEIGHTS, CURVE, CHECKPOINTS = "weights.safetensors", "learning_curve.png", "checkpoints"

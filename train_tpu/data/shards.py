@@ -23,11 +23,11 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from PIL import Image
 
-from train_tpu.checkpointing.files import DRAFT, draft_of, is_draft, to_disk, write_whole
 from train_tpu.data import example_proto, folder
 from train_tpu.data.decode import decode
 from train_tpu.data.records import FORMAT, INDEX, PLAN, SPLITS, read_json
 from train_tpu.errors import UserError
+from train_tpu.files import DRAFT, draft_of, is_draft, to_disk, write_whole
 
 PARTS, LOCK, QUARANTINE = "parts", "lock", "quarantine.jsonl"
 # One record a group, so that a read fetches one image; images are compressed already.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from train_tpu.checkpointing.files import write_whole
+from train_tpu.files import write_whole
 from train_tpu.monitoring.wandb_log import WandbLog
 
 FILE = "metrics.jsonl"
