@@ -22,11 +22,17 @@ class Bar:
       total: steps, each a contender prepared and measured.
       stream: stderr by default.
       clock: seconds.
+      check: called whenever something is said or over; may raise, to end the work.
     """
 
     def __init__(
-        self, total: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._total, self._done, self._part, self._old = total, 0, 0.0, 0
@@ -35,6 +41,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """What is done now."""
+        self._check()
         self._text = text
         if self._stream.isatty():
             self._paint()
@@ -47,12 +54,14 @@ class Bar:
 
     def advance(self, steps: float) -> None:
         """So many steps, or parts of one, are over that `step` does not know of yet."""
+        self._check()
         self._part = steps
         if self._stream.isatty() and self._clock() - self._painted >= _EVERY:
             self._paint()
 
     def step(self, count: int = 1, *, old: bool = False) -> None:
         """`old`: they took no time, as they were measured before."""
+        self._check()
         self._done, self._part = self._done + count, 0.0
         self._old += count if old else 0
         if self._stream.isatty():

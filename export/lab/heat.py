@@ -53,7 +53,7 @@ class Heat:
     def __getitem__(self, name: str) -> Record:
         return self.records[name]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self.records
 
     def __iter__(self) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from export._optional import require
 from export.lab import markdown, table
+from export.lab.indecision import in_words
 from export.lab.plan import Measured
 from export.lab.record import Record
 
@@ -75,8 +76,16 @@ def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row],
         )
     parts.append(
         "## Measured\n\n" + markdown.measured_table(rows) + "\n\n"
-        f"Milliseconds of one call; all columns are in {study.name}.csv, every sample in {study.name}.jsonl."
+        f"Milliseconds of one call; all columns are in {study.name}.csv, every sample in {study.name}.jsonl. "
+        + in_words(records)
     )
+    warned = [
+        f"- {record.runtime}, {record.name}: {'; '.join(odd)}"
+        for record in records
+        if (odd := record.warnings())
+    ]
+    if warned:
+        parts.append("## Odd while it was measured\n\n" + "\n".join(dict.fromkeys(warned)))
     missing = [
         f"- {one.runtime}, {one.plan.key}: {name}: {why}"
         for one in measured

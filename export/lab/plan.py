@@ -60,4 +60,4 @@ class Measured:
     def reference(self) -> str | None:
         """Name of the contender that ratios are given to; None if it was not measured."""
         wanted = next((record.reference for record in self.heat.records.values()), None)
-        return wanted if wanted is not None and wanted in self.heat else None
+        return wanted if wanted in self.heat else None

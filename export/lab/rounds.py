@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-#: Warm-up ends when the medians of two windows in a row differ by less than this...
+#: After one call that is cold, warm-up ends when the medians of two windows in a row differ by less than
+#: this...
 STABLE = 0.03
 #: ...where a window is this many calls at least, this many milliseconds, and this many calls at most...
-WINDOW, WINDOW_MS, WIDEST = 3, 60.0, 100
-#: ...or after this many windows, or this share of the time: then the record says that it was not stable.
+WINDOW, WINDOW_MS, WIDEST = 2, 60.0, 100
+#: ...or after this many windows, or this share of the time, but not before there are two: then the record
+#: says that it was not stable.
 MOST_WINDOWS = 20
 WARM_UP_SHARE = 0.2
 #: Calls are counted in pairs of one that is not and one that is, so that caches and threads are its own,
@@ -101,8 +103,7 @@ def measure(
     openings, opening, done = OPENINGS, 0, 0
     while True:
         now = clock()
-        left = max(0.0, start + seconds - now)
-        until = now + left / (openings - opening)
+        until = now + max(0.0, start + seconds - now) / (openings - opening)
         fewest = max(FEWEST_OF_OPENING, math.ceil((FEWEST - done) / (openings - opening)))
         most = max(fewest, (MOST - done) // (openings - opening))
         rounds = 0
@@ -116,15 +117,16 @@ def measure(
         before = clock()
         turns.reopen()
         if opening == 1:
-            openings = _affordable(clock() - before, seconds)
-            if openings == 1:  # what was opened again for this is as good as what was there
+            takes = max(seconds, FEWEST * (before - now) / rounds)  # what the fewest rounds take anyway
+            openings = _affordable(clock() - before, takes)
+            if openings == 1:  # it goes on in what was opened again for this, as if it were the same
                 opening, openings = 0, 1
     advance(1.0)
     return {name: Taken(tuple(one), warmed[name].calls, warmed[name].stable) for name, one in taken.items()}
 
 
 def _affordable(cost: float, seconds: float) -> int:
-    """How often all can be opened, if once more takes `cost` seconds."""
+    """How often all can be opened, if once more takes `cost` of the `seconds`."""
     if cost <= 0:
         return OPENINGS
     openings = min(OPENINGS, 1 + int(REOPEN_SHARE * seconds / cost))
@@ -160,7 +162,7 @@ class _Turns:
         for name in self._order:
             self._ready[name].reopen()
         for name in self._order:
-            self._ready[name].sample(WINDOW)
+            self._ready[name].sample(WINDOW if self._expected[name] <= PRELUDE_MS else 1)
 
 
 @dataclass(frozen=True)
@@ -171,14 +173,15 @@ class _Warmed:
 
 
 def _warm_up(one: Ready, seconds: float, clock: Callable[[], float]) -> _Warmed:
-    start, before, calls, count = clock(), None, 0, WINDOW
-    for _ in range(MOST_WINDOWS):
+    start, before = clock(), None
+    calls, count, median = 1, WINDOW, one.sample()[0].ms
+    for window in range(1, MOST_WINDOWS + 1):
         median = statistics.median(sample.ms for sample in one.sample(count))
         calls += count
         if before is not None and abs(median - before) <= STABLE * before:
             return _Warmed(calls, True, median)
         before = median
-        if clock() - start > seconds:
-            return _Warmed(calls, False, median)
-        count = min(WIDEST, max(WINDOW, math.ceil(WINDOW_MS / max(median, 1e-6))))
-    return _Warmed(calls, False, before or 0.0)
+        if window > 1 and clock() - start > seconds:
+            break
+        count = min(WIDEST, max(WINDOW, math.ceil(WINDOW_MS / max(median, WINDOW_MS / WIDEST))))
+    return _Warmed(calls, False, median)

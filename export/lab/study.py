@@ -71,10 +71,10 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     interrupted: the same command goes on."""
     program = f"python -m export.studies.{study.name}"
     try:
-        with listening():
+        with listening() as wish:
             require("matplotlib")
             options = parse(program, study.title, argv, default_out=f"studies/{study.name}")
-            return _run(study, options)
+            return _run(study, options, wish.check)
     except UsageError as error:
         print(f"{study.name}: {error}", file=sys.stderr)
         return 2
@@ -86,7 +86,7 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
         return interrupted.exit_status
 
 
-def _run(study: Study, options: Options) -> int:
+def _run(study: Study, options: Options, check: Callable[[], None]) -> int:
     store = _store(study, options)
     if options.redraw:
         options = replace(options, runtimes=remembered.runtimes(store))
@@ -97,7 +97,7 @@ def _run(study: Study, options: Options) -> int:
         for plan in plans
         for runtime in options.runtimes
     )
-    bar = Bar(total)
+    bar = Bar(total, check=check)
     try:
         if study.measure is not None:
             measured = list(study.measure(lab, options, bar))

@@ -16,8 +16,9 @@ MEMORY = "memory_"  # prefix of the columns that hold bytes, of `Ready.memory`
 #: Columns that every study has, beside those of memory.
 KNOWN = frozenset(
     ("plan", "name", "runtime", "device", "precision", "batch", "image_size", "params", "gmacs",
-     "typical_ms", "low_ms", "high_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "calls", "clean", "reference",
-     "ratio", "ratio_low", "ratio_high", "verdict", "teraflops", "teraparams", "images_per_second", "warnings")
+     "typical_ms", "low_ms", "high_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "calls",
+     "clean", "reference", "ratio", "ratio_low", "ratio_high", "verdict", "teraflops", "teraparams",
+     "images_per_second", "warnings")
 )  # fmt: skip
 
 
