@@ -1,0 +1,1 @@
+"""Published comparisons as commands; `export.lab.study` is what they share."""
