@@ -57,23 +57,17 @@ class EngineReady:
     request, not the throughput of many. Copies of images and results are outside of it, or inside with
     `Setting.transfers`, then from and to page-locked memory.
 
-    Args:
-      api: as of `cuda.Device`; a test passes a fake.
-
     Raises:
       BuildError: the engine does not load or run: the GPU's memory is too small, for example.
     """
 
     clock = "CUDA events"
 
-    def __init__(
-        self, runtime: TensorRT, built: Built, subject: Subject, setting: Setting, api: Any = None
-    ) -> None:
-        self._runtime, self._built, self._api = runtime, built, api
-        self._source = (subject, setting)
+    def __init__(self, runtime: TensorRT, built: Built, subject: Subject, setting: Setting) -> None:
+        self._runtime, self._built, self._source = runtime, built, (subject, setting)
         self._session: EngineSession | None = None
         try:
-            before = Growth(lambda: cuda.memory_in_use(api))
+            before = Growth(cuda.memory_in_use)
             self._open()
             memory = {"file": len(built.model), "engine": len(built.engine or b"")}
             memory |= before.entry("loaded") | self._opened.memory()
@@ -82,6 +76,9 @@ class EngineReady:
         except CudaError as error:
             self.close()
             raise BuildError(f"{runtime.name}: {error}") from error
+        except BuildError:
+            self.close()
+            raise
 
     @property
     def _opened(self) -> EngineSession:
@@ -103,8 +100,7 @@ class EngineReady:
 
     def _open(self) -> None:
         subject, setting = self._source
-        options = {} if self._api is None else {"api": self._api}
         self._session = EngineSession(
-            self._runtime.trt, self._built.engine or b"", cuda_graph=setting.cuda_graph, **options
+            self._runtime.trt, self._built.engine or b"", cuda_graph=setting.cuda_graph
         )
         self._launch = self._session.launcher(images.nchw(subject, setting), transfers=setting.transfers)

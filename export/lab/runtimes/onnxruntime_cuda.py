@@ -57,10 +57,10 @@ class ProviderReady:
 
     clock = "perf_counter"
 
-    def __init__(self, model: bytes, subject: Subject, setting: Setting, api: Any = None) -> None:
+    def __init__(self, model: bytes, subject: Subject, setting: Setting) -> None:
         self._model, self._source = model, (subject, setting)
         try:
-            before = Growth(lambda: cuda.memory_in_use(api))
+            before = Growth(cuda.memory_in_use)
             self._open()
             memory = {"file": len(model), **before.entry("loaded")}
             self.sample()

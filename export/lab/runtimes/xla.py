@@ -91,6 +91,10 @@ class XlaReady:
     def sample(self, count: int = 1) -> list[Sample]:
         return timed(self._call, count)
 
+    def hlo(self) -> str:
+        """Text of the compiled program, whose instructions a profile names."""
+        return self._compiled.as_text()
+
     def reopen(self) -> None:
         """New buffers; the code stays where it is."""
         self._weights = jax.tree.map(jnp.copy, self._weights)
