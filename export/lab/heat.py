@@ -86,6 +86,7 @@ class Lab:
       seconds: of measuring for each contender of a heat.
       small: the networks are too small for their times to say anything; kept in the records.
       anywhere: take heats of other machines and versions from the store too.
+      program: the module that is run, for the records; by default that of the study.
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class Lab:
         *,
         small: bool = False,
         anywhere: bool = False,
+        program: str | None = None,
     ):
         self.study, self.store, self.seconds, self.small = study, store, seconds, small
+        self.program, self.anywhere = program or _program(study), anywhere
         self._files = files or Files()
-        self._anywhere = anywhere
 
     def heat(self, subjects: Sequence[Subject], runtime: Runtime, setting: Setting, bar: Bar) -> Heat:
         """`measure` of subjects that all run in one setting."""
@@ -194,7 +196,7 @@ class Lab:
                 conditions={"before": before, "after": after},
                 machine=provenance.machine(),
                 versions={**provenance.versions(), **runtime.versions()},
-                command=shlex.join(["python", "-m", *_command(self.study), *sys.argv[1:]]),
+                command=shlex.join(["python", "-m", self.program, *sys.argv[1:]]),
                 date=datetime.now(UTC).isoformat(timespec="seconds"),
                 openings=_openings(taken[one.name]),
                 reference=reference,
@@ -212,10 +214,10 @@ class Lab:
         holds them all, but for those it knows cannot be."""
         wanted = {one.name: _identity(one.subject.facts, one.setting.as_dict()) for one in contenders}
         heats: dict[str, list[Record]] = {}
-        here = None if self._anywhere else _here(runtime)
+        here = None if self.anywhere else _here(runtime)
         for record in self.store.records:
             same = (record.study, record.runtime) == (self.study, runtime.name)
-            if same and (self._anywhere or _place(record) == here):
+            if same and (self.anywhere or _place(record) == here):
                 heats.setdefault(record.heat, []).append(record)
         for records in reversed(list(heats.values())):
             missing = {name: why for name, why in records[0].missing.items() if name in wanted}
@@ -280,5 +282,5 @@ def _identity(facts: Mapping[str, object], setting: Mapping[str, object]) -> str
     return json.dumps([dict(facts), dict(setting)], sort_keys=True)
 
 
-def _command(study: str) -> list[str]:
-    return [f"export.{study}" if study == "bench" else f"export.studies.{study}"]
+def _program(study: str) -> str:
+    return f"export.{study}" if study in ("bench", "calibrate") else f"export.studies.{study}"
