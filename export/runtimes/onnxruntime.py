@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,10 +43,16 @@ class OnnxSession:
 
     Args:
       config: entries of the session's configuration, by ONNX Runtime's own names.
+      adjust: is given the session's options before it is made, to turn its profiler on for example.
     """
 
     def __init__(
-        self, model: bytes, threads: int | None = None, *, config: Mapping[str, str] | None = None
+        self,
+        model: bytes,
+        threads: int | None = None,
+        *,
+        config: Mapping[str, str] | None = None,
+        adjust: Callable[[Any], None] | None = None,
     ) -> None:
         ort = require("onnxruntime")
         self.threads = threads or cpu_threads()
@@ -55,6 +61,8 @@ class OnnxSession:
         options.log_severity_level = _ERRORS_ONLY
         for name, value in (config or {}).items():
             options.add_session_config_entry(name, value)
+        if adjust is not None:
+            adjust(options)
         disabled = [*_WRONG_OPTIMISERS, *(_CRASHES_ON_FLOAT16 if _has_float16(model) else ())]
         try:
             as_it_stands(options, model, ort)
@@ -93,6 +101,10 @@ class OnnxSession:
     def kernels(self) -> None:
         """ONNX Runtime has no list of kernels comparable with TensorRT's."""
         return None
+
+    def end_profiling(self) -> str:
+        """Path of the profiler's file, where `adjust` turned the profiler on."""
+        return self._session.end_profiling()
 
     def close(self) -> None:
         del self._session

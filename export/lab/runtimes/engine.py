@@ -16,6 +16,7 @@ from export.lab.subject import Subject
 from export.runtimes import BuildError, BuildOptions, Built, cuda, make
 from export.runtimes.cuda import CudaError
 from export.runtimes.engine import EngineSession
+from export.runtimes.kernels import Kernel
 from export.runtimes.tensorrt import TensorRT
 
 
@@ -88,6 +89,19 @@ class EngineReady:
     def sample(self, count: int = 1) -> list[Sample]:
         device = self._opened.device
         return watched(lambda: device.time(self._launch, warm_up=0, runs=1)[0], count)
+
+    def layer_times(self, runs: int) -> list[list[tuple[str, float]]]:
+        """As of `EngineSession`: from here on, samples are slower."""
+        return self._opened.layer_times(images.nchw(*self._source), runs=runs)
+
+    @property
+    def model(self) -> bytes:
+        """The ONNX file."""
+        return self._built.model
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return self._built.kernels or self._opened.kernels()
 
     def reopen(self) -> None:
         self.close()

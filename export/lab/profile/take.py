@@ -1,0 +1,69 @@
+"""The profile of a subject on a runtime of the lab."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from export.lab.files import Files
+from export.lab.profile.op import Op, Profile
+from export.lab.profile.pair import Pair
+from export.lab.runtimes import Runtime
+from export.lab.setting import Setting
+from export.lab.subject import Subject
+
+#: Those that can be profiled, in the lab's order.
+NAMES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "xla")
+SECONDS = 3.0
+
+
+def take(
+    subject: Subject, setting: Setting, runtime: Runtime, files: Files | None = None, seconds: float = SECONDS
+) -> Profile:
+    """Runs the subject for about `seconds`, half of it under the runtime's profiler.
+
+    A CUDA graph and transfers of `setting` are left out: a graph hides its kernels.
+
+    Raises:
+      ValueError: the runtime is none of NAMES. BuildError: it cannot be built.
+    """
+    if runtime.name not in NAMES:
+        raise ValueError(
+            f"runtime {runtime.name!r} has no profiler here; those that have: {', '.join(NAMES)}"
+        )
+    setting = dataclasses.replace(setting, cuda_graph=False, transfers=False)
+    pair, ops, how = _take(subject, setting, runtime, files or Files(), seconds)
+    return Profile(
+        model=subject.name,
+        runtime=runtime.name,
+        device=runtime.device,
+        setting=setting.as_dict(),
+        facts=dict(subject.facts),
+        ops=tuple(ops),
+        latency_ms=pair.latency_ms,
+        profiled_ms=pair.profiled_ms,
+        runs=len(pair.profiled),
+        how=how,
+        versions=runtime.versions(),
+    )
+
+
+def _take(
+    subject: Subject, setting: Setting, runtime: Runtime, files: Files, seconds: float
+) -> tuple[Pair, list[Op], str]:
+    ready: Any = runtime.prepare(subject, setting, files)
+    try:
+        if runtime.name == "onnxruntime":
+            from export.lab.profile import onnxruntime
+
+            return *onnxruntime.take(ready, subject, setting, files, seconds), onnxruntime.HOW
+        if runtime.name == "xla":
+            from export.lab.profile import xla
+
+            roots = frozenset(subject.weights()["params"])
+            return *xla.take(ready, roots, seconds), xla.HOW
+        from export.lab.profile import tensorrt
+
+        return *tensorrt.take(ready, seconds), tensorrt.HOW
+    finally:
+        ready.close()
