@@ -93,7 +93,7 @@ class XlaReady:
 
     def hlo(self) -> str:
         """Text of the compiled program, whose instructions a profile names."""
-        return self._compiled.as_text()
+        return self._compiled.as_text() or ""
 
     def reopen(self) -> None:
         """New buffers; the code stays where it is."""
