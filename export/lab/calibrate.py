@@ -133,7 +133,14 @@ class Calibrator:
         self.budget, self.tolerance = budget, tolerance
         self._lab, self._runtime, self._setting, self._bar = lab, runtime, setting, bar
         beside = lab.store if lab.study == STUDY else Store(lab.store.path.with_name(f"{STUDY}.jsonl"))
-        self._probes = Lab(STUDY, beside, PROBE * lab.seconds, small=lab.small)
+        self._probes = Lab(
+            STUDY,
+            beside,
+            PROBE * lab.seconds,
+            small=lab.small,
+            anywhere=lab.anywhere,
+            program=lab.program,
+        )
 
     def measure(self, subjects: Sequence[Subject], short: bool = False) -> Heat:
         """All of them in turns, with the reference if there is one."""
@@ -156,20 +163,29 @@ class Calibrator:
     def probe(self, subject: Subject) -> float:
         return self.ratio(self.measure([subject], short=True), subject.name).value
 
-    def confirm(self, climbs: Sequence[Climb]) -> dict[str, Calibrated]:
+    def confirm(self, climbs: Sequence[Climb], failed: dict[str, str] | None = None) -> dict[str, Calibrated]:
         """Searches for each, and measures all that was found in one long heat, until it holds or nothing
         better is left; by name of the candidate.
 
+        Args:
+          failed: is told which candidates do not build at some width, and why; the others are searched.
+
         Raises:
-          BuildError: a network does not build.
+          BuildError: one does not build, and there is no `failed`; or the reference does not.
         """
-        found: dict[str, Calibrated] = {}
+        climbs, found = list(climbs), dict[str, Calibrated]()
         chosen: list[dict[str, Any]] = []
         for _ in range(MOST_CONFIRMATIONS):
-            for done, climb in enumerate(climbs, 1):
-                climb.search(self.probe, AIM * self.tolerance)
-                self._close_others(climbs[:done])
-            if [climb.overrides for climb in climbs] == chosen:
+            for climb in list(climbs):
+                try:
+                    climb.search(self.probe, AIM * self.tolerance)
+                except BuildError as error:
+                    if failed is None:
+                        raise
+                    failed[climb.candidate.name] = str(error)
+                    climbs.remove(climb)
+                self._close_others(climbs)
+            if not climbs or [climb.overrides for climb in climbs] == chosen:
                 break
             chosen = [climb.overrides for climb in climbs]
             heat = self.measure([climb.subject for climb in climbs])
@@ -209,15 +225,17 @@ def level(calibrator: Calibrator, candidates: Sequence[Candidate], knobs: Sequen
     """Measures candidates as they are, then brings each to the calibrator's budget. Candidates that do not
     build are in `before.missing`; those that cannot meet the budget are in `after` as near as they get."""
     before = calibrator.measure([candidate.subject() for candidate in candidates])
+    failed: dict[str, str] = {}
+    found: dict[str, Calibrated] = {}
     try:
         known = {
             one.name: calibrator.ratio(before, one.name).value for one in candidates if one.name in before
         }
         climbs = [Climb(one, knobs, known[one.name]) for one in candidates if one.name in known]
-        found = calibrator.confirm(climbs) if climbs else {}
-    except BuildError as error:  # of the reference, or of a width in between
-        before.missing["equal latency"] = str(error)
-        return Level(before, None, {})
+        found = calibrator.confirm(climbs, failed)
+    except BuildError as error:  # of the reference
+        failed["equal latency"] = str(error)
+    before.missing.update(failed)
     return Level(before, next((one.heat for one in found.values()), None), found)
 
 

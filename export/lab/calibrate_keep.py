@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from export.lab.files import Files
 from export.lab.rounds import Ready, Sample
@@ -72,17 +70,13 @@ def _key(subject: Subject, setting: Setting) -> str:
     return json.dumps([dict(subject.facts), setting.as_dict()], sort_keys=True)
 
 
-@dataclass
 class _Kept:
     """Ready to be called; closing it only says that this heat is over."""
 
-    ready: Ready
-    users: int = 0
-    clock: str = field(init=False)
-    memory: Mapping[str, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.clock, self.memory = self.ready.clock, self.ready.memory
+    def __init__(self, ready: Ready) -> None:
+        self.ready, self.users = ready, 0
+        self.clock: str = ready.clock
+        self.memory: Mapping[str, int] = ready.memory
 
     def sample(self, count: int = 1) -> list[Sample]:
         return self.ready.sample(count)
@@ -92,8 +86,3 @@ class _Kept:
 
     def close(self) -> None:
         self.users -= 1
-
-    def __getattr__(self, name: str) -> Any:  # whatever else a runtime tells about itself
-        if name == "ready":
-            raise AttributeError(name)
-        return getattr(self.ready, name)
