@@ -1,4 +1,5 @@
-"""Where the time of one call goes: by module of the network, by kind of operation, and against the machine's peaks.
+"""Where the time of one call goes: by module of the network, by kind of operation, and against the machine's
+peaks.
 
 op         what is known of one operation of a runtime; the profile of a call
 kinds      operation type -> kind, for each runtime; the kind and the module of what a runtime fused

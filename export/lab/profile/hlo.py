@@ -1,4 +1,5 @@
-"""Reading the text of a compiled XLA program: instructions, what is fused in them, and where they come from."""
+"""Reading the text of a compiled XLA program: instructions, what is fused in them, and where they come
+from."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ class Program:
         return heaviest(self._kind(part) for part in self._parts(one))
 
     def module(self, name: str) -> str | None:
-        """Path of the module that the instruction belongs to. Where the compiler lost what JAX told of its origin:
-        the module that holds all before and after it. None if they are unknown too."""
+        """Path of the module that the instruction belongs to. Where the compiler lost what JAX told of its
+        origin: the module that holds all before and after it. None if they are unknown too."""
         own = self._own_module(name)
         return self._between(name) if own is None else own
 

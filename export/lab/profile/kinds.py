@@ -23,37 +23,43 @@ def _table(**types: str) -> dict[str, str]:
     return {word: names[kind] for kind, words in types.items() for word in words.split()}
 
 
-#: Operators of ONNX, and those that ONNX Runtime makes of them. Fused attention is a matrix product by its work.
+#: Operators of ONNX, and those that ONNX Runtime makes of them. Fused attention is a matrix product by its
+#: work.
 OF_ONNX = _table(
     convolution="Conv FusedConv NhwcFusedConv ConvTranspose ConvInteger QLinearConv",
     matmul="MatMul FusedMatMul Gemm FusedGemm TransposeMatMul MatMulInteger QLinearMatMul QGemm Attention "
     "MultiHeadAttention MatMulIntegerToFloat DynamicQuantizeMatMul",
-    norm="LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization GroupNormalization GroupNorm "
-    "InstanceNormalization BatchNormalization RMSNormalization LpNormalization",
+    norm="LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization GroupNormalization "
+    "GroupNorm InstanceNormalization BatchNormalization RMSNormalization LpNormalization",
     softmax="Softmax LogSoftmax BiasSoftmax",
-    elementwise="Add Sub Mul Div Relu Gelu FastGelu BiasGelu QuickGelu Erf Tanh Sigmoid HardSigmoid HardSwish Clip "
-    "Sqrt Pow Exp Log Neg Abs Reciprocal Min Max Where Sin Cos Floor Round Equal Less Greater And Or Not LeakyRelu "
-    "Elu Softplus Mish Sum FusedMul QuantizeLinear DequantizeLinear DynamicQuantizeLinear Swish",
-    reduction="AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd "
-    "ReduceSumSquare ReduceL2 ArgMax ArgMin TopK CumSum QLinearGlobalAveragePool QLinearAveragePool",
-    movement="Transpose Reshape ReorderInput ReorderOutput Cast Concat Slice Split Pad Squeeze Unsqueeze Flatten Gather "
-    "GatherND GatherElements ScatterND ScatterElements Expand Identity Tile DepthToSpace SpaceToDepth Resize Upsample "
-    "Shape ConstantOfShape Constant Range MemcpyFromHost MemcpyToHost",
+    elementwise="Add Sub Mul Div Relu Gelu FastGelu BiasGelu QuickGelu Erf Tanh Sigmoid HardSigmoid "
+    "HardSwish Clip Sqrt Pow Exp Log Neg Abs Reciprocal Min Max Where Sin Cos Floor Round "
+    "Equal Less Greater And Or Not LeakyRelu Elu Softplus Mish Sum FusedMul QuantizeLinear "
+    "DequantizeLinear DynamicQuantizeLinear Swish",
+    reduction="AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax "
+    "ReduceMin ReduceProd ReduceSumSquare ReduceL2 ArgMax ArgMin TopK CumSum "
+    "QLinearGlobalAveragePool QLinearAveragePool",
+    movement="Transpose Reshape ReorderInput ReorderOutput Cast Concat Slice Split Pad Squeeze Unsqueeze "
+    "Flatten Gather GatherND GatherElements ScatterND ScatterElements Expand Identity Tile "
+    "DepthToSpace SpaceToDepth Resize Upsample Shape ConstantOfShape Constant Range "
+    "MemcpyFromHost MemcpyToHost",
 )  # fmt: skip
 
-#: Opcodes of HLO. Softmax and normalisation are several opcodes: `xla_module` finds them by where they come from.
+#: Opcodes of HLO. Softmax and normalisation are several opcodes: `hlo` finds them by where they come
+#: from.
 OF_HLO = _table(
     convolution="convolution",
     matmul="dot ragged-dot triangular-solve cholesky",
-    elementwise="add subtract multiply divide maximum minimum exponential exponential-minus-one log log-plus-one tanh "
-    "rsqrt sqrt cbrt power negate abs sign floor ceil round-nearest-afz round-nearest-even compare select and or not "
-    "xor clamp erf logistic sine cosine tan atan2 remainder is-finite shift-left shift-right-logical "
-    "shift-right-arithmetic rng rng-bit-generator reduce-precision map",
+    elementwise="add subtract multiply divide maximum minimum exponential exponential-minus-one log "
+    "log-plus-one tanh rsqrt sqrt cbrt power negate abs sign floor ceil round-nearest-afz "
+    "round-nearest-even compare select and or not xor clamp erf logistic sine cosine tan atan2 "
+    "remainder is-finite shift-left shift-right-logical shift-right-arithmetic rng "
+    "rng-bit-generator reduce-precision map",
     reduction="reduce reduce-window select-and-scatter sort topk",
     norm="batch-norm-inference batch-norm-training",
-    movement="transpose reshape bitcast bitcast-convert copy copy-start copy-done concatenate slice dynamic-slice "
-    "dynamic-update-slice pad gather scatter broadcast convert reverse iota constant parameter tuple get-tuple-element "
-    "after-all opt-barrier",
+    movement="transpose reshape bitcast bitcast-convert copy copy-start copy-done concatenate slice "
+    "dynamic-slice dynamic-update-slice pad gather scatter broadcast convert reverse iota "
+    "constant parameter tuple get-tuple-element after-all opt-barrier",
 )  # fmt: skip
 #: Opcodes that compute nothing in a fusion: by themselves they say nothing of its kind.
 SILENT = frozenset(["constant", "parameter", "tuple", "get-tuple-element", "after-all"])

@@ -14,7 +14,8 @@ UNATTRIBUTED = "(unattributed)"
 
 
 def common(modules: Iterable[str]) -> str:
-    """The module that holds all these: "stage1/block1" for "stage1/block1/mlp/fc1" and "stage1/block1/norm"."""
+    """The module that holds all these: "stage1/block1" for "stage1/block1/mlp/fc1" and
+    "stage1/block1/norm"."""
     paths = [module.split("/") if module else [] for module in modules]
     kept: list[str] = []
     for parts in zip(*paths, strict=False):
@@ -25,9 +26,9 @@ def common(modules: Iterable[str]) -> str:
 
 
 def owner(parts: Iterable[tuple[str, str]]) -> str | None:
-    """The module that a fused operation belongs to, of the (module, kind) of all that it computes: that of its
-    convolutions and products if they are of one module, as they take the time; else the one that holds all. None
-    of nothing."""
+    """The module that a fused operation belongs to, of the (module, kind) of all that it computes: that of
+    its convolutions and products if they are of one module, as they take the time; else the one that holds
+    all. None of nothing."""
     parts = list(parts)
     if not parts:
         return None

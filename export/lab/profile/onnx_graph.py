@@ -1,4 +1,5 @@
-"""What ONNX Runtime made of a file: which nodes of the file each of its operators computes, and their modules."""
+"""What ONNX Runtime made of a file: which nodes of the file each of its operators computes, and their
+modules."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ class FileGraph:
         return owner((module_of(name), self.kind(name)) for name in names)
 
     def heavy_before(self, name: str, taken: frozenset[str]) -> list[str]:
-        """Convolutions and products whose result reaches node `name` through cheap nodes only, but for `taken` ones,
-        which are operators of their own, and all that is before these."""
+        """Convolutions and products whose result reaches node `name` through cheap nodes only, but for
+        `taken` ones, which are operators of their own, and all that is before these."""
         found: dict[str, None] = {}
         seen: set[str] = set()
         wait = list(self.nodes[name].input)
@@ -55,10 +56,9 @@ class Operators:
     """The operators of ONNX Runtime's optimised graph, found in the file.
 
     A node's name says it where it was kept or only extended; where it was not, the tensor that it writes. A
-    convolution or product that is called as the activation after it is the one before that activation. An operator
-    that ONNX Runtime put between others (a change of layout) belongs to the module that holds these. What none of
-    this tells stays unattributed.
-    """
+    convolution or product that is called as the activation after it is the one before that activation. An
+    operator that ONNX Runtime put between others (a change of layout) belongs to the module that holds these.
+    What none of this tells stays unattributed."""
 
     def __init__(self, file: bytes, optimised: bytes | None):
         load = require("onnx").load_model_from_string

@@ -23,8 +23,8 @@ from export.lab.subject import Subject
 from export.runtimes.onnxruntime import OnnxSession
 
 HOW = (
-    "ONNX Runtime's own profiler: the time of each operator, one after the other. Operators are called after the nodes "
-    "of the file, which carry their module."
+    "ONNX Runtime's own profiler: the time of each operator, one after the other. Operators are called "
+    "after the nodes of the file, which carry their module."
 )
 _ENDING = "_kernel_time"
 
@@ -77,8 +77,8 @@ def read(events: Sequence[Mapping[str, Any]], operators: Operators, skip: int = 
 
 
 def _calls(events: Iterable[Mapping[str, Any]]) -> Iterable[dict[tuple[str, str], tuple[float, int]]]:
-    """For each call (name, type) -> (microseconds, how often). An operator's event is written when it ends, that of a
-    call after all of its operators."""
+    """For each call (name, type) -> (microseconds, how often). An operator's event is written when it ends,
+    that of a call after all of its operators."""
     call: dict[tuple[str, str], tuple[float, int]] = {}
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_ENDING):

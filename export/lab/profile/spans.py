@@ -16,8 +16,8 @@ class Span:
 
 
 def parts(spans: Iterable[Span]) -> dict[str, float]:
-    """Name -> time. While n operations run, each is given 1/n of the time, so that the sum is the time in which
-    anything ran at all."""
+    """Name -> time. While n operations run, each is given 1/n of the time, so that the sum is the time in
+    which anything ran at all."""
     given: dict[str, float] = {}
     edges: list[tuple[float, bool, Span]] = []
     for span in spans:

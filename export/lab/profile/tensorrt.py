@@ -1,4 +1,5 @@
-"""Profiles of engines: TensorRT's own layer times, layers found in the file by what the builder says of them."""
+"""Profiles of engines: TensorRT's own layer times, layers found in the file by what the builder says of
+them."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from export.lab.runtimes.engine import EngineReady
 from export.runtimes.kernels import Kernel
 
 HOW = (
-    "TensorRT's own profiler: each layer of the engine by itself, so that their sum is more than a call that launches "
-    "them one behind the other. The builder says which nodes of the file a layer computes."
+    "TensorRT's own profiler: each layer of the engine by itself, so that their sum is more than a call "
+    "that launches them one behind the other. The builder says which nodes of the file a layer computes."
 )
 
 
@@ -32,8 +33,8 @@ def take(ready: EngineReady, seconds: float) -> tuple[Pair, list[Op]]:
 
 
 def read(calls: Sequence[Sequence[tuple[str, float]]], kernels: Sequence[Kernel], model: bytes) -> list[Op]:
-    """(layer, milliseconds) of each call -> operations with the median of their times. A layer that is no kernel of the
-    engine's list belongs to no module."""
+    """(layer, milliseconds) of each call -> operations with the median of their times. A layer that is no
+    kernel of the engine's list belongs to no module."""
     file = FileGraph(require("onnx").load_model_from_string(model).graph)
     known = {one.kernel.name: one for one in attribute(kernels, file.nodes)}
     summed = [_by_name(call) for call in calls]

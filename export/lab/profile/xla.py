@@ -16,9 +16,9 @@ from export.lab.profile.spans import Span, parts
 from export.lab.runtimes.xla import XlaReady
 
 HOW = (
-    "A trace of jax.profiler: while several instructions run at once, each gets its part of the time. Modules and kinds "
-    "are those of the compiled program's text, where JAX wrote what each instruction was traced from; softmax and norms "
-    "are told by their source line."
+    "A trace of jax.profiler: while several instructions run at once, each gets its part of the time. "
+    "Modules and kinds are those of the compiled program's text, where JAX wrote what each instruction was "
+    "traced from; softmax and norms are told by their source line."
 )
 #: Lines of a GPU's plane that repeat what another has, by module, step or source.
 _SUMMARIES = frozenset(
@@ -58,8 +58,8 @@ def take(ready: XlaReady, roots: frozenset[str], seconds: float) -> tuple[Pair, 
 
 
 def read_events(planes: Sequence[Any]) -> Iterable[Event]:
-    """Instructions in the planes of a trace: those of devices, on a CPU those of its threads. There an instruction
-    that runs in several threads goes on after its event, until an event "end: NAME"."""
+    """Instructions in the planes of a trace: those of devices, on a CPU those of its threads. There an
+    instruction that runs in several threads goes on after its event, until an event "end: NAME"."""
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
     found: list[Event] = []
     ends: dict[str, list[float]] = {}
