@@ -131,7 +131,8 @@ class Lab:
             bar.step(len(part) - (place > 0), old=known is not None)
             records += found
             missing |= absent
-        return Heat(records, missing)
+        order = {one.name: place for place, one in enumerate(contenders)}
+        return Heat(sorted(records, key=lambda record: order[record.name]), missing)
 
     def _measure(
         self, contenders: Sequence[Contender], runtime: Runtime, bar: Bar, reference: str
@@ -155,12 +156,17 @@ class Lab:
                 return [], missing
             bar.say(f"{runtime.name}: measuring {', '.join(ready)} in turns")
             before = conditions.now()
-            taken = measure(
-                ready,
-                self.seconds * len(ready),
-                enough=lambda so_far: _enough(so_far, reference),
-                advance=lambda share: bar.advance(len(contenders) * (PREPARING + (1 - PREPARING) * share)),
-            )
+            try:
+                taken = measure(
+                    ready,
+                    self.seconds * len(ready),
+                    enough=lambda so_far: _enough(so_far, reference),
+                    advance=lambda share: bar.advance(
+                        len(contenders) * (PREPARING + (1 - PREPARING) * share)
+                    ),
+                )
+            except BuildError as error:  # one of them stopped working: its turns are missing to all
+                return [], missing | {name: f"given up while measuring: {error}" for name in ready}
             after = conditions.now()
             records = self._records(contenders, ready, taken, runtime, reference, missing, before, after)
         self.store.append(records)

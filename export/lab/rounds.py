@@ -54,12 +54,12 @@ class Ready(Protocol):
     memory: Mapping[str, int]  # bytes, by what they are
 
     def sample(self, count: int = 1) -> list[Sample]:
-        """Times `count` calls one by one."""
+        """Times `count` calls one by one. Raises BuildError if it cannot run."""
         ...
 
     def reopen(self) -> None:
         """Lets go of buffers, threads and contexts, and takes new ones as a new process would; nothing is
-        exported or built again."""
+        exported or built again. Raises BuildError if it cannot."""
         ...
 
     def close(self) -> None: ...

@@ -89,6 +89,8 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
 def _run(study: Study, options: Options, check: Callable[[], None]) -> int:
     store = _store(study, options)
     if options.redraw:
+        if not store.records:
+            raise UsageError(f"--redraw: {store.path} holds no records")
         options = replace(options, runtimes=remembered.runtimes(store))
     plans = _wanted(study, options)
     lab = Lab(study.name, store, options.seconds, small=options.small, anywhere=options.redraw)

@@ -13,7 +13,9 @@ from export.lab.conditions import warnings
 #: Answers to what it is asked; an older driver does not know the newer name of the throttle reasons.
 SMI = """#!/bin/sh
 case "$2" in
-*clocks.sm*) echo "NVIDIA T4, 550.54, Enabled, P0, 1590 MHz, 1590 MHz, 5000 MHz, 5001 MHz, 61, 69.1 W, 70.00 W, 15360 MiB, 8 MiB";;
+*clocks.sm*)
+  printf "NVIDIA T4, 550.54, Enabled, P0, 1590 MHz, 1590 MHz, 5000 MHz, 5001 MHz, "
+  echo "61, 69.1 W, 70.00 W, 15360 MiB, 8 MiB";;
 *ecc*) echo "Enabled";;
 *clocks_throttle_reasons.active*) echo "0x0000000000000024";;
 *) echo "Field is not a valid field to query."; exit 2;;
@@ -69,8 +71,8 @@ def test_every_reason_has_a_word() -> None:
         ({}, {}, None),
         ({"load": 2.9}, {}, None),
         ({"load": 3.2}, {}, "3.2 processes wanted the 2 CPUs"),
-        ({"stolen_seconds": 1.0, "total_seconds": 100.0}, {"stolen_seconds": 1.5, "total_seconds": 200.0}, None),
-        ({"stolen_seconds": 1.0, "total_seconds": 100.0}, {"stolen_seconds": 9.0, "total_seconds": 200.0}, "8 %"),
+        ({"stolen_seconds": 1, "total_seconds": 100}, {"stolen_seconds": 2, "total_seconds": 200}, None),
+        ({"stolen_seconds": 1, "total_seconds": 100}, {"stolen_seconds": 9, "total_seconds": 200}, "8 %"),
         ({"cpu_mhz": 3000.0}, {"cpu_mhz": 2900.0}, None),
         ({"cpu_mhz": 3000.0}, {"cpu_mhz": 2000.0}, "CPU clock went from 3000 to 2000 MHz"),
         ({"gpu": {"clocks.mem": "5000 MHz"}}, {"gpu": {"clocks.mem": "405 MHz"}}, "GPU memory clock"),
@@ -89,7 +91,9 @@ def test_every_reason_has_a_word() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_may_have_changed_the_times(before: dict[str, Any], after: dict[str, Any], said: str | None) -> None:
+def test_what_may_have_changed_the_times(
+    before: dict[str, Any], after: dict[str, Any], said: str | None
+) -> None:
     found = warnings(before, after, 2)
     assert (said is None) == (not found)
     assert said is None or said in found[0]

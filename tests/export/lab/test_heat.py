@@ -70,7 +70,9 @@ def test_what_is_different_is_measured_anew(
     assert runtime.prepared == ["a fp32"]
 
 
-def test_anywhere_takes_what_another_machine_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anywhere_takes_what_another_machine_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = MadeUpRuntime(TIMES)
     lab(tmp_path).measure(contenders("ab"), runtime, bar())
     monkeypatch.setattr(provenance, "machine", lambda: {"processor": "another", "cpus": 2})
@@ -136,7 +138,7 @@ def test_those_of_two_heats_are_compared_by_the_reference(
     monkeypatch.setattr(heat, "MOST", 2)
     runtime = MadeUpRuntime(TIMES)
     found = lab(tmp_path).measure(contenders("abcd"), runtime, bar(), reference="b")
-    assert list(found) == ["b", "a", "c", "d"]
+    assert list(found) == ["a", "b", "c", "d"]
     assert len({found[name].heat for name in "acd"}) == 3
     assert found["d"].reference == "b"
     for one, other in ("ab", "cb", "cd", "dc", "bd"):

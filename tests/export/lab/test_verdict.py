@@ -22,8 +22,8 @@ from export.lab.verdict import (
     verdict,
 )
 
-#: Simulations, and verdicts among them that chance may give to equals: 5 % are meant, 3 standard deviations above
-#: are allowed (the seeds are fixed: this is the same in each run).
+#: Simulations, and verdicts among them that chance may give to equals: 5 % are meant, 3 standard deviations
+#: above are allowed (the seeds are fixed: this is the same in each run).
 TRIALS = 200
 ALLOWED = 0.05 + 3 * math.sqrt(0.05 * 0.95 / TRIALS)
 
@@ -149,7 +149,8 @@ def test_a_chain_of_ratios_is_less_sure_than_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "half", "expected"), [(1.0, 0.005, True), (1.0, 0.015, False), (0.8, 0.015, True), (0.8, 0.03, False)]
+    ("ratio", "half", "expected"),
+    [(1.0, 0.005, True), (1.0, 0.015, False), (0.8, 0.015, True), (0.8, 0.03, False)],
 )
 def test_enough_is_known(ratio: float, half: float, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     spread = Verdict(ratio, ratio * math.exp(-half), ratio * math.exp(half), "")
