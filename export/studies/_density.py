@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from export.lab.claim import Claim
 from export.lab.heat import Heat
 from export.lab.record import Record
-from export.lab.verdict import CANNOT_TELL, Verdict
+from export.lab.verdict import CANNOT_TELL, WORTH, Verdict
 
 FLOPS, PARAMS = "TeraFLOPS", "TeraParams"
 TERA = 1e12
@@ -38,8 +38,8 @@ class Estimate:
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Lengths of the two error bars."""
-        return self.value - self.low, self.high - self.value
+        """Lengths of the two error bars, which rounding must not make negative."""
+        return max(0.0, self.value - self.low), max(0.0, self.high - self.value)
 
 
 def work(record: Record, metric: str) -> int:
@@ -136,4 +136,9 @@ def _claim(text: str, source: str, a: str, b: str, word: str, within: Callable[[
 
 
 def _worded(ratio: float, low: float, high: float) -> Verdict:
-    return Verdict(ratio, low, high, DENSER if low > 1 else SPARSER if high < 1 else CANNOT_TELL)
+    """With the word that a ratio of densities is worth, by the rule that the lab has for times."""
+    if low > 1 and ratio > 1 + WORTH:
+        return Verdict(ratio, low, high, DENSER)
+    if high < 1 and ratio < 1 - WORTH:
+        return Verdict(ratio, low, high, SPARSER)
+    return Verdict(ratio, low, high, CANNOT_TELL)

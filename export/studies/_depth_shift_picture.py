@@ -62,7 +62,7 @@ def _pairs(axes: Any, heats: Sequence[Measured], value: Callable[[Record], Estim
             most = max(most, x.high)
     axes.set_yticks(range(len(heats)), [one.plan.key for one in heats])
     axes.set_ylim(len(heats) - 0.4, -0.6)
-    axes.set_xlim(0, 1.25 * most or 1)
+    axes.set_xlim(0, 1.35 * most or 1)
     axes.locator_params(axis="x", nbins=5)
     plain(axes)
 

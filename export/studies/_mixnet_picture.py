@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from export.lab.plan import Measured
-from export.studies._density import FLOPS, PARAMS, against
+from export.studies._density import FLOPS, PARAMS, Estimate, against
 from export.studies._panels import COLOURS, MARKERS, bars, measured_names, plain, rows_of_panels, runs
 
 NOTE = (
@@ -43,8 +43,7 @@ def draw(figure: Any, measured: Sequence[Measured]) -> None:
 
 def _latency(axes: Any, one: Measured, title: str) -> None:
     summaries = {name: one.heat[name].summary() for name in measured_names(one)}
-    errors = [(s.typical - s.low, s.high - s.typical) for s in summaries.values()]
-    bars(axes, list(summaries), [s.typical for s in summaries.values()], errors)
+    bars(axes, {name: Estimate(one.typical, one.low, one.high) for name, one in summaries.items()})
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("latency of a call, ms", fontsize=9)
 
@@ -56,11 +55,12 @@ def _density(axes: Any, one: Measured) -> None:
         axes.set_axis_off()
         return
     for number, metric in enumerate((FLOPS, PARAMS)):
-        ratios = [against(one.heat, name, base, metric) for name in names]
+        verdicts = [against(one.heat, name, base, metric) for name in names]
+        ratios = [Estimate(verdict.ratio, verdict.low, verdict.high) for verdict in verdicts]
         axes.errorbar(
-            [r.ratio for r in ratios],
+            [ratio.value for ratio in ratios],
             [place + 0.24 * (number - 0.5) for place in range(len(names))],
-            xerr=[[r.ratio - r.low for r in ratios], [r.high - r.ratio for r in ratios]],
+            xerr=[[ratio.errors[side] for ratio in ratios] for side in (0, 1)],
             fmt=MARKERS[number],
             color=COLOURS[number],
             ms=5,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.lab.options import Options
 from export.lab.plan import Measured
+from export.studies._density import Estimate
 
 PAPER_BATCH = 8  # images of one call in TRT-ViT (arXiv 2205.09579)
 #: Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
@@ -18,7 +19,7 @@ def runs(measured: Sequence[Measured]) -> dict[str, dict[str, Measured]]:
     """Runtime and setting in words -> key of the plan -> what was measured so; empty heats are left out."""
     found: dict[str, dict[str, Measured]] = {}
     for one in measured:
-        if any(True for _ in one.heat):
+        if one.heat.records:
             found.setdefault(f"{one.runtime}, {one.setting}", {})[one.plan.key] = one
     return found
 
@@ -35,26 +36,24 @@ def rows_of_panels(figure: Any, rows: int, columns: int, width: float, height: f
     return figure.subplots(rows, columns, squeeze=False)
 
 
-def bars(
-    axes: Any,
-    names: Sequence[str],
-    values: Sequence[float],
-    errors: Sequence[tuple[float, float]] | None = None,
-) -> None:
-    """Horizontal bars from top to bottom, each with its value and, if given, its interval."""
-    spread = None if errors is None else [[max(0.0, e[side]) for e in errors] for side in (0, 1)]
-    axes.barh(range(len(names)), values, xerr=spread, color=COLOURS[0], alpha=0.85, height=0.62,
-              error_kw={"capsize": 3, "lw": 1})  # fmt: skip
-    for place, value in enumerate(values):
-        tip = value + (spread[1][place] if spread else 0)
-        axes.annotate(
-            f"{value:.3g}", (tip, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
-        )
+def bars(axes: Any, values: Mapping[str, Estimate]) -> None:
+    """Horizontal bars by name from top to bottom, each with its value and its interval."""
+    names, found = list(values), list(values.values())
+    axes.barh(
+        range(len(names)),
+        [one.value for one in found],
+        xerr=[[one.errors[side] for one in found] for side in (0, 1)],
+        color=COLOURS[0],
+        alpha=0.85,
+        height=0.62,
+        error_kw={"capsize": 3, "lw": 1},
+    )
+    for place, one in enumerate(found):
+        tip = max(one.value, one.high), place
+        axes.annotate(f"{one.value:.3g}", tip, (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlim(
-        0, 1.22 * max((v + (spread[1][i] if spread else 0) for i, v in enumerate(values)), default=1.0)
-    )
+    axes.set_xlim(0, 1.25 * max((one.high for one in found), default=1.0))
     plain(axes)
 
 
