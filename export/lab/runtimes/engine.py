@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from export.batch import BatchRange
@@ -68,15 +69,13 @@ class EngineReady:
         self._runtime, self._built, self._source = runtime, built, (subject, setting)
         self._session: EngineSession | None = None
         try:
-            before = Growth(cuda.memory_in_use)
-            self._open()
-            memory = {"file": len(built.model), "engine": len(built.engine or b"")}
-            memory |= before.entry("loaded") | self._opened.memory()
-            self.sample()
-            self.memory: Mapping[str, int] = memory | before.entry("running")
-        except CudaError as error:
-            self.close()
-            raise BuildError(f"{runtime.name}: {error}") from error
+            with self._errors():
+                before = Growth(cuda.memory_in_use)
+                self._open()
+                memory = {"file": len(built.model), "engine": len(built.engine or b"")}
+                memory |= before.entry("loaded") | self._opened.memory()
+                self.sample()
+                self.memory: Mapping[str, int] = memory | before.entry("running")
         except BuildError:
             self.close()
             raise
@@ -88,7 +87,8 @@ class EngineReady:
 
     def sample(self, count: int = 1) -> list[Sample]:
         device = self._opened.device
-        return watched(lambda: device.time(self._launch, warm_up=0, runs=1)[0], count)
+        with self._errors():
+            return watched(lambda: device.time(self._launch, warm_up=0, runs=1)[0], count)
 
     def layer_times(self, runs: int) -> list[list[tuple[str, float]]]:
         """As of `EngineSession`: from here on, samples are slower."""
@@ -105,7 +105,8 @@ class EngineReady:
 
     def reopen(self) -> None:
         self.close()
-        self._open()
+        with self._errors():
+            self._open()
 
     def close(self) -> None:
         if self._session is not None:
@@ -118,3 +119,10 @@ class EngineReady:
             self._runtime.trt, self._built.engine or b"", cuda_graph=setting.cuda_graph
         )
         self._launch = self._session.launcher(images.nchw(subject, setting), transfers=setting.transfers)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except CudaError as error:
+            raise BuildError(f"{self._runtime.name}: {error}") from error

@@ -14,7 +14,7 @@ from export.lab.runtimes.memory import Growth
 from export.lab.setting import Setting
 from export.lab.subject import Subject
 from export.runtimes import BuildError, Built, cuda
-from export.runtimes.onnxruntime import OnnxRuntime
+from export.runtimes.onnxruntime import OnnxRuntime, first_line
 from export.runtimes.providers import PROVIDERS, ProviderSession
 
 
@@ -69,7 +69,12 @@ class ProviderReady:
             raise BuildError(str(error)) from error
 
     def sample(self, count: int = 1) -> list[Sample]:
-        return timed(self._call, count)
+        try:
+            return timed(self._call, count)
+        except BuildError:
+            raise
+        except Exception as error:  # onnxruntime raises classes of its own that share no public base
+            raise BuildError(f"ONNX Runtime does not run the file: {first_line(error)}") from error
 
     def reopen(self) -> None:
         self.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +41,8 @@ class Xla:
         return None
 
     def prepare(self, subject: Subject, setting: Setting, files: Files) -> XlaReady:
-        try:
+        with _errors():
             return XlaReady(subject, setting, self.device)
-        except jax.errors.JaxRuntimeError as error:  # memory, for example
-            raise BuildError(f"XLA: {str(error).splitlines()[0]}") from error
 
     def versions(self) -> dict[str, str]:
         return {"jax": jax.__version__}
@@ -89,7 +87,8 @@ class XlaReady:
         self.memory: Mapping[str, int] = memory
 
     def sample(self, count: int = 1) -> list[Sample]:
-        return timed(self._call, count)
+        with _errors():
+            return timed(self._call, count)
 
     def hlo(self) -> str:
         """Text of the compiled program, whose instructions a profile names."""
@@ -97,8 +96,9 @@ class XlaReady:
 
     def reopen(self) -> None:
         """New buffers; the code stays where it is."""
-        self._weights = jax.tree.map(jnp.copy, self._weights)
-        self._bind(jnp.array(self._pixels))
+        with _errors():
+            self._weights = jax.tree.map(jnp.copy, self._weights)
+            self._bind(jnp.array(self._pixels))
 
     def close(self) -> None:
         del self._call, self._compiled, self._weights
@@ -116,3 +116,12 @@ def _on_device(what: str) -> int | None:
     """Bytes that arrays take on the GPU, now or at most until now; JAX's own reserve does not count."""
     told = jax.local_devices()[0].memory_stats()
     return None if told is None else int(told[what])
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Too little memory, for example."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        raise BuildError(f"XLA: {str(error).splitlines()[0]}") from error

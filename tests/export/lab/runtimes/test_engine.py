@@ -130,3 +130,13 @@ def test_without_a_gpu_it_says_why(lab: Lab) -> None:
     lab.api.fail = "cudaGetDeviceCount"
     assert lab.runtime.why_not(Setting()) == "no usable NVIDIA GPU: out of memory"
     assert lab.runtime.versions() == {"tensorrt_rtx": "rtx"}
+
+
+def test_a_gpu_that_fails_while_it_is_measured_is_an_error_in_words(lab: Lab) -> None:
+    one = ready(lab)
+    lab.api.fail = "cudaEventCreate"
+    with pytest.raises(BuildError, match="tensorrt_rtx: cudaEventCreate: out of memory"):
+        one.sample()
+    lab.api.fail = "cudaMalloc"
+    with pytest.raises(BuildError, match="tensorrt_rtx: cudaMalloc: out of memory"):
+        one.reopen()
