@@ -1,0 +1,215 @@
+"""The latency lab on a GPU, all of it, in calls of at most ten minutes that go on where the last one stopped.
+
+    python tests/benchmarks/gpu_lab.py [--seconds 570] [--out docs/results/gpu] [--torch-python PATH]
+                                       [--only PART,...] [--again] [--list] [--small]
+
+Each part is a command that a user types, with --out below this --out, where it keeps what it has measured;
+the most important parts come first. A part that is not done when the time is up is interrupted and goes on
+in the next call: with the folder of --out alone, so on another machine of the same kind too (records of
+another GPU are not taken for this one's). state.json in --out says which parts are done, with the exact
+command, exit status, last words and the GPU's clocks, temperature and throttle reasons before and after;
+logs/ has all they said.
+
+Exit status: 0 all done, or no NVIDIA GPU here, which it says; 1 some part failed; 2 a mistake; 75 time is up
+and parts are left: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from export.lab import conditions  # noqa: E402  (works from a clone that is not installed, too)
+from export.runtimes.cuda import why_no_gpu  # noqa: E402
+
+#: A part is not begun with less than this; at the end it gets so long to write what it has.
+LEAST, FAREWELL = 30.0, 25.0
+TIME_IS_UP = 75  # EX_TEMPFAIL of sysexits.h
+STATE = "state.json"
+#: Lines of a part's last words that are kept.
+WORDS = 12
+#: Measuring for each contender, in seconds: a GPU's times scatter less than a CPU's.
+SECONDS = "1.5"
+ENGINE, OTHERS = "tensorrt_rtx", "onnxruntime_cuda,xla"
+#: One or two of each family: what the first figures are about.
+CORE = ",".join(
+    (
+        *("resnet50", "resnet101", "swin_t", "next_vit_s", "next_vit_b", "fastvit_sa12", "fastvit_ma36"),
+        *("trt_vit_a", "trt_vit_c", "convnext_t", "mobileone_s4", "poolformer_s12", "uniformer_s"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """`arguments` come after `python`; --out is added. `torch`: only with a Python that has torch."""
+
+    name: str
+    arguments: tuple[str, ...]
+    torch: bool = False
+
+
+def _study(name: str, *more: str, runtimes: str = ENGINE, precisions: str = "fp16") -> tuple[str, ...]:
+    measured = ("--runtimes", runtimes, "--precisions", precisions, "--seconds", SECONDS)
+    return ("-m", f"export.studies.{name}", *measured, *more)
+
+
+#: By importance. Names are those of the folders of the results.
+PARTS = (
+    Part("t4_table", _study("t4_table", "--batch", "1", precisions="fp32,fp16")),
+    Part("repmixer", _study("repmixer")),
+    Part("fastvit_claims", _study("fastvit_claims")),
+    Part("large_kernel", _study("large_kernel")),
+    Part("density", _study("density")),
+    Part("mixnet", _study("mixnet")),
+    Part("depth_shift", _study("depth_shift")),
+    Part("hybrid_strategy", _study("hybrid_strategy")),
+    Part("next_blocks", _study("next_blocks")),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--seconds", type=float, default=570.0, help="of this call")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/gpu"))
+    parser.add_argument("--torch-python", help="a Python with torch and timm")
+    parser.add_argument("--only", help="names of parts, separated by commas")
+    parser.add_argument("--again", action="store_true", help="also parts that are done, failed ones too")
+    parser.add_argument("--list", action="store_true", help="print the commands and end")
+    parser.add_argument("--small", action="store_true", help="tiny networks, to try the script")
+    args = parser.parse_args(argv)
+    known = [part.name for part in PARTS]
+    wanted = args.only.split(",") if args.only else known
+    for name in wanted:
+        if name not in known:
+            parser.error(f"--only {name}: expected some of {','.join(known)}")
+    parts = [part for part in PARTS if part.name in wanted and (args.torch_python or not part.torch)]
+    for part in parts if args.list else ():
+        print(f"{part.name}: {shlex.join(['python', *command(part, args)[1:]])}")
+    if args.list:
+        return 0
+    reason = why_no_gpu()
+    if reason is not None:
+        print(f"nothing to measure: {reason}")
+        return 0
+    return run_all(parts, args)
+
+
+def command(part: Part, args: argparse.Namespace) -> list[str]:
+    small = ["--small"] if args.small else []
+    torch = ["--torch-python", args.torch_python] if part.torch else []
+    return [sys.executable, *part.arguments, *small, *torch, "--out", str(args.out / part.name)]
+
+
+def run_all(
+    parts: Sequence[Part],
+    args: argparse.Namespace,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    conditions_now: Callable[[], dict[str, Any]] = conditions.now,
+) -> int:
+    """Runs what is not done yet, in order, until `args.seconds` are over; returns the exit status."""
+    until = clock() + args.seconds
+    (args.out / "logs").mkdir(parents=True, exist_ok=True)
+    state = read(args.out)
+    for part in parts if args.again else ():
+        state.get(part.name, {})["done"] = False
+    for number, part in enumerate(parts, 1):
+        entry = state.get(part.name, {})
+        if entry.get("done"):
+            continue
+        if until - clock() < LEAST:
+            break
+        print(f"[{number}/{len(parts)}, {until - clock():.0f} s left] {part.name}", flush=True)
+        before = conditions_now()
+        begun = clock()
+        status, words = run(command(part, args), args.out / "logs" / f"{part.name}.txt", until - clock())
+        state[part.name] = {
+            "command": shlex.join(["python", *command(part, args)[1:]]),
+            "done": status is not None,
+            "status": status,
+            "seconds": round(entry.get("seconds", 0.0) + clock() - begun, 1),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "conditions": [*entry.get("conditions", []), {"before": before, "after": conditions_now()}],
+            "said": words,
+        }
+        write(args.out, state)
+        said = "not done yet" if status is None else f"exit status {status}"
+        print(f"  {said}" + "".join(f"\n  {line}" for line in words[-3:]), flush=True)
+    return outcome(parts, state)
+
+
+def outcome(parts: Sequence[Part], state: Mapping[str, Any]) -> int:
+    """Prints what is left and what failed; the exit status."""
+    left = [part.name for part in parts if not state.get(part.name, {}).get("done")]
+    bad = [part.name for part in parts if state.get(part.name, {}).get("status") not in (0, None)]
+    if bad:
+        print(f"not all could be measured: {', '.join(bad)}")
+    if left:
+        print(f"time is up; the same command goes on with {', '.join(left)}")
+        return TIME_IS_UP
+    return 1 if bad else 0
+
+
+def run(arguments: Sequence[str], log: Path, seconds: float) -> tuple[int | None, list[str]]:
+    """(exit status, last words); the status is None if the time was up: then it was interrupted, as by
+    Ctrl-C, and killed if that took too long. Its words are added to `log`."""
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    with log.open("a") as out:
+        print(f"$ {shlex.join(arguments)}", file=out, flush=True)
+        begin = out.tell()
+        process = subprocess.Popen(
+            arguments,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        status: int | None = None
+        try:
+            status = process.wait(max(1.0, seconds - FAREWELL))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(FAREWELL)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    said = log.read_bytes()[begin:].decode(errors="replace").splitlines()
+    return status, [line for line in said if line.strip()][-WORDS:]
+
+
+def read(out: Path) -> dict[str, Any]:
+    path = out / STATE
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def write(out: Path, state: Mapping[str, Any]) -> None:
+    """The whole new state or the whole old one, whatever happens in between."""
+    new = out / (STATE + ".new")
+    new.write_text(json.dumps(state, indent=2) + "\n")
+    new.replace(out / STATE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

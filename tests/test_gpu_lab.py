@@ -1,0 +1,118 @@
+"""The script that measures everything on a GPU: what it runs, in which order, and how it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.arguments import UsageError
+from export.lab.options import NothingRuns, parse
+
+#: Seconds of a call that has time for everything.
+LONG = 600.0
+
+
+@pytest.fixture
+def gpu_lab(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    return importlib.import_module("gpu_lab")
+
+
+def arguments(out: Path, seconds: float = LONG, **more: Any) -> argparse.Namespace:
+    return argparse.Namespace(
+        **{"out": out, "seconds": seconds, "torch_python": None, "again": False, "small": False} | more
+    )
+
+
+def parts(gpu_lab: Any, **scripts: str) -> list[Any]:
+    """Programs that write down that they ran, beside their --out."""
+    note = "import sys; out = sys.argv[-1]; open(out + '.ran', 'a').write('x'); "
+    return [gpu_lab.Part(name, ("-c", note + script)) for name, script in scripts.items()]
+
+
+def ran(out: Path) -> dict[str, int]:
+    return {path.stem: len(path.read_text()) for path in sorted(out.glob("*.ran"))}
+
+
+def now() -> dict[str, Any]:
+    return {"gpu": {"clock_mhz": 1980}}
+
+
+def test_without_a_gpu_it_says_so_and_ends_well(gpu_lab: Any, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(gpu_lab, "why_no_gpu", lambda: "no NVIDIA GPU")
+    assert gpu_lab.main([]) == 0
+    assert capsys.readouterr().out == "nothing to measure: no NVIDIA GPU\n"
+
+
+def test_what_is_done_is_not_done_again(gpu_lab: Any, tmp_path: Path) -> None:
+    three = parts(gpu_lab, a="print('measured')", b="print('no CUDA kernel'); sys.exit(1)", c="")
+    assert gpu_lab.run_all(three[:2], arguments(tmp_path), conditions_now=now) == 1
+    assert gpu_lab.run_all(three, arguments(tmp_path), conditions_now=now) == 1
+    assert ran(tmp_path) == {"a": 1, "b": 1, "c": 1}
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert {name: entry["status"] for name, entry in state.items()} == {"a": 0, "b": 1, "c": 0}
+    assert state["b"]["said"] == ["no CUDA kernel"]
+    assert (
+        state["a"]["command"].startswith("python -c ") and f"--out {tmp_path / 'a'}" in state["a"]["command"]
+    )
+    assert state["a"]["conditions"] == [{"before": now(), "after": now()}]
+    assert "measured" in (tmp_path / "logs" / "a.txt").read_text()
+    assert gpu_lab.run_all(three, arguments(tmp_path, again=True), conditions_now=now) == 1
+    assert ran(tmp_path) == {"a": 2, "b": 2, "c": 2}
+
+
+def test_a_part_that_was_interrupted_goes_on_first(
+    gpu_lab: Any, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    outcomes = iter([(0, ["done"]), (None, ["interrupted"]), (0, []), (0, [])])
+    asked: list[str] = []
+
+    def run(command: list[str], log: Path, seconds: float) -> Any:
+        asked.append(Path(command[-1]).name)
+        times[0] += 200.0
+        return next(outcomes)
+
+    times = [0.0]
+    monkeypatch.setattr(gpu_lab, "run", run)
+    three = parts(gpu_lab, a="", b="", c="")
+    call = {"clock": lambda: times[0], "conditions_now": now}
+    assert gpu_lab.run_all(three, arguments(tmp_path, 400 + gpu_lab.LEAST - 1), **call) == gpu_lab.TIME_IS_UP
+    assert "goes on with b, c" in capsys.readouterr().out
+    assert gpu_lab.run_all(three, arguments(tmp_path), **call) == 0
+    assert asked == ["a", "b", "b", "c"]
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert state["b"]["seconds"] == 400 and len(state["b"]["conditions"]) == 2
+
+
+def test_a_part_beyond_its_time_is_ended(gpu_lab: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gpu_lab, "FAREWELL", 0.1)
+    for script in ("import time; time.sleep(600)",
+                   "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(600)"):  # fmt: skip
+        status, _ = gpu_lab.run([sys.executable, "-c", script], tmp_path / "log", seconds=0.1)
+        assert status is None
+
+
+def test_a_mistake_names_the_parts(gpu_lab: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        gpu_lab.main(["--only", "t5_table"])
+    assert "--only t5_table: expected some of t4_table," in capsys.readouterr().err
+
+
+def test_every_study_takes_its_flags(gpu_lab: Any, tmp_path: Path) -> None:
+    studies = [part for part in gpu_lab.PARTS if part.arguments[1].startswith("export.studies.")]
+    assert len({part.name for part in gpu_lab.PARTS}) == len(gpu_lab.PARTS) and len(studies) >= 9
+    for part in studies:
+        assert importlib.util.find_spec(part.arguments[1]) is not None
+        try:
+            parse("study", "", [*part.arguments[2:], "--out", str(tmp_path)], default_out="x")
+        except NothingRuns:
+            pass  # no GPU here
+        except UsageError as error:
+            pytest.fail(f"{part.name}: {error}")
