@@ -85,11 +85,25 @@ def test_export_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert held == {"layers.0.bias", "layers.0.kernel"}  # the batch norm is in them
 
 
-@pytest.mark.parametrize("page", ["reparameterization.md", "weights.md"])
+def test_latency_lab_page(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study of the page measures, and writes all its files."""
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(repository / "docs" / "latency_lab.md")
+    assert names["status"] == 0
+    folder = tmp_path / "studies" / "image_size-small"
+    assert {file.suffix for file in folder.iterdir()} == {".csv", ".md", ".png", ".svg", ".jsonl"}
+    assert "larger images take longer" in (folder / "image_size.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "page", ["latency_lab.md", "reparameterization.md", "results/README.md", "weights.md"]
+)
 def test_links_lead_somewhere(repository: Path, page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "docs" / page).read_text())
     assert targets
-    assert not [target for target in targets if not (repository / "docs" / target).exists()]
+    assert not [
+        target for target in targets if not (repository / "docs" / page).parent.joinpath(target).exists()
+    ]
 
 
 def torchvision_resnet50() -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
-"""How often the method cannot tell: what it is judged by."""
+"""How often the method cannot tell, and how far openings differ: what it is judged by."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 
 from export.lab.heat import Heat
@@ -27,9 +28,17 @@ def indecision(records: Iterable[Record]) -> dict[str, tuple[int, int]]:
 
 
 def in_words(records: Iterable[Record]) -> str:
-    """One sentence, or nothing where there is no verdict."""
+    """A sentence or two on how sure the method was; nothing where there is nothing to say."""
+    records = list(records)
     parts = [
         f"{unsure} of {every} on {runtime} ({100 * unsure / every:.0f} %)"
         for runtime, (unsure, every) in indecision(records).items()
     ]
-    return f'Verdicts that are "cannot tell": {", ".join(parts)}.' if parts else ""
+    said = [f'Verdicts that are "cannot tell": {", ".join(parts)}.'] if parts else []
+    spreads = [spread for record in records if (spread := record.spread()) is not None]
+    if spreads:
+        middle = 100 * statistics.median(spreads)
+        said.append(
+            f"The openings of a contender differ by {middle:.2g} % (standard deviation, median of all)."
+        )
+    return " ".join(said)

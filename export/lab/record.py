@@ -7,6 +7,7 @@ directly, others by the reference that both heats measured.
 from __future__ import annotations
 
 import bisect
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,16 @@ class Record:
         if self.heat != other.heat:
             raise ValueError(f"{self.name} and {other.name} were not measured in one heat")
         return compare(self.taken(), other.taken())
+
+    def spread(self) -> float | None:
+        """Standard deviation between the openings' medians, as a share: 0.02 for 2 %. None for one
+        opening."""
+        levels: dict[int, list[float]] = {}
+        for sample in self.taken():
+            levels.setdefault(sample.opening, []).append(sample.ms)
+        if len(levels) < 2:
+            return None
+        return statistics.stdev(math.log(statistics.median(times)) for times in levels.values())
 
     def drift(self) -> float:
         """How much the last third of the samples is slower than the first: 0.02 for 2 %."""

@@ -21,7 +21,7 @@ BLOCK = 4
 #: disturbs a call only ever makes it longer.
 FEWEST_CLEAN, FEWEST_CLEAN_OF_OPENING = 10, 2
 QUIET = 0.25
-#: The smallest difference worth a word: openings of one and the same program differ by as much.
+#: The smallest difference worth a word: less matters to nobody, and another build may well make it.
 WORTH = 0.01
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 #: Two-sided 95 % quantile of Student's t by degrees of freedom, over that of the normal distribution: what an

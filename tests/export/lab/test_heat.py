@@ -171,6 +171,10 @@ def test_the_share_that_cannot_be_told() -> None:
         'Verdicts that are "cannot tell": 1 of 2 on onnxruntime (50 %), 0 of 1 on xla (0 %).'
     )
     assert in_words(records[-1:]) == ""
+    opened = record("a", 10.0, samples=[10.0] * 20 + [10.2] * 20, openings=[0, 20])
+    assert in_words([opened]) == (
+        "The openings of a contender differ by 1.4 % (standard deviation, median of all)."
+    )
 
 
 def odd(**changes: object) -> Sequence[str]:
