@@ -25,7 +25,7 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PAGES = Path("/proc/self/statm")
@@ -58,3 +58,13 @@ class Growth:
         """{name: bytes}, or {} where it cannot be known. `now`: in use, if not what `used` says."""
         now = self._used() if now is None else now
         return {} if now is None or self._before is None else {name: max(0, now - self._before)}
+
+
+def total(memory: Mapping[str, int]) -> int | None:
+    """The one figure of `Ready.memory` for a table: what is in use after the first call, or, where that is not
+    known, the sum of what the runtime tells of weights and working memory; None where it tells neither. The
+    kinds overlap: they may not simply be added up."""
+    if "running" in memory:
+        return memory["running"]
+    told = [memory[kind] for kind in ("weights", "activations") if kind in memory]
+    return sum(told) if told else memory.get("loaded")

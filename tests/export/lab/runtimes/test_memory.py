@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.lab.runtimes import memory
-from export.lab.runtimes.memory import Growth, resident
+from export.lab.runtimes.memory import Growth, resident, total
 
 
 def test_growth_is_what_came_since() -> None:
@@ -32,3 +32,10 @@ def test_resident_memory_sees_pages_that_are_written() -> None:
     assert growth.entry("array")["array"] > 0.9 * size
     del held
     assert growth.entry("array")["array"] < 0.5 * size
+
+
+def test_one_figure_of_several_that_overlap() -> None:
+    assert total({"file": 9, "weights": 5, "activations": 3, "loaded": 10, "running": 12}) == 12
+    assert total({"file": 9, "weights": 5, "activations": 3, "loaded": 10}) == 8
+    assert total({"file": 9, "loaded": 10}) == 10
+    assert total({"file": 9, "engine": 4}) is None
