@@ -110,7 +110,8 @@ def draw(figure: Any, measured: Sequence[Measured]) -> None:
     places = _places(measured)
     rows = [
         Row(
-            f"{pair.fastvit} against\n{pair.other}" + (" (backbones)" if pair.backbone else ""),
+            f"{pair.fastvit} against\n{pair.other}{', backbones' if pair.backbone else ''}\n"
+            f"batch {here[0].setting.batch}",
             {
                 place: faster(_against(one))
                 for place, found in places.items()

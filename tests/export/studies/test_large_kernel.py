@@ -41,6 +41,16 @@ def test_published_ratios_go_from_the_larger_network_to_the_smaller(plan: Plan) 
     ]
 
 
+def test_full_variants_have_the_parameters_that_the_page_gives(repository: Path) -> None:
+    """docs/studies_fastvit.md: per cent more parameters, beside those of the paper."""
+    (full,) = large_kernel.plans(small_options(small=False))
+    params = {one.name: one.facts["params"] for one in full.subjects}
+    page = " ".join((repository / "docs" / "studies_fastvit.md").read_text().split())
+    for slow, fast in large_kernel.PUBLISHED:
+        assert f"(here {100 * (params[slow] / params[fast] - 1):.1f} %" in page
+    assert full.subjects[0].shape == (256, 256, 3)
+
+
 @pytest.mark.parametrize(("v3", "outcome"), [(24.0, REPRODUCED), (9.0, NOT_REPRODUCED)])
 def test_a_claim_is_judged_by_what_was_measured(plan: Plan, v3: float, outcome: str) -> None:
     one = heat_of(plan, {**TIMES, "V3": v3})
