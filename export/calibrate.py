@@ -97,11 +97,11 @@ def _run(given: argparse.Namespace) -> int:
     high = _number(given.highest, "--highest", HIGHEST)
     seconds = _number(given.seconds, "--seconds", SMALL_SECONDS if given.small else SECONDS)
     knobs = [part.strip() for part in given.knob.split(",") if part.strip()]
-    candidate = _candidate(given, knobs, low, high)
-    budget = _budget(given)
     out = Path(given.out or f"calibrated/{given.model}.json").expanduser()
     store = _store(out)
     runtime, setting = _where(given)
+    candidate = _candidate(given, knobs, low, high)
+    budget = _budget(given)
     bar = Bar(0)
     try:
         with Keeping(runtime) as keeping:

@@ -19,8 +19,8 @@ from export.lab.calibrate_knobs import Ladder
 MOST_PROBES = 8
 #: A step without a bracket changes the factor by no more than this: slopes are guesses there.
 FARTHEST = 2.0
-#: Believable slopes of log(latency) against log(factor); others are noise or a plateau.
-SLOPES = (0.3, 3.0)
+#: Believable slopes of log(latency) against log(factor); less is a plateau, left by the farthest step.
+FLAT, STEEP = 0.3, 3.0
 #: Secants inside a bracket, after which it is halved.
 SECANTS = 2
 
@@ -101,20 +101,19 @@ def _outwards(ladder: Ladder, ratios: Mapping[int, float]) -> int:
     up = max(ratios.values()) < 1
     edge = max(ratios) if up else min(ratios)
     x, y = _point(ladder, ratios, edge)
-    farthest = math.log(FARTHEST)
-    step = min(max(-y / _slope(ladder, ratios), -farthest), farthest)
+    slope, farthest = _slope(ladder, ratios), math.log(FARTHEST)
+    step = min(max(-y / slope, -farthest), farthest) if slope > FLAT else math.copysign(farthest, -y)
     place = _nearest(ladder, x + step)
     return min(max(place, edge + 1), len(ladder.rungs) - 1) if up else max(min(place, edge - 1), 0)
 
 
 def _slope(ladder: Ladder, ratios: Mapping[int, float]) -> float:
-    """Between the two ends of what is known, if that is believable; else the guess of the knob."""
+    """Between the two ends of what is known; the guess of the knob where only one place is."""
     first, last = min(ratios), max(ratios)
     if first == last:
         return ladder.slope
     (x0, y0), (x1, y1) = (_point(ladder, ratios, place) for place in (first, last))
-    slope = (y1 - y0) / (x1 - x0)
-    return slope if SLOPES[0] <= slope <= SLOPES[1] else ladder.slope
+    return min((y1 - y0) / (x1 - x0), STEEP)
 
 
 def _point(ladder: Ladder, ratios: Mapping[int, float], place: int) -> tuple[float, float]:
