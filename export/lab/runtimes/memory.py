@@ -61,9 +61,9 @@ class Growth:
 
 
 def total(memory: Mapping[str, int]) -> int | None:
-    """The one figure of `Ready.memory` for a table: what is in use after the first call, or, where that is not
-    known, the sum of what the runtime tells of weights and working memory; None where it tells neither. The
-    kinds overlap: they may not simply be added up."""
+    """The one figure of `Ready.memory` for a table: what is in use after the first call, or, where that is
+    not known, the sum of what the runtime tells of weights and working memory; None where it tells neither.
+    The kinds overlap: they may not simply be added up."""
     if "running" in memory:
         return memory["running"]
     told = [memory[kind] for kind in ("weights", "activations") if kind in memory]
