@@ -149,28 +149,46 @@ class Lab:
                         ready[one.name] = runtime.prepare(one.subject, one.setting, self._files)
                         stack.callback(ready[one.name].close)
                     except (BuildError, ValueError) as error:
-                        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+                        why = _in_one_line(error)
                 if why is not None:
                     missing[one.name] = why
             if not ready:
                 return [], missing
-            bar.say(f"{runtime.name}: measuring {', '.join(ready)} in turns")
             before = conditions.now()
+            taken = self._taken(contenders, ready, runtime, reference, missing, bar)
+            if not ready:
+                return [], missing
+            after = conditions.now()
+            records = self._records(contenders, ready, taken, runtime, reference, missing, before, after)
+        self.store.append(records)
+        return records, missing
+
+    def _taken(
+        self,
+        contenders: Sequence[Contender],
+        ready: dict[str, Ready],
+        runtime: Runtime,
+        reference: str,
+        missing: dict[str, str],
+        bar: Bar,
+    ) -> dict[str, Taken]:
+        """Samples of all that are ready. One that fails moves from `ready` to `missing`, and the others begin
+        again."""
+        while ready:
+            bar.say(f"{runtime.name}: measuring {', '.join(ready)} in turns")
             try:
-                taken = measure(
-                    ready,
+                return measure(
+                    {name: _Watched(name, one) for name, one in ready.items()},
                     self.seconds * len(ready),
                     enough=lambda so_far: _enough(so_far, reference),
                     advance=lambda share: bar.advance(
                         len(contenders) * (PREPARING + (1 - PREPARING) * share)
                     ),
                 )
-            except BuildError as error:  # one of them stopped working: its turns are missing to all
-                return [], missing | {name: f"given up while measuring: {error}" for name in ready}
-            after = conditions.now()
-            records = self._records(contenders, ready, taken, runtime, reference, missing, before, after)
-        self.store.append(records)
-        return records, missing
+            except _Failed as failed:
+                ready.pop(failed.name)
+                missing[failed.name] = _in_one_line(failed.error)
+        return {}
 
     def _records(
         self,
@@ -231,6 +249,41 @@ class Lab:
             if {name: one for name, one in wanted.items() if name not in missing}.items() <= held.items():
                 return [record for record in records if record.name in wanted], missing
         return None
+
+
+class _Failed(Exception):
+    """A contender stopped working while it was measured."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        super().__init__(name)
+        self.name, self.error = name, error
+
+
+class _Watched:
+    """A contender that says who failed."""
+
+    def __init__(self, name: str, ready: Ready) -> None:
+        self._name, self._ready = name, ready
+        self.clock, self.memory = ready.clock, ready.memory
+
+    def sample(self, count: int = 1) -> list[Sample]:
+        try:
+            return self._ready.sample(count)
+        except BuildError as error:
+            raise _Failed(self._name, error) from error
+
+    def reopen(self) -> None:
+        try:
+            self._ready.reopen()
+        except BuildError as error:
+            raise _Failed(self._name, error) from error
+
+    def close(self) -> None:
+        self._ready.close()
+
+
+def _in_one_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _here(runtime: Runtime) -> tuple[object, ...]:

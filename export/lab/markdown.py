@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from export.lab.claim import Finding
+from export.lab.runtimes.memory import total
 from export.lab.table import KNOWN, MEMORY, Row, cell
 
 #: Columns that are shown only where their values differ.
 _PLACES = ("plan", "runtime", "precision", "batch", "image_size")
-_RUNNING = f"{MEMORY}running"
 
 
 def measured_table(rows: Sequence[Row]) -> str:
@@ -65,6 +65,10 @@ def _ratio(one: Row) -> str:
     return _between(one["ratio"], one["ratio_low"], one["ratio_high"], ".3f")
 
 
+def _memory(one: Row) -> int | None:
+    return total({name.removeprefix(MEMORY): one[name] for name in one if name.startswith(MEMORY)})
+
+
 def _number(value: Any, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
@@ -78,5 +82,5 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "ratio (95 % interval)": _ratio,
     "verdict": lambda one: one["verdict"] or "",
     "TFLOPS": lambda one: _number(one["teraflops"], ".3g"),
-    "MiB": lambda one: "" if one.get(_RUNNING) is None else f"{one[_RUNNING] / 2**20:.0f}",
+    "MiB": lambda one: "" if (held := _memory(one)) is None else f"{held / 2**20:.0f}",
 }

@@ -33,6 +33,7 @@ class MadeUp:
       opens_in: seconds that opening again takes.
       cold: calls that take ten times as long, at first.
       shape: number of calls so far -> a factor.
+      fails_at: the call with this number fails.
       log: the names of the contenders that were called, in order, shared by all.
     """
 
@@ -45,6 +46,7 @@ class MadeUp:
     cold: int = 0
     shape: Callable[[int], float] = lambda calls: 1.0
     seed: int = 0
+    fails_at: int | None = None
     log: list[str] = field(default_factory=list)
     clock: str = "made up"
     memory: Mapping[str, int] = field(default_factory=lambda: {"running": 1 << 20})
@@ -66,6 +68,8 @@ class MadeUp:
     def sample(self, count: int = 1) -> list[Sample]:
         found = []
         for _ in range(count):
+            if self._calls == self.fails_at:
+                raise BuildError(f"{self.name} stopped\nand this is the second line")
             self.log.append(self.name)
             noise = math.exp(abs(self._draw.gauss(0, self.within)))
             ms = self._level * noise * self.shape(self._calls) * (10 if self._calls < self.cold else 1)
@@ -87,6 +91,7 @@ class MadeUpRuntime:
     device: str = "cpu"
     precisions: tuple[str, ...] = ("fp32",)
     refused: Mapping[str, str] = field(default_factory=dict)
+    fails_at: Mapping[str, int] = field(default_factory=dict)
     prepared: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda name: None  # asked before each is prepared
 
@@ -102,7 +107,8 @@ class MadeUpRuntime:
         if subject.name not in self.times:
             raise BuildError(f"{subject.name} does not build\nand this is the second line")
         ms = self.times[subject.name] * (0.5 if setting.precision == "fp16" else 1.0)
-        return MadeUp(ms, name=f"{subject.name} {setting.precision}", within=0.01)
+        fails_at = self.fails_at.get(subject.name)
+        return MadeUp(ms, name=f"{subject.name} {setting.precision}", within=0.01, fails_at=fails_at)
 
     def versions(self) -> dict[str, str]:
         return {"made_up": "1"}

@@ -91,6 +91,19 @@ def test_what_does_not_build_is_missing_and_the_others_are_measured(tmp_path: Pa
     assert Store(tmp_path / "test.jsonl").records[0].missing == found.missing
 
 
+def test_what_fails_while_it_is_measured_is_missing_too(tmp_path: Path) -> None:
+    runtime = MadeUpRuntime(TIMES, fails_at={"b": 3, "c": 15})
+    found = lab(tmp_path).measure(contenders("abcd"), runtime, bar())
+    assert list(found) == ["a", "d"]
+    assert found.missing == {"b": "b fp32 stopped", "c": "c fp32 stopped"}
+    assert found.against("d", "a").word == SLOWER
+    runtime.fails_at = dict.fromkeys("abcd", 3)
+    nothing = Lab("another", Store(tmp_path / "another.jsonl"), 0.02).measure(
+        contenders("ab"), runtime, bar()
+    )
+    assert not nothing.records and set(nothing.missing) == {"a", "b"}
+
+
 def test_where_nothing_builds_nothing_is_remembered(tmp_path: Path) -> None:
     runtime = MadeUpRuntime({})
     for _ in range(2):

@@ -12,7 +12,9 @@ from export.lab import rounds
 from export.lab.rounds import FEWEST, FEWEST_OPENINGS, MOST, OPENINGS, Taken, measure
 
 
-def run(clock: Clock, seconds: float, contenders: Mapping[str, MadeUp], **arguments: object) -> dict[str, Taken]:
+def run(
+    clock: Clock, seconds: float, contenders: Mapping[str, MadeUp], **arguments: object
+) -> dict[str, Taken]:
     for name, one in contenders.items():
         one.clock_, one.name = clock, name
     return measure(contenders, seconds, clock=clock, **arguments)  # type: ignore[arg-type]

@@ -17,7 +17,10 @@ from export.lab.store import Store
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "one.jsonl"
-    records = [record("a", 3.0, openings=[0, 20, 40], reference="a"), record("b", 4.0, missing={"c": "too large"})]
+    records = [
+        record("a", 3.0, openings=[0, 20, 40], reference="a"),
+        record("b", 4.0, missing={"c": "too large"}),
+    ]
     Store(path).append(records[:1])
     Store(path).append(records[1:])
     assert [dataclasses.asdict(one) for one in Store(path).records] == [
