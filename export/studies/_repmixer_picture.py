@@ -110,7 +110,8 @@ def _forms(axes: Any, forms: Sequence[Forms]) -> None:
                  yerr=spread(found), color=colour, ecolor=INK, capsize=2, label=label)  # fmt: skip
     for place, one in enumerate(forms):
         top = max(one.train.high, one.deploy.high)
-        axes.annotate(f"{-one.less.value:+.1f} %", (place, top), xytext=(0, 4), textcoords="offset points",
+        sure = one.less.low > 0 or one.less.high < 0
+        axes.annotate(f"{-one.less.value:+.1f} %" if sure else "cannot tell", (place, top), xytext=(0, 4), textcoords="offset points",
                       ha="center", fontsize=8, color=INK)  # fmt: skip
     axes.set_xticks(range(len(forms)), [one.model for one in forms], fontsize=8)
     axes.set_ylabel("latency of one call, ms")

@@ -119,6 +119,15 @@ def test_the_picture_has_a_row_for_each_runtime_and_the_published_points(plans: 
     assert list(published.get_ydata()) == pytest.approx([25.1, 43.9])
 
 
+def test_the_picture_names_no_gain_that_cannot_be_told(plans: list[Plan]) -> None:
+    drawn = figure()
+    repmixer.draw(drawn, measured(plans, [0.9] * 6, form=1.0, spread=0.05)[-4:])
+    assert "cannot tell" in texts(drawn)
+    sure = figure()
+    repmixer.draw(sure, measured(plans, [0.9] * 6, form=0.8)[-4:])
+    assert "cannot tell" not in texts(sure)
+
+
 def test_the_command_measures_and_writes_its_files(tmp_path: Path) -> None:
     out = tmp_path / "out"
     flags = ["--only", "64 px,fastvit_t8 forms", "--out", str(out)]
