@@ -111,8 +111,9 @@ def _forms(axes: Any, forms: Sequence[Forms]) -> None:
     for place, one in enumerate(forms):
         top = max(one.train.high, one.deploy.high)
         sure = one.less.low > 0 or one.less.high < 0
-        axes.annotate(f"{-one.less.value:+.1f} %" if sure else "cannot tell", (place, top), xytext=(0, 4), textcoords="offset points",
-                      ha="center", fontsize=8, color=INK)  # fmt: skip
+        gain = f"{-one.less.value:+.1f} %" if sure else "cannot tell"
+        axes.annotate(gain, (place, top), xytext=(0, 4), textcoords="offset points", ha="center",
+                      fontsize=8, color=INK)  # fmt: skip
     axes.set_xticks(range(len(forms)), [one.model for one in forms], fontsize=8)
     axes.set_ylabel("latency of one call, ms")
     axes.margins(y=0.2)
