@@ -103,7 +103,8 @@ def meant(name: str) -> tuple[str, int]:
       ValueError: it names no registry model.
     """
     model, _, size = name.partition("@")
-    return model, int(size) if size else registry.get_spec(model).image_size
+    own = registry.get_spec(model).image_size
+    return model, int(size) if size else own
 
 
 def kind(training: str) -> str:

@@ -23,7 +23,7 @@ SCRIPTS = ("parts.js", "state.js", "chart.js", "page.js")
 NOTE = "Published accuracy, our latency with random weights: latency does not depend on them."
 SMALL = "Small networks: these numbers say nothing."
 #: Nothing may be fetched, even if a later edit tried to.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 #: Seldom in JSON, but they would end or open a script element, or a line of an old JavaScript.
 _ESCAPES = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 

@@ -1,6 +1,7 @@
 // The scatter plot: latency (logarithmic) to the right, accuracy upwards.
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "14 4", "4 6"];
 const LETTER = 6.6; // pixels of a letter of a label, about
+const NARROW = 560; // pixels of a chart that has no room for a card beside a point
 const chart = byId("chart");
 const tip = byId("tip");
 let places = []; // of the points that are drawn: {p, x, y, element}
@@ -18,7 +19,7 @@ function ticks(low, high) {
 }
 
 function scales(some, width, height) {
-  const margin = { left: width < 500 ? 44 : 52, right: 14, top: 14, bottom: 44 };
+  const margin = { left: width < NARROW ? 44 : 52, right: 14, top: 14, bottom: 44 };
   const xs = some.flatMap((p) => [latency(p), scaled(p, p.timing.low ?? p.timing.ms), scaled(p, p.timing.high ?? p.timing.ms)]);
   const ys = some.map((p) => p.accuracy.top1);
   const [low, high] = some.length ? [Math.min(...xs) / 1.18, Math.max(...xs) * 1.18] : [1, 10];
@@ -65,11 +66,11 @@ function stairs(best, s, index) {
   return draw("path", { d: path, class: "front", "stroke-dasharray": DASHES[index % DASHES.length] });
 }
 
+// Around the place of its point.
 function whisker(p, s) {
   if (p.timing.low === null) return [];
-  const [a, b, y] = [s.x(scaled(p, p.timing.low)), s.x(scaled(p, p.timing.high)), s.y(p.accuracy.top1)];
-  const ends = `M${a},${y}H${b}M${a},${y - 4}v8M${b},${y - 4}v8`;
-  return [draw("path", { d: ends, class: `whisker ${familyClass(p.family)}` })];
+  const [a, b] = [p.timing.low, p.timing.high].map((ms) => (s.x(scaled(p, ms)) - s.x(latency(p))).toFixed(1));
+  return [draw("path", { d: `M${a},0H${b}M${a},-4v8M${b},-4v8`, class: "whisker" })];
 }
 
 const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
@@ -112,7 +113,7 @@ function paint() {
   const best = new Set(groups.flatMap((group) => group.best));
   current = Math.min(current, Math.max(some.length - 1, 0));
   const layer = draw("g", { class: "points" });
-  chart.append(...some.flatMap((p) => whisker(p, s)), layer);
+  chart.append(layer);
   places = some.map((p, index) => {
     const [x, y] = [s.x(latency(p)), s.y(p.accuracy.top1)];
     const element = draw("g", {
@@ -124,7 +125,8 @@ function paint() {
       "aria-pressed": state.pins.includes(p.id),
       "data-id": p.id,
     });
-    element.append(draw("circle", { r: 11, class: "reach" }), mark(p.family, p.kind === data.plain, width < 500 ? 4.5 : 5.5));
+    const size = width < NARROW ? 4.5 : 5.5;
+    element.append(...whisker(p, s), draw("circle", { r: 11, class: "reach" }), mark(p.family, p.kind === data.plain, size));
     layer.append(element);
     return { p, x, y, element };
   });
@@ -138,6 +140,10 @@ function show(place) {
   for (const other of places) other.element.classList.toggle("faded", other.p.family !== place.p.family);
   const room = tip.parentElement.getBoundingClientRect();
   const { width, height } = tip.getBoundingClientRect();
+  if (room.width < NARROW) {
+    Object.assign(tip.style, { left: "0px", top: `${room.height}px` }); // below, or nothing of the chart is left
+    return;
+  }
   const right = place.x + 16 + width < room.width;
   tip.style.left = `${Math.max(0, right ? place.x + 16 : Math.min(place.x - width - 16, room.width - width))}px`;
   tip.style.top = `${Math.max(-room.top, Math.min(place.y - height / 3, window.innerHeight - room.top - height - 4))}px`;

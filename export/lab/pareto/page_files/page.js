@@ -85,15 +85,17 @@ function filters() {
 function summary(groups) {
   const count = groups.reduce((sum, { group }) => sum + group.length, 0);
   const points = `${count} ${count === 1 ? "point" : "points"}`;
+  const whose = state.data === "published" ? ", latency as the authors publish it" : "";
   const several = groups.length > 1
     ? ` in ${groups.length} series, each with its own front: a network looks the same in all of them.`
     : groups.length ? `: ${seriesName(groups[0].series)}, on ${groups[0].series.machine}.` : ".";
-  byId("count").textContent = points + several;
+  byId("count").textContent = points + whose + several;
+  const machines = new Set(groups.map(({ series }) => series.machine));
   const lines = groups.map(({ series, best }, index) => {
     const line = draw("svg", { width: 34, height: 10, "aria-hidden": "true" });
     line.append(draw("path", { d: "M1,5H33", class: "front", "stroke-dasharray": DASHES[index % DASHES.length] }));
     const names = best.map((p) => `${p.name} (${p.accuracy.top1} %, ${measured(latency(p))} ms)`);
-    return make("li", {}, line, make("b", {}, ` ${seriesName(series)}: `), names.join(", "));
+    return make("li", {}, line, make("b", {}, ` ${seriesName(series)}${machines.size > 1 ? `, on ${series.machine}` : ""}: `), names.join(", "));
   });
   byId("fronts").replaceChildren(...lines);
 }
@@ -114,7 +116,7 @@ function pinned() {
 function order(a, b) {
   const column = COLUMNS.find(({ key }) => key === state.sort);
   const [x, y] = [column.of(a), column.of(b)];
-  const sign = typeof x === "number" ? x - y : String(x).localeCompare(String(y));
+  const sign = typeof x === "number" ? x - y : Number(x > y) - Number(x < y);
   return (state.down ? -sign : sign) || latency(a) - latency(b);
 }
 

@@ -10,8 +10,9 @@ const points = data.timings.flatMap((timing) =>
     .map((accuracy) => {
       const series = data.series[timing.series];
       const { family } = data.models[accuracy.model];
-      const words = [accuracy.model, accuracy.size, accuracy.training, timing.series];
-      return { id: words.join("/"), name: nameOf(accuracy), family, accuracy, timing, series, kind: accuracy.kind };
+      const { runtime, precision, batch, options, machine } = series;
+      const words = [nameOf(accuracy), accuracy.training, runtime, precision, batch, options, machine];
+      return { id: words.filter((word) => word !== "").join("/"), name: nameOf(accuracy), family, accuracy, timing, series, kind: accuracy.kind };
     }),
 );
 
