@@ -72,9 +72,7 @@ def test_a_failure_while_it_is_measured_is_told_in_a_line(ort: FakeOrt) -> None:
         raise RuntimeError("CUDA failure 2: out of memory\n in cuda_call.cc")
 
     one._call = fail
-    with pytest.raises(
-        BuildError, match=r"^ONNX Runtime does not run the file: CUDA failure 2: .*memory$"
-    ):
+    with pytest.raises(BuildError, match=r"^ONNX Runtime does not run the file: CUDA failure 2: .*memory$"):
         one.sample()
 
 
