@@ -83,7 +83,7 @@ def warnings(before: Mapping[str, Any], after: Mapping[str, Any], cpus: int | No
 
 
 def gpu() -> dict[str, Any] | None:
-    """Of the first GPU, by nvidia-smi's names, and `reasons` that hold its clocks down; None without one."""
+    """Of the first GPU that CUDA shows here, by nvidia-smi's names, and `reasons` that hold its clocks down; None without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -106,13 +106,19 @@ def reasons(mask: int) -> list[str]:
 
 
 def _asked(tool: str, fields: Sequence[str]) -> dict[str, str]:
-    command = [tool, "--id=0", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    command = [tool, f"--id={_visible()}", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     values = [value.strip() for value in answer.strip().split(",")]
     return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else {}
+
+
+def _visible() -> str:
+    """The first GPU that CUDA shows to this process, by number or identity."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    return first if first.isdecimal() or first.startswith("GPU-") else "0"
 
 
 def _change(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> float | None:

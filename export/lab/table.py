@@ -40,7 +40,10 @@ def rows(
 def _against(one: Measured, name: str) -> Verdict | None:
     if one.reference is None or one.reference == name:
         return None
-    return one.heat.against(name, one.reference)
+    try:
+        return one.heat.against(name, one.reference)
+    except KeyError:  # the reference failed in the heat of this one
+        return None
 
 
 def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:

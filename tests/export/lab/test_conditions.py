@@ -41,6 +41,21 @@ def test_a_gpu_is_described_and_why_it_was_held_down(smi: Path) -> None:
     assert not any("counters" in key for key in found)
 
 
+@pytest.mark.parametrize(
+    ("visible", "asked"), [(None, "0"), ("", "0"), ("3,1", "3"), ("GPU-12ab", "GPU-12ab"), ("MIG-1", "0")]
+)
+def test_it_is_the_gpu_that_cuda_shows(
+    visible: str | None, asked: str, smi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi.write_text('#!/bin/sh\ncase "$2" in *ecc*) echo "$1";; *) exit 2;; esac\n')
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = conditions.gpu()
+    assert found is not None and found["ecc.mode.current"] == f"--id={asked}"
+
+
 def test_a_tool_that_fails_is_no_gpu(smi: Path) -> None:
     smi.write_text("#!/bin/sh\nexit 9\n")
     assert conditions.gpu() is None

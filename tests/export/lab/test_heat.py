@@ -11,7 +11,7 @@ from made_up_lab import MadeUpRuntime, subject
 from made_up_records import record
 
 from export import provenance
-from export.lab import heat
+from export.lab import heat, taking
 from export.lab.bar import Bar
 from export.lab.contender import Contender
 from export.lab.heat import Heat, Lab, split
@@ -121,7 +121,7 @@ def test_everything_is_closed_whatever_happens(tmp_path: Path, monkeypatch: pyte
     def stopped(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(heat, "measure", stopped)
+    monkeypatch.setattr(taking, "measure", stopped)
     with pytest.raises(KeyboardInterrupt):
         lab(tmp_path).measure(contenders("ab"), runtime, bar())
     assert [one.closed for one in made] == [True, True]
@@ -162,6 +162,16 @@ def test_those_of_two_heats_are_compared_by_the_reference(
         found.against("a", "z")
     again = lab(tmp_path).measure(contenders("abcd"), runtime, bar(), reference="b")
     assert list(again) == list(found) and len(runtime.prepared) == 6
+
+
+def test_a_reference_that_fails_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heat, "MOST", 3)
+    found = lab(tmp_path).measure(contenders("xabcd"), MadeUpRuntime(TIMES), bar(), reference="x")
+    assert list(found) == ["a", "b", "c", "d"] and set(found.missing) == {"x"}
+    assert [found[name].reference for name in "abcd"] == ["a", "a", "c", "c"]
+    assert found.against("b", "a").word == FASTER
+    with pytest.raises(KeyError, match="one reference"):
+        found.against("d", "a")
 
 
 def test_a_reference_that_is_not_there_is_the_first(tmp_path: Path) -> None:
