@@ -83,7 +83,8 @@ def warnings(before: Mapping[str, Any], after: Mapping[str, Any], cpus: int | No
 
 
 def gpu() -> dict[str, Any] | None:
-    """Of the first GPU that CUDA shows here, by nvidia-smi's names, and `reasons` that hold its clocks down; None without one."""
+    """Of the first GPU that CUDA shows here, by nvidia-smi's names, and `reasons` that hold its clocks down; None
+    without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
