@@ -33,6 +33,8 @@ class EngineSession:
       weights: the ONNX file whose weights an engine without weights is given; None for a whole engine.
       host_code: let the engine run the code for the CPU that it brings (version-compatible engines do). It is
         a program: only for engines that were built here or are trusted.
+      compiled: kernels that `compiled` gave, b"" for none yet, so that TensorRT for RTX need not compile them
+        again when the engine is opened again; None to keep none. Others have compiled theirs already.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class EngineSession:
         cuda_graph: bool = False,
         weights: bytes | None = None,
         host_code: bool = False,
+        compiled: bytes | None = None,
     ) -> None:
         self.trt = trt
         self.cuda_graph = cuda_graph
@@ -58,7 +61,8 @@ class EngineSession:
             raise BuildError(f"{trt.__name__} does not load the engine on this GPU: {reasons}")
         if weights is not None:
             refit(trt, self._engine, weights, self._log)
-        self._context = self._create_context()
+        self._kernel_cache: Any = None
+        self._context = self._create_context(compiled)
         if self._context is None:
             raise BuildError(f"{trt.__name__} gives no execution context: not enough GPU memory?")
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
@@ -146,7 +150,12 @@ class EngineSession:
         self.device.close()
         del self._context, self._engine, self._runtime
 
-    def _create_context(self) -> Any:
+    def compiled(self) -> bytes | None:
+        """The kernels that were compiled until now, if they were to be kept; valid for this GPU, driver and
+        version of TensorRT for RTX."""
+        return None if self._kernel_cache is None else bytes(self._kernel_cache.serialize())
+
+    def _create_context(self, compiled: bytes | None) -> Any:
         """With kernels for a shape compiled when it is first seen, not in the background: a latency would
         else be that of fallback kernels, or of both."""
         if not capabilities(self.trt).kernel_specialisation:
@@ -154,6 +163,11 @@ class EngineSession:
         config = self._engine.create_runtime_config()
         eager = self.trt.DynamicShapesKernelSpecializationStrategy.EAGER
         config.dynamic_shapes_kernel_specialization_strategy = eager
+        if compiled is not None and hasattr(config, "create_runtime_cache"):
+            self._kernel_cache = config.create_runtime_cache()  # must outlive the context
+            if compiled:
+                self._kernel_cache.deserialize(compiled)  # if it is refused, kernels are compiled again
+            config.set_runtime_cache(self._kernel_cache)
         return self._engine.create_execution_context(config)
 
     def _bind(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -158,8 +158,10 @@ def test_every_call_exists_in_the_real_tensorrt() -> None:
     for owner, names in {
         trt.ICudaEngine: ("num_io_tensors", "get_tensor_name", "get_tensor_mode", "get_tensor_dtype",
                           "create_execution_context", "create_engine_inspector",
-                          "create_runtime_config"),
-        trt.IRuntimeConfig: ("dynamic_shapes_kernel_specialization_strategy",),
+                          "create_runtime_config", "device_memory_size_v2", "streamable_weights_size"),
+        trt.IRuntimeConfig: ("dynamic_shapes_kernel_specialization_strategy",
+                             "create_runtime_cache", "set_runtime_cache"),
+        trt.IRuntimeCache: ("serialize", "deserialize"),
         trt.IExecutionContext: ("set_input_shape", "get_tensor_shape", "set_tensor_address",
                                 "execute_async_v3"),
         trt.EngineInspector: ("get_engine_information",),

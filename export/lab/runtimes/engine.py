@@ -68,6 +68,7 @@ class EngineReady:
     def __init__(self, runtime: TensorRT, built: Built, subject: Subject, setting: Setting) -> None:
         self._runtime, self._built, self._source = runtime, built, (subject, setting)
         self._session: EngineSession | None = None
+        self._compiled: bytes | None = b""
         try:
             with self._errors():
                 before = Growth(cuda.memory_in_use)
@@ -116,9 +117,13 @@ class EngineReady:
     def _open(self) -> None:
         subject, setting = self._source
         self._session = EngineSession(
-            self._runtime.trt, self._built.engine or b"", cuda_graph=setting.cuda_graph
+            self._runtime.trt,
+            self._built.engine or b"",
+            cuda_graph=setting.cuda_graph,
+            compiled=self._compiled,
         )
         self._launch = self._session.launcher(images.nchw(subject, setting), transfers=setting.transfers)
+        self._compiled = self._compiled or self._session.compiled()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -99,6 +99,35 @@ def test_opening_again_loads_the_engine_again_and_builds_nothing(lab: Lab) -> No
     assert lab.api.alive == set()
 
 
+def test_kernels_of_tensorrt_for_rtx_are_compiled_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its engines are compiled when they are loaded: opening again must not pay for that."""
+    seen: list[str] = []
+
+    class Cache:
+        def serialize(self) -> bytes:
+            seen.append("serialize")
+            return b"kernels"
+
+        def deserialize(self, blob: bytes) -> bool:
+            seen.append(f"deserialize {blob!r}")
+            return True
+
+    class Config:
+        def create_runtime_cache(self) -> Cache:
+            return Cache()
+
+        def set_runtime_cache(self, cache: Cache) -> bool:
+            seen.append("set")
+            return True
+
+    monkeypatch.setattr(FakeEngine, "create_runtime_config", lambda self: Config())
+    one = ready(lab)
+    one.reopen()
+    one.reopen()
+    assert seen == ["set", "serialize", *["deserialize b'kernels'", "set"] * 2]
+    one.close()
+
+
 def test_memory(lab: Lab) -> None:
     memory = ready(lab).memory
     images, logits = 2 * 3 * 8 * 8 * 2, 2 * 4
