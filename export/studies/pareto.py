@@ -8,6 +8,7 @@ page that needs nothing else.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from export.lab.pareto.accuracies import accuracies, family, latencies, meant, n
 from export.lab.pareto.front import front, plain
 from export.lab.pareto.page import page
 from export.lab.pareto.stored import REFERENCE
-from export.lab.pareto.timings import Point, Series, by_series, join, of_published, of_record
+from export.lab.pareto.timings import Point, Series, Timing, by_series, join, of_published, of_record
 from export.lab.plan import Measured, Plan
 from export.lab.record import Record
 from export.lab.subject import Subject, network
@@ -98,6 +99,7 @@ class Pareto:
         self.measured: list[Measured] = []
         self.options: Options | None = None
         self._plans: list[Plan] = []
+        self._timings: dict[tuple[int, str], Timing] = {}  # by measured and contender: taking them is slow
         self._accuracies = accuracies()
 
     def study(self) -> study.Study:
@@ -140,14 +142,19 @@ class Pareto:
         accepted = {(one.model, one.image_size) for one in self._accuracies}
         every = claims([pair for key in HEATS for pair in networks(key)])
         self.measured += stored.measured(self.records, every, accepted)
+        self._timings = {
+            (id(one), contender): of_record(record, *meant(contender))
+            for one in self.measured
+            for contender, record in one.heat.records.items()
+        }
         return self.measured
 
     def points(self, measured: Sequence[Measured]) -> list[Point]:
         """With accuracies; a network that was measured in several heats of a series stands for the first."""
-        timings = {}
+        timings: dict[Any, Timing] = {}
         for one in measured:
-            for contender, record in one.heat.records.items():
-                timing = of_record(record, *meant(contender))
+            for contender in one.heat:
+                timing = self._timings[id(one), contender]
                 timings.setdefault((timing.model, timing.image_size, timing.series), timing)
         return join(self._accuracies, list(timings.values()))
 
@@ -155,15 +162,14 @@ class Pareto:
         references: dict[Series, list[float]] = {}
         for one in measured:
             if REFERENCE in one.heat:
-                timing = of_record(one.heat[REFERENCE], *meant(REFERENCE))
+                timing = self._timings[id(one), REFERENCE]
                 references.setdefault(timing.series, []).append(timing.ms)
         return words.paragraphs(self.points(measured), words.drifts(references), without_accuracy())
 
     def columns(self, one: Measured, contender: str) -> Mapping[str, Any]:
         """Accuracy of the plain training, or of the first that there is, and who is on the front."""
         known = [a for a in self._accuracies if (a.model, a.image_size) == meant(contender)]
-        series = of_record(one.heat[contender], *meant(contender)).series
-        group = by_series(self.points(self.measured))[series]
+        group = by_series(self.points(self.measured))[self._timings[id(one), contender].series]
         on_front = {point.name for point in front(group)}, {point.name for point in front(plain(group))}
         return {
             "top1": known[0].top1,
@@ -206,6 +212,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stored", action="store_true")
     try:
         own, rest = parser.parse_known_args(given)
+        for flag in (one.split("=")[0] for one in rest if one.startswith("--s")):
+            if close := difflib.get_close_matches(flag, ("--store", "--stored"), n=1, cutoff=0.75):
+                raise UsageError(f"unknown flag {flag}; did you mean {close[0]}?")
         if {"-h", "--help"} & set(rest):
             print(f"also: --store FILE ...: take latencies from these stores, not from {STORES}")
             print("      --stored: measure nothing, show what the stores hold\n")

@@ -12,7 +12,15 @@ from export.lab.claim import Claim, judge
 from export.lab.heat import Heat
 from export.lab.options import Options
 from export.lab.pareto.accuracies import name
-from export.lab.pareto.timings import MEASURED, Series, Timing, machine_name, of_record, options_in_words
+from export.lab.pareto.timings import (
+    MEASURED,
+    Series,
+    Timing,
+    machine_name,
+    of_record,
+    options_in_words,
+    series_of,
+)
 from export.lab.plan import Measured, Plan
 from export.lab.record import Record
 from export.lab.runtimes import Runtime
@@ -46,7 +54,7 @@ def read(paths: Iterable[Path]) -> list[Record]:
         found = whole_model(record)
         if found is None:
             continue
-        key = (*found, of_record(record, *found).series)
+        key = (*found, series_of(record))
         if key not in newest or newest[key].date <= record.date:
             newest[key] = record
     return list(newest.values())
@@ -58,8 +66,7 @@ def timings(records: Iterable[Record]) -> list[Timing]:
 
 def covers(records: Sequence[Record], models: Iterable[tuple[str, int]], series: Series) -> bool:
     """Whether all (model, image size) have a time in this series."""
-    held = {(one.model, one.image_size) for one in timings(records) if one.series == series}
-    return set(models) <= held
+    return set(models) <= {whole_model(record) for record in records if series_of(record) == series}
 
 
 def series_here(runtime: Runtime, setting: Setting, options: Options) -> Series:

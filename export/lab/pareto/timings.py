@@ -92,17 +92,7 @@ def of_record(record: Record, model: str, image_size: int) -> Timing:
     return Timing(
         model=model,
         image_size=image_size,
-        series=Series(
-            data=MEASURED,
-            runtime=record.runtime,
-            device=record.device,
-            precision=str(record.setting["precision"]),
-            batch=int(record.setting["batch"]),
-            options=options_in_words(record.setting),
-            machine=machine_name(
-                record.device, record.machine, (record.conditions.get("before") or {}).get("gpu")
-            ),
-        ),
+        series=series_of(record),
         ms=summary.typical,
         low=summary.low,
         high=summary.high,
@@ -118,6 +108,19 @@ def of_record(record: Record, model: str, image_size: int) -> Timing:
             "clock": record.clock,
             "versions": dict(record.versions),
         },
+    )
+
+
+def series_of(record: Record) -> Series:
+    gpu = (record.conditions.get("before") or {}).get("gpu")
+    return Series(
+        data=MEASURED,
+        runtime=record.runtime,
+        device=record.device,
+        precision=str(record.setting["precision"]),
+        batch=int(record.setting["batch"]),
+        options=options_in_words(record.setting),
+        machine=machine_name(record.device, record.machine, gpu),
     )
 
 
