@@ -10,8 +10,8 @@ from export.studies._density import FLOPS, PARAMS, density
 from export.studies._panels import COLOURS, MARKERS, rows_of_panels, runs
 
 NOTE = (
-    "Bars: 95 % intervals. FLOPs are two for each multiply-add. "
-    "Blocks as reconstructed here after TRT-ViT (arXiv 2205.09579); not the paper's table."
+    "Bars: 95 % intervals. FLOPs are two for each multiply-add. Each map size was measured by itself. "
+    "Blocks as reconstructed here after TRT-ViT (arXiv 2205.09579)."
 )
 
 

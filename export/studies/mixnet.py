@@ -105,18 +105,13 @@ def paragraph(measured: Sequence[Measured]) -> str:
 def _seen(heats: Mapping[str, Measured]) -> str:
     said = _against_mixnet_v(heats[PATH]) if PATH in heats else []
     lines = [_line(one, name) for one in heats.values() for name in measured_names(one)]
-    head = ("heat", "network", "M parameters", "GMACs", "ms", "latency", "TeraFLOPS", "TeraParams")
+    head = ("heat", "network", "M parameters", "GMACs", "latency", "TeraFLOPS", "TeraParams")
     return " ".join(said) + "\n\n" + table(head, lines)
 
 
 def _line(one: Measured, name: str) -> list[str]:
-    record, base = one.heat[name], one.reference
-    subject = record.subject
-    counts = [
-        f"{subject['params'] / 1e6:.1f}",
-        f"{subject['macs'] / 1e9:.3g}",
-        f"{record.summary().typical:.4g}",
-    ]
+    subject, base = one.heat[name].subject, one.reference
+    counts = [f"{subject['params'] / 1e6:.1f}", f"{subject['macs'] / 1e9:.3g}"]
     ratios = ["1"] * 3 if name == base else ["-"] * 3
     if base is not None and name != base:
         dense = [_density.against(one.heat, name, base, metric) for metric in (FLOPS, PARAMS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from study_runs import command, measured, outcomes, small_options
 
 import hvjax
 from export.lab.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from export.lab.heat import Heat
 from export.studies import mixnet
 
 
@@ -122,9 +124,22 @@ def test_picture_has_latency_and_density_of_each_heat(plans):
     mixnet.STUDY.draw(figure, every)
     assert len(figure.axes) == 6
     for axes, one in zip(figure.axes[:3], every, strict=True):
+        base = one.heat[str(one.reference)].summary().typical
         assert [label.get_text() for label in axes.get_yticklabels()] == [s.name for s in one.plan.subjects]
         widths = [patch.get_width() for patch in axes.patches]
-        assert widths == pytest.approx([one.heat[s.name].summary().typical for s in one.plan.subjects])
+        assert widths == pytest.approx([one.heat[s.name].summary().typical / base for s in one.plan.subjects])
+
+
+def test_picture_and_page_compare_the_parts_of_a_split_heat_by_their_reference(plans):
+    """The machine was half as fast while the second part was measured: the ratio does not show it."""
+    whole = measured(plans[2], {"R = 0.25": 1.0, "R = 0.5": 2.0, "R = 0.75": 3.0}).heat
+    later = measured(plans[2], {"R = 0.5": 4.0, "R = 0.75": 6.0}, "another heat").heat
+    records = [whole["R = 0.25"], whole["R = 0.5"], later["R = 0.5"], later["R = 0.75"]]
+    one = replace(measured(plans[2], {}), heat=Heat(records))
+    figure = Figure(layout="constrained")
+    mixnet.STUDY.draw(figure, [one])
+    assert [patch.get_width() for patch in figure.axes[0].patches] == pytest.approx([0.5, 1.0, 1.5])
+    assert "| 1.50 [1.50, 1.50] |" in mixnet.paragraph([one])
 
 
 def test_picture_of_one_heat_alone(plans):
