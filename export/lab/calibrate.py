@@ -144,10 +144,8 @@ class Calibrator:
 
     def measure(self, subjects: Sequence[Subject], short: bool = False) -> Heat:
         """All of them in turns, with the reference if there is one."""
-        every = [*self._reference, *subjects]
-        self._bar.expect(len(every))
         lab = self._probes if short else self._lab
-        return lab.heat(every, self._runtime, self._setting, self._bar)
+        return lab.heat([*self._reference, *subjects], self._runtime, self._setting, self._bar)
 
     def ratio(self, heat: Heat, name: str) -> Ratio:
         """Raises BuildError if it was not measured."""
@@ -161,6 +159,8 @@ class Calibrator:
         return Ratio(summary.typical / self.budget, summary.low / self.budget, summary.high / self.budget)
 
     def probe(self, subject: Subject) -> float:
+        """Latency over budget, in a short heat. Raises BuildError."""
+        self._bar.expect(1 + len(self._reference))
         return self.ratio(self.measure([subject], short=True), subject.name).value
 
     def confirm(self, climbs: Sequence[Climb], failed: dict[str, str] | None = None) -> dict[str, Calibrated]:
@@ -188,6 +188,7 @@ class Calibrator:
             if not climbs or [climb.overrides for climb in climbs] == chosen:
                 break
             chosen = [climb.overrides for climb in climbs]
+            self._bar.expect(len(climbs) + len(self._reference))
             heat = self.measure([climb.subject for climb in climbs])
             found = {climb.candidate.name: self._calibrated(climb, heat) for climb in climbs}
             off = [climb for climb in climbs if not found[climb.candidate.name].met]

@@ -135,7 +135,7 @@ def _bought(axes: Any, lines: Sequence[_Line]) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(low - 0.18 * (high - low), high + 0.18 * (high - low))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
-    axes.set_xlabel(f"change against {REFERENCE} at the same latency, %")
+    axes.set_xlabel(f"change against {REFERENCE}\nat the same latency, %")
     _plain(axes)
 
 

@@ -26,19 +26,15 @@ def _before(one: Measured) -> str:
         return f"On {where(one)}, {part_of(one)}: {REFERENCE} could not be measured."
     verdicts = {name: one.heat.against(name, REFERENCE) for name in one.heat if name != REFERENCE}
     ms = one.heat[REFERENCE].summary()
-    parts = [
-        f"{name} takes {verdicts[name].ratio:.2f} times as long"
-        for name in sorted(verdicts, key=lambda name: verdicts[name].ratio)
-        if verdicts[name].word != CANNOT_TELL
-    ]
     words = [one.word for one in verdicts.values()]
+    told = sorted((v.ratio, name) for name, v in verdicts.items() if v.word != CANNOT_TELL)
     unclear = [name for name, verdict in verdicts.items() if verdict.word == CANNOT_TELL]
     text = (
         f"On {where(one)}, {part_of(one)} at equal widths: {REFERENCE} takes {ms.typical:.4g} ms "
-        f"({ms.low:.4g} to {ms.high:.4g}); {words.count(FASTER)} of {len(verdicts)} variants are faster and "
-        f"{words.count(SLOWER)} slower"
+        f"({ms.low:.4g} to {ms.high:.4g}); of {len(verdicts)} variants {words.count(FASTER)} take less and "
+        f"{words.count(SLOWER)} more"
     )
-    text += f": {', '.join(parts)}." if parts else "."
+    text += f", from {_times(*told[0])} to {_times(*told[-1])}." if len(told) > 1 else "."
     if unclear:
         are = "is" if len(unclear) == 1 else "are"
         text += f" {_and(unclear)} {are} not told from it."
@@ -58,23 +54,37 @@ def _after(one: Measured) -> str:
     )
     if there:
         worst = max(abs(ratios[name] - 1) for name in there)
-        text += f" (the farthest is off by {100 * worst:.1f} %)"
+        sure = sum(_surely(one, name) for name in there)
+        text += f" (the farthest is off by {100 * worst:.1f} %; of {sure} the whole interval is within)"
     text += f"; not {_and(missed)}." if missed else "."
     return text + (_bought(one, there) if there else "")
+
+
+def _surely(one: Measured, name: str) -> bool:
+    verdict = one.heat.against(name, REFERENCE)
+    return max(1 - verdict.low, verdict.high - 1) <= TOLERANCE
+
+
+def _times(ratio: float, name: str) -> str:
+    return f"{ratio:.2f} times as long ({name})"
 
 
 def _bought(one: Measured, there: Sequence[str]) -> str:
     """What the same latency buys."""
     reference = one.heat[REFERENCE].subject
-    parts = [
-        f"{name} {_share(one.heat[name].subject['params'], reference['params'])} and "
-        f"{_share(one.heat[name].subject['macs'], reference['macs'])}"
-        for name in sorted(there, key=lambda name: -one.heat[name].subject["macs"])
-    ]
-    return (
-        f" The same latency buys, in parameters and in FLOPs against {REFERENCE}'s "
-        f"{reference['params'] / 1e6:.1f} M and {reference['macs'] / 1e9:.2f} GMACs: {'; '.join(parts)}."
+
+    def changes(name: str) -> str:
+        subject = one.heat[name].subject
+        macs, params = (_share(subject[key], reference[key]) for key in ("macs", "params"))
+        return f"{name} ({macs} FLOPs, {params} parameters)"
+
+    ordered = sorted(there, key=lambda name: -one.heat[name].subject["macs"])
+    ends = f"{changes(ordered[0])} buys the most FLOPs" if len(ordered) > 1 else changes(ordered[0])
+    text = (
+        f" Against the {reference['macs'] / 1e9:.2f} GMACs and {reference['params'] / 1e6:.1f} M parameters "
+        f"of {REFERENCE}, at the same latency: {ends}"
     )
+    return f"{text}, {changes(ordered[-1])} the fewest." if len(ordered) > 1 else f"{text}."
 
 
 def _share(value: float, reference: float) -> str:

@@ -32,13 +32,13 @@ PARTS = (
     Part("share of attention", {f"r = {r:g}": {"mix_ratio": r} for r in (0, 0.25, 0.5, 1)}),
     Part(
         "norm and activation",
-        {"BN, GELU": {"activation": "gelu"}, "LN, GELU": {"norm": "layer", "activation": "gelu"}},
+        {"BN + GELU": {"activation": "gelu"}, "LN + GELU": {"norm": "layer", "activation": "gelu"}},
     ),
 )
 
 
 #: One of each, for --small.
-SMALL_VARIANTS = ("BottleNeck", "r = 0", "LN, GELU")
+SMALL_VARIANTS = ("BottleNeck", "r = 0", "LN + GELU")
 
 
 def parts(small: bool) -> list[Part]:

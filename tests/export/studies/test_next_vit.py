@@ -95,7 +95,7 @@ def test_variants_at_equal_latency_are_within_the_budget(
     assert names == {*products, "calibrate.jsonl"}
     page = (tmp_path / f"{study.name}.md").read_text()
     assert "is not said here" in page
-    assert "The same latency buys" in page
+    assert "at the same latency: " in page
 
 
 def test_drawn_again_from_the_records_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +140,8 @@ def _measured(key: str, **times: float) -> Measured:
 
 def test_sentences_at_equal_widths() -> None:
     text = _next_vit_words.paragraph([_measured("blocks, equal widths", slow=20.0, fast=5.0, same=10.0)])
-    assert "1 of 3 variants are faster and 1 slower: " in text
-    assert text.index("fast takes 0.50 times as long") < text.index("slow takes 2.00 times as long")
+    assert "of 3 variants 1 take less and 1 more" in text
+    assert "from 0.50 times as long (fast) to 2.00 times as long (slow)." in text
     assert "same is not told from it." in text
 
 
@@ -149,5 +149,5 @@ def test_sentences_at_equal_latency() -> None:
     text = _next_vit_words.paragraph([_measured("blocks, equal latency", met=10.2, missed=12.0)])
     assert "1 of 2 variants could be brought within 3 % of the latency of Next-ViT-S" in text
     assert "not missed (1.20 times)." in text
-    assert "met +0 % and +0 %" in text
-    assert "missed +0 %" not in text
+    assert "at the same latency: met (+0 % FLOPs, +0 % parameters)." in text
+    assert "missed (+0" not in text
