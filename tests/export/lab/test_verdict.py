@@ -110,6 +110,18 @@ def test_a_few_wild_calls_change_nothing() -> None:
     assert summarise(wild).p99 == 200.0  # but they are told
 
 
+def test_one_opening_that_was_spoilt_changes_little() -> None:
+    draw = random.Random(0)
+    a, b = (made(ms, 8, 10, draw, 0.005, 0.01) for ms in (9.0, 10.0))
+    calm = compare(a, b)
+    spoilt = [Sample(one.ms * 3, False, one.opening) if one.opening == 2 else one for one in a]
+    found = compare(spoilt, b)
+    assert found.word == FASTER
+    assert found.ratio == pytest.approx(calm.ratio, rel=0.01)
+    assert found.high - found.low < 3 * (calm.high - calm.low)
+    assert summarise(spoilt).typical == pytest.approx(summarise(a).typical, rel=0.01)
+
+
 def test_disturbed_calls_are_left_out() -> None:
     a = [Sample(30.0 if place % 3 == 0 else 10.0, place % 3 == 0, place // 6) for place in range(48)]
     found = summarise(a)
