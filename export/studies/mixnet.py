@@ -71,7 +71,7 @@ def _claims_of_path() -> list[Claim]:
     text = "Refined-MixNetV keeps MixNetV's latency"
     found.append(_density.as_fast(text, f"{ARTICLE}, guideline 2", REFINED, MIXNET_V))
     for mixed in MIXED:
-        text = f"{mixed}, with mixed blocks, is denser in FLOPs than {REFINED}, with Transformers"
+        text = f"MixNet{mixed[-1].upper()} is denser in FLOPs than Refined-MixNetV, with Transformers"
         found.append(_density.denser(text, f"{ARTICLE}, guideline 3", mixed, REFINED, FLOPS))
     text = "MixNetC is as dense in FLOPs as MixNetB"
     found.append(_density.as_dense(text, f"{ARTICLE}, guideline 4", "mixnet_c", "mixnet_b", FLOPS))
