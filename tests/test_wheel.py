@@ -74,6 +74,8 @@ def test_the_wheel_holds_what_users_need(installed: Path) -> None:
         "hvjax/registry.py",
         "train_tpu/main.py",
         "export/to_trt.py",
+        "export/lab/pareto/accuracies.csv",
+        "export/lab/pareto/page_files/page.js",
         "configs/next_vit_s.py",
     ):
         assert (installed / file).is_file(), file
