@@ -83,8 +83,8 @@ def warnings(before: Mapping[str, Any], after: Mapping[str, Any], cpus: int | No
 
 
 def gpu() -> dict[str, Any] | None:
-    """Of the first GPU that CUDA shows here, by nvidia-smi's names, and `reasons` that hold its clocks down; None
-    without one."""
+    """The first GPU that CUDA shows here, by the names of nvidia-smi, and `reasons`: what holds its clocks down.
+    None without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

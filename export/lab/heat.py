@@ -33,9 +33,11 @@ class Heat:
 
     Attributes:
       missing: contender -> why it was not measured, in one line.
+      every: all records, the reference as often as it was measured.
     """
 
     def __init__(self, records: Sequence[Record], missing: Mapping[str, str] | None = None):
+        self.every = tuple(records)
         self.records: dict[str, Record] = {}
         self._references: dict[str, Record] = {}
         for record in records:

@@ -64,7 +64,7 @@ def _pictures(study: Study, measured: Sequence[Measured], small: bool) -> dict[s
 
 
 def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row], small: bool) -> str:
-    records = [record for one in measured for record in one.heat.records.values()]
+    records = [record for one in measured for record in one.heat.every]
     parts = [f"# {study.title}", f"Source: {study.source}."]
     if small:
         parts.append(f"**{SMALL}**")
@@ -99,15 +99,18 @@ def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row],
 def _where(records: Sequence[Record]) -> str:
     if not records:
         return "Nothing was measured."
-    first = records[0]
-    gpus = {str(gpu.get("name")) for one in records if (gpu := one.conditions["before"].get("gpu"))}
+    machines = {f"{one.machine['processor']} ({one.machine['cpus']} CPUs)" for one in records}
+    gpus = {
+        f"{gpu.get('name')} (driver {gpu.get('driver_version')})"
+        for one in records
+        if one.device == "gpu" and (gpu := one.conditions["before"].get("gpu"))
+    }
     versions = {f"{name} {version}" for one in records for name, version in one.versions.items()}
     dates = sorted({one.date[:10] for one in records})
     load = [one.conditions[when].get("load") for one in records for when in ("before", "after")]
     known = [value for value in load if value is not None]
     return (
-        f"Measured on {first.machine['processor']} ({first.machine['cpus']} CPUs)"
-        + (f" and {', '.join(sorted(gpus))}" if gpus else "")
+        f"Measured on {', '.join(sorted(machines | gpus))}"
         + f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, with {', '.join(sorted(versions))}."
         + (f" Load average from {min(known):.1f} to {max(known):.1f}." if known else "")
     )

@@ -162,6 +162,7 @@ def test_those_of_two_heats_are_compared_by_the_reference(
         found.against("a", "z")
     again = lab(tmp_path).measure(contenders("abcd"), runtime, bar(), reference="b")
     assert list(again) == list(found) and len(runtime.prepared) == 6
+    assert indecision(again.every) == {"onnxruntime": (0, 3)}
 
 
 def test_a_reference_that_fails_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
