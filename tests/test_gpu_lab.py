@@ -105,13 +105,30 @@ def test_a_mistake_names_the_parts(gpu_lab: Any, capsys: Any) -> None:
     assert "--only t5_table: expected some of t4_table," in capsys.readouterr().err
 
 
-def test_every_study_takes_its_flags(gpu_lab: Any, tmp_path: Path) -> None:
-    studies = [part for part in gpu_lab.PARTS if part.arguments[1].startswith("export.studies.")]
-    assert len({part.name for part in gpu_lab.PARTS}) == len(gpu_lab.PARTS) and len(studies) >= 9
-    for part in studies:
-        assert importlib.util.find_spec(part.arguments[1]) is not None
+def test_parts_have_names_of_their_own(gpu_lab: Any) -> None:
+    names = [part.name for part in gpu_lab.PARTS]
+    assert len(set(names)) == len(names)
+    assert not any(set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789_-") for name in names), "files"
+
+
+def test_the_command_of_a_part(gpu_lab: Any, tmp_path: Path) -> None:
+    part = gpu_lab.Part("new", ("-m", "x", "--store", "OUT/y.jsonl"), "folder", ("--tiny",), torch=True)
+    asked = arguments(tmp_path, torch_python="other/python")
+    wanted = ["-m", "x", "--store", f"{tmp_path}/y.jsonl", "--torch-python", "other/python", "--out"]
+    assert gpu_lab.command(part, asked) == [sys.executable, *wanted, f"{tmp_path}/folder"]
+    assert "--tiny" in gpu_lab.command(part, arguments(tmp_path, torch_python="other/python", small=True))
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_every_command_takes_its_flags(gpu_lab: Any, tmp_path: Path, small: bool) -> None:
+    for part in gpu_lab.PARTS:
+        _, _, module, *flags = gpu_lab.command(part, arguments(tmp_path, torch_python=__file__, small=small))
+        assert importlib.util.find_spec(module) is not None
         try:
-            parse("study", "", [*part.arguments[2:], "--out", str(tmp_path)], default_out="x")
+            if module == "export.profile":
+                importlib.import_module(module)._parser().parse_known(flags)
+            else:
+                parse("study", "", flags, default_out="x")
         except NothingRuns:
             pass  # no GPU here
         except UsageError as error:

@@ -57,29 +57,45 @@ CORE = ",".join(
 
 @dataclass(frozen=True)
 class Part:
-    """`arguments` come after `python`; --out is added. `torch`: only with a Python that has torch."""
+    """`arguments` come after `python`, and after them --out and, for --small, `small`; "OUT" in them is the
+    folder of all parts. `folder`: of its results below that; parts that add to one store share it. `torch`:
+    it needs a Python that has torch."""
 
     name: str
     arguments: tuple[str, ...]
+    folder: str = ""
+    small: tuple[str, ...] = ("--small",)
     torch: bool = False
 
 
-def _study(name: str, *more: str, runtimes: str = ENGINE, precisions: str = "fp16") -> tuple[str, ...]:
+def study(name: str, *more: str, runtimes: str = ENGINE, precisions: str = "fp16", part: str = "") -> Part:
     measured = ("--runtimes", runtimes, "--precisions", precisions, "--seconds", SECONDS)
-    return ("-m", f"export.studies.{name}", *measured, *more)
+    return Part(part or name, ("-m", f"export.studies.{name}", *measured, *more), name)
 
 
-#: By importance. Names are those of the folders of the results.
+def profile(model: str, runtime: str, *more: str) -> Part:
+    label = "roofline" if "--roofline" in more else model.replace(",", "-")
+    asked = ("--model", model, "--runtime", runtime, "--precision", "fp16", "--batch", "8", "--overwrite")
+    name = f"profile-{label}-{runtime}"
+    return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"))
+
+
+#: By importance. A name is also that of the part's log.
 PARTS = (
-    Part("t4_table", _study("t4_table", "--batch", "1", precisions="fp32,fp16")),
-    Part("repmixer", _study("repmixer")),
-    Part("fastvit_claims", _study("fastvit_claims")),
-    Part("large_kernel", _study("large_kernel")),
-    Part("density", _study("density")),
-    Part("mixnet", _study("mixnet")),
-    Part("depth_shift", _study("depth_shift")),
-    Part("hybrid_strategy", _study("hybrid_strategy")),
-    Part("next_blocks", _study("next_blocks")),
+    study("t4_table", "--batch", "1", precisions="fp32,fp16"),
+    study("large_kernel"),
+    study("fastvit_claims"),
+    study("density"),
+    study("repmixer"),
+    study("depth_shift"),
+    study("mixnet"),
+    study("next_blocks"),
+    study("hybrid_strategy"),
+    profile("next_vit_s", ENGINE),
+    profile("fastvit_sa12", ENGINE),
+    profile("resnet50,swin_t,next_vit_s,fastvit_sa12", ENGINE, "--roofline"),
+    profile("next_vit_s", "xla"),
+    profile("resnet50,swin_t,next_vit_s,fastvit_sa12", "xla", "--roofline"),
 )
 
 
@@ -113,9 +129,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(part: Part, args: argparse.Namespace) -> list[str]:
-    small = ["--small"] if args.small else []
-    torch = ["--torch-python", args.torch_python] if part.torch else []
-    return [sys.executable, *part.arguments, *small, *torch, "--out", str(args.out / part.name)]
+    """The command line, with this Python."""
+    small = part.small if args.small else ()
+    torch = ("--torch-python", args.torch_python) if part.torch else ()
+    given = (argument.replace("OUT", str(args.out)) for argument in part.arguments)
+    return [sys.executable, *given, *small, *torch, "--out", str(args.out / (part.folder or part.name))]
 
 
 def run_all(
