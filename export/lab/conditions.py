@@ -83,8 +83,8 @@ def warnings(before: Mapping[str, Any], after: Mapping[str, Any], cpus: int | No
 
 
 def gpu() -> dict[str, Any] | None:
-    """What nvidia-smi says of the first GPU that CUDA shows here, and `reasons` that hold its clocks down; None
-    without one."""
+    """What nvidia-smi says of the first GPU that CUDA shows here, and `reasons` that hold its clocks down;
+    None without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
