@@ -26,14 +26,14 @@ def common(modules: Iterable[str]) -> str:
 
 
 def owner(parts: Iterable[tuple[str, str]]) -> str | None:
-    """The module that a fused operation belongs to, of the (module, kind) of all that it computes: that of
-    its convolutions and products if they are of one module, as they take the time; else the one that holds
-    all. None of nothing."""
+    """The module that a fused operation belongs to, of the (module, kind) of all that it computes: the one
+    that holds all of its convolutions and products, as they take the time; without any, the one that holds
+    everything. None of nothing."""
     parts = list(parts)
     if not parts:
         return None
-    heavy = {module for module, kind in parts if kind in HEAVY}
-    return heavy.pop() if len(heavy) == 1 else common(module for module, _ in parts)
+    heavy = [module for module, kind in parts if kind in HEAVY]
+    return common(heavy or [module for module, _ in parts])
 
 
 @dataclass
@@ -79,13 +79,25 @@ class Module:
 
 
 def tree(ops: Iterable[Op], depth: int | None = None) -> Module:
-    """The modules of `ops`. `depth`: levels to keep; what is deeper counts for the last one."""
+    """The modules of `ops`, in the order in which they run: that of the middle of their time, as a compiler
+    may move a part of a module to the beginning. `depth`: levels to keep; what is deeper counts for the last
+    one."""
     root = Module("")
-    for op in ops:
+    middle: dict[str, tuple[float, float]] = {}
+    for place, op in enumerate(ops):
         here = root
         path = UNATTRIBUTED if op.module is None else op.module
         for part in path.split("/")[:depth] if path else ():
             inner = f"{here.path}/{part}" if here.path else part
             here = here.parts.setdefault(part, Module(inner))
+            weight, moment = middle.get(inner, (0.0, 0.0))
+            middle[inner] = (weight + op.ms, moment + op.ms * place)
         here.own.append(op)
+    for module in root.walk():
+        module.parts = dict(sorted(module.parts.items(), key=lambda part: _moment(middle[part[1].path])))
     return root
+
+
+def _moment(middle: tuple[float, float]) -> float:
+    weight, moment = middle
+    return moment / weight if weight else 0.0
