@@ -39,6 +39,8 @@ ALLOWED = {
 # export/load.py reads training checkpoints inside a function: other exports need no training extra.
 # train_tpu/checks.py asks, inside a function too, whether a text is in RandAugment's notation.
 EXCEPTIONS = {("export/load.py", "train_tpu.checkpointing"), ("train_tpu/checks.py", "train_tpu.data")}
+# The commands of the latency lab; nothing else in export may know of it.
+LAB_COMMANDS = {f"export/{name}.py" for name in ("bench", "calibrate", "profile")}
 PLAIN_TREES = ("hvjax/ops", "hvjax/reparam", "hvjax/weights")  # numbers and nested dicts only: no flax
 
 
@@ -81,6 +83,23 @@ def test_imports_point_one_way(repository: Path) -> None:
             allowed = ALLOWED[package]
             if not any(target == name or target.startswith(name + ".") for name in allowed):
                 wrong.append(f"{relative} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_lab_stands_on_top(repository: Path) -> None:
+    """Exports work without the latency lab, and the lab knows no study."""
+    wrong = []
+    for file in sorted((repository / "export").rglob("*.py")):
+        relative = file.relative_to(repository).as_posix()
+        above = ("export.lab", "export.studies")
+        if relative.startswith("export/lab/"):
+            above = ("export.studies", *(name.removesuffix(".py").replace("/", ".") for name in LAB_COMMANDS))
+        elif relative.startswith("export/studies/") or relative in LAB_COMMANDS:
+            continue
+        modules = imported_modules(file)
+        wrong += [
+            f"{relative} imports {m}" for m in modules if any(f"{m}.".startswith(f"{a}.") for a in above)
+        ]
     assert not wrong, "\n".join(wrong)
 
 
