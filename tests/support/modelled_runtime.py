@@ -15,12 +15,12 @@ from tests.support.made_up_lab import MadeUp
 
 @dataclass
 class Modelled:
-    """`ms`: milliseconds of a subject; it does not build where that is None. `noise`: of a call, relative."""
+    """`ms`: milliseconds of a subject; None where it does not build. `noise`: relative, of its calls."""
 
     ms: Callable[[Subject], float | None]
     name: str = "onnxruntime"
     device: str = "cpu"
-    noise: float = 0.004
+    noise: Callable[[Subject], float] = lambda subject: 0.004
     prepared: list[str] = field(default_factory=list)
     made: list[MadeUp] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Modelled:
         ms = self.ms(subject)
         if ms is None:
             raise BuildError(f"{subject.name}: no such kernel")
-        self.made.append(MadeUp(ms, name=subject.name, within=self.noise))
+        self.made.append(MadeUp(ms, name=subject.name, within=self.noise(subject)))
         return self.made[-1]
 
     def versions(self) -> dict[str, str]:

@@ -144,6 +144,30 @@ def test_the_long_heat_corrects_the_probes(tmp_path: Path) -> None:
     assert abs(by_macs(found.subject) / 9.0 - 1) <= TOLERANCE
 
 
+def test_a_noisy_probe_is_repeated_at_length(tmp_path: Path) -> None:
+    """Calls of short heats differ by a factor of two, and those that are measured again by nothing."""
+
+    def noise(subject: Subject) -> float:
+        return 0.7 if ", width" in subject.name and not subject.name.endswith(", again") else 0.0
+
+    runtime = Modelled(by_macs, noise=noise)
+    found = _calibrate(tmp_path, _reference(30.0), runtime)
+    assert found.met
+    again = [name for name in runtime.prepared if name.endswith(", again")]
+    assert [f"narrow, width {probe.factor:g}, again" for probe in found.probes] == again != []
+    assert found.probes[-1].ratio == pytest.approx(by_macs(found.subject) / 30.0, rel=0.001)
+
+
+def test_a_machine_that_is_not_quiet_is_the_reason(tmp_path: Path) -> None:
+    """Probes meet the budget; long heats say three times as much, give or take half of it."""
+    runtime = Modelled(
+        lambda one: by_macs(one) if "," in one.name else 90.0,
+        noise=lambda one: 0.0 if "," in one.name else 0.7,
+    )
+    with pytest.raises(OutOfReach, match="the machine is not quiet enough; nearest is width"):
+        _calibrate(tmp_path, 30.0, runtime)
+
+
 def test_what_does_not_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="narrow, width 1: narrow, width 1: no such kernel"):
         _calibrate(tmp_path, 9.0, Modelled(lambda subject: None))
