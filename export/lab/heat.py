@@ -83,6 +83,7 @@ class Lab:
       store: where records are kept.
       seconds: of measuring for each contender of a heat.
       small: the networks are too small for their times to say anything; kept in the records.
+      retry: measure again where something was missing.
       anywhere: take heats of other machines and versions from the store too.
       program: the module that is run, for the records; by default that of the study.
     """
@@ -96,11 +97,12 @@ class Lab:
         *,
         small: bool = False,
         anywhere: bool = False,
+        retry: bool = False,
         program: str | None = None,
     ):
         self.study, self.store, self.seconds, self.small = study, store, seconds, small
         self.program, self.anywhere = program or _program(study), anywhere
-        self._files = files or Files()
+        self._files, self._retry = files or Files(), retry
 
     def heat(self, subjects: Sequence[Subject], runtime: Runtime, setting: Setting, bar: Bar) -> Heat:
         """`measure` of subjects that all run in one setting."""
@@ -123,7 +125,9 @@ class Lab:
         records: list[Record] = []
         missing: dict[str, str] = {}
         for place, part in enumerate(split(contenders, reference)):
-            old = known(self.store.records, self.study, part, runtime, anywhere=self.anywhere)
+            old = known(
+                self.store.records, self.study, part, runtime, anywhere=self.anywhere, retry=self._retry
+            )
             found, absent = old or self._measure(part, runtime, bar, reference)
             # the reference of later parts is no news
             bar.step(len(part) - (place > 0), old=old is not None)

@@ -18,13 +18,15 @@ def known(
     contenders: Sequence[Contender],
     runtime: Runtime,
     *,
-    anywhere: bool,
+    anywhere: bool = False,
+    retry: bool = False,
 ) -> tuple[list[Record], dict[str, str]] | None:
     """The latest heat of the study that holds all the contenders, but for those of which it knows that they
     cannot be measured, and these with the reasons; None if there is none.
 
     Args:
       anywhere: whatever the machine and the versions; else only heats of this machine with these versions.
+      retry: only heats in which nothing is missing.
     """
     wanted = {one.name: _identity(one.subject.facts, one.setting.as_dict()) for one in contenders}
     heats: dict[str, list[Record]] = {}
@@ -35,6 +37,8 @@ def known(
             heats.setdefault(record.heat, []).append(record)
     for together in reversed(list(heats.values())):
         missing = {name: why for name, why in together[0].missing.items() if name in wanted}
+        if missing and retry:
+            continue
         held = {record.name: _identity(record.subject, record.setting) for record in together}
         if {name: one for name, one in wanted.items() if name not in missing}.items() <= held.items():
             return [record for record in together if record.name in wanted], missing

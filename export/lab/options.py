@@ -35,6 +35,7 @@ class Options:
       out: folder of the results.
       only: keys of the plans that are measured; empty for all.
       threads, cuda_graph, transfers: as in `Setting`.
+      retry: measure again the heats in which something could not be measured.
       redraw: measure nothing, write the files again from what is in the store.
     """
 
@@ -48,6 +49,7 @@ class Options:
     threads: int | None = None
     cuda_graph: bool = False
     transfers: bool = False
+    retry: bool = False
     redraw: bool = False
 
     def setting(self, runtime: Runtime, batch: int, precision: str) -> Setting:
@@ -88,6 +90,7 @@ def parse(
     parser.add_argument("--cuda-graph", action="store_true", help="replay one launch (GPU)")
     parser.add_argument("--transfers", action="store_true", help="count copies to and from the GPU")
     parser.add_argument("--torch-python", help="a Python with torch and timm, for --runtimes torch")
+    parser.add_argument("--retry", action="store_true", help="try again what could not be measured before")
     parser.add_argument("--redraw", action="store_true", help="measure nothing; write the files again")
     given = parser.parse_known([*(sys.argv[1:] if argv is None else argv)])
     precisions = _some("--precisions", given.precisions, PRECISIONS) or DEFAULT_PRECISIONS
@@ -104,6 +107,7 @@ def parse(
         threads=None if given.threads is None else checked(positive, given.threads, "--threads"),
         cuda_graph=given.cuda_graph,
         transfers=given.transfers,
+        retry=given.retry,
         redraw=given.redraw,
     )
     torch_python = None if given.torch_python is None else Path(given.torch_python).expanduser()

@@ -93,7 +93,9 @@ def _run(study: Study, options: Options, check: Callable[[], None]) -> int:
             raise UsageError(f"--redraw: {store.path} holds no records")
         options = replace(options, runtimes=remembered.runtimes(store))
     plans = _wanted(study, options)
-    lab = Lab(study.name, store, options.seconds, small=options.small, anywhere=options.redraw)
+    lab = Lab(
+        study.name, store, options.seconds, small=options.small, anywhere=options.redraw, retry=options.retry
+    )
     total = sum(
         len(plan.subjects) * len(options.settings(runtime, plan.batch))
         for plan in plans

@@ -168,6 +168,22 @@ def test_what_cannot_be_measured_is_said(
     )
 
 
+def test_what_could_not_be_measured_is_tried_again_when_asked(
+    run: Run, runtimes: dict[str, MadeUpRuntime], tmp_path: Path
+) -> None:
+    runtime = runtimes["onnxruntime"]
+    runtime.times = {"slow": 4.0, "other": 2.0}
+    assert run("--runtimes", "onnxruntime") == 1
+    runtime.times = TIMES
+    runtime.prepared.clear()
+    assert run("--runtimes", "onnxruntime") == 1  # remembered
+    assert runtime.prepared == []
+    assert run("--runtimes", "onnxruntime", "--retry") == 0
+    assert runtime.prepared == ["slow fp32", "fast fp32"]  # of that heat only
+    assert len(rows(tmp_path)) == 4
+    assert run("--runtimes", "onnxruntime") == 0  # the newer heat counts
+
+
 def test_where_nothing_is_measured_nothing_is_written(
     run: Run, runtimes: dict[str, MadeUpRuntime], tmp_path: Path
 ) -> None:
