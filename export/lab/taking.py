@@ -68,7 +68,7 @@ def take(
         before = conditions.now()
         taken: Mapping[str, Taken] = {}
         while ready and not taken:
-            bar.say(f"{runtime.name}: measuring {', '.join(ready)} in turns")
+            bar.say(f"{runtime.name}: measuring {len(ready)} in turns")
             try:
                 taken = measure(
                     {name: _Watched(name, one) for name, one in ready.items()},
