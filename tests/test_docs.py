@@ -96,7 +96,8 @@ def test_latency_lab_page(repository: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "page", ["latency_lab.md", "reparameterization.md", "results/README.md", "weights.md"]
+    "page",
+    ["latency_lab.md", "reparameterization.md", "results/README.md", "studies_pareto.md", "weights.md"],
 )
 def test_links_lead_somewhere(repository: Path, page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "docs" / page).read_text())

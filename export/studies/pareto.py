@@ -119,6 +119,8 @@ class Pareto:
         self.options = options
         if options.small and self.records:
             raise UsageError("--small with --store: stores hold networks of full size")
+        if options.only and self.only_stored:
+            raise UsageError("--only with --stored: nothing is measured, and all that is stored is shown")
         html, store = (options.out / f"{NAME}{ending}" for ending in (".html", ".jsonl"))
         if html.exists() and not store.exists():
             raise UsageError(f"--out {options.out}: {html.name} without {store.name}: choose another")
@@ -141,7 +143,11 @@ class Pareto:
         lab.store.append([])  # what the files of --out are made of, even if all of it is in other stores
         accepted = {(one.model, one.image_size) for one in self._accuracies}
         every = claims([pair for key in HEATS for pair in networks(key)])
-        self.measured += stored.measured(self.records, every, accepted)
+        taken = {record.heat for one in self.measured for record in one.heat.records.values()}
+        rest = [
+            record for record in self.records if record.heat not in taken
+        ]  # --out may be among the stores
+        self.measured += stored.measured(rest, every, accepted)
         self._timings = {
             (id(one), contender): of_record(record, *meant(contender))
             for one in self.measured

@@ -107,9 +107,6 @@ def _legend(figure: Any, axes: Any, points: Sequence[Point]) -> None:
 
 def _names(figure: Any, axes: Any, group: Sequence[Point]) -> None:
     """Names of the fronts first; each network once, at the point that says most."""
-    from matplotlib.patheffects import withStroke
-
-    halo = [withStroke(linewidth=2, foreground="white")]
     wanted = _one_each([*front(group), *front(plain(group)), *plain(group), *group])
     scale = figure.dpi / 72
     pixels = [tuple(axes.transData.transform((p.timing.ms, p.accuracy.top1))) for p in wanted]
@@ -139,7 +136,7 @@ def _names(figure: Any, axes: Any, group: Sequence[Point]) -> None:
             point.name, at, xytext=corner, textcoords="offset points", fontsize=_NAME, va="bottom", zorder=4,
             color=style(family(point.accuracy.model)).light,
             arrowprops={"arrowstyle": "-", "color": _MUTED, "linewidth": 0.5, "shrinkB": 3} if far else None,
-            path_effects=halo,
+            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
         ).set_in_layout(False)  # fmt: skip
 
 

@@ -1,9 +1,12 @@
 """The study of accuracy against latency: what it measures, what it takes from stores, what it writes."""
 
 import csv
+import io
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_lab import MadeUpRuntime
@@ -12,7 +15,11 @@ from pareto_points import whole
 
 from export import provenance
 from export.lab import options
+from export.lab.bar import Bar
+from export.lab.heat import Heat
+from export.lab.options import Options
 from export.lab.pareto.accuracies import accuracies, latencies, name, sizes
+from export.lab.plan import Plan
 from export.lab.record import Record
 from export.lab.store import Store
 from export.studies import pareto
@@ -44,8 +51,6 @@ def stored_here(path: Path) -> Path:
 
 
 def here(record: Record) -> Record:
-    from dataclasses import replace
-
     return replace(record, machine=provenance.machine())
 
 
@@ -149,6 +154,29 @@ def test_stored_measures_nothing_and_can_be_written_again(runtime: MadeUpRuntime
     assert "measured on NVIDIA H100" in (tmp_path / "out" / "pareto.html").read_text()
 
 
+class RememberingLab:
+    """Has one heat, as from its store."""
+
+    def __init__(self, records: list[Record], folder: Path):
+        self.records, self.store = records, Store(folder / "pareto.jsonl")
+
+    def heat(self, *given: object) -> Heat:
+        return Heat(self.records)
+
+
+def test_the_folder_of_the_results_may_be_a_store_too(tmp_path: Path) -> None:
+    """What a heat of this run has is not shown a second time, as stored."""
+    mine = [here(whole(model, size, 5.0, heat="mine")) for model, size in (("cmt_ti", 160), ("cmt_xs", 192))]
+    other = here(whole("swin_t", 224, 7.0, heat="other"))
+    made = pareto.Pareto([*mine, other])
+    given = Options((MadeUpRuntime({}),), ("fp32",), 1, 1.0, False, tmp_path)
+    made._plans = [Plan("cmt", [])]
+    lab: Any = RememberingLab(mine, tmp_path)
+    found = made.measure(lab, given, Bar(1, io.StringIO()))
+    assert [name for one in found for name in one.heat] == ["cmt_ti", "cmt_xs", "swin_t"]
+    assert {point.name for point in made.points(found)} == {"cmt_ti", "cmt_xs", "swin_t"}
+
+
 def test_a_store_without_whole_models_is_not_enough(
     runtime: MadeUpRuntime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +195,7 @@ def test_a_store_without_whole_models_is_not_enough(
         (["--small", "--store", "full.jsonl"], "--small with --store"),
         (["--only", "next_vot", "--small"], "did you mean next_vit?"),
         (["--out", "taken", "--small"], "pareto.html without pareto.jsonl"),
+        (["--stored", "--only", "cmt"], "--only with --stored"),
         (["--stroe", "x"], "did you mean --store?"),
     ],
 )
