@@ -51,6 +51,21 @@ def test_without_a_gpu_it_says_so_and_ends_well(gpu_lab: Any, monkeypatch: Any, 
     assert capsys.readouterr().out == "nothing to measure: no NVIDIA GPU\n"
 
 
+def test_what_runs_here_is_found_in_another_process(gpu_lab: Any, capsys: Any) -> None:
+    found = gpu_lab.usable()
+    said = capsys.readouterr().out.splitlines()
+    assert len(found) + len(said) == len(gpu_lab.RUNTIMES)
+    assert all(line.startswith("left out: ") for line in said)
+
+
+def test_the_studies_come_first_on_the_best_runtime(gpu_lab: Any) -> None:
+    names = [part.name for part in gpu_lab.planned(["tensorrt_rtx", "xla"])]
+    assert names[0] == "t4_table-tensorrt_rtx"
+    assert names.index("hybrid_strategy-tensorrt_rtx") < names.index("t4_table-xla")
+    assert "profile-next_vit_s-xla" in names and "profile-roofline-tensorrt_rtx" in names
+    assert not any("profile" in part.name for part in gpu_lab.planned(["onnxruntime_cuda"]))
+
+
 def test_what_is_done_is_not_done_again(gpu_lab: Any, tmp_path: Path) -> None:
     three = parts(gpu_lab, a="print('measured')", b="print('no CUDA kernel'); sys.exit(1)", c="")
     assert gpu_lab.run_all(three[:2], arguments(tmp_path), conditions_now=now) == 1
@@ -99,14 +114,16 @@ def test_a_part_beyond_its_time_is_ended(gpu_lab: Any, tmp_path: Path, monkeypat
         assert status is None
 
 
-def test_a_mistake_names_the_parts(gpu_lab: Any, capsys: Any) -> None:
+def test_a_mistake_names_the_parts(gpu_lab: Any, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(gpu_lab, "why_no_gpu", lambda: None)
+    monkeypatch.setattr(gpu_lab, "usable", lambda: ["xla"])
     with pytest.raises(SystemExit, match="2"):
         gpu_lab.main(["--only", "t5_table"])
-    assert "--only t5_table: expected some of t4_table," in capsys.readouterr().err
+    assert "--only t5_table: expected some of t4_table-xla," in capsys.readouterr().err
 
 
 def test_parts_have_names_of_their_own(gpu_lab: Any) -> None:
-    names = [part.name for part in gpu_lab.PARTS]
+    names = [part.name for part in gpu_lab.planned(gpu_lab.RUNTIMES)]
     assert len(set(names)) == len(names)
     assert not any(set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789_-") for name in names), "files"
 
@@ -121,7 +138,7 @@ def test_the_command_of_a_part(gpu_lab: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("small", [False, True])
 def test_every_command_takes_its_flags(gpu_lab: Any, tmp_path: Path, small: bool) -> None:
-    for part in gpu_lab.PARTS:
+    for part in gpu_lab.planned(gpu_lab.RUNTIMES):
         _, _, module, *flags = gpu_lab.command(part, arguments(tmp_path, torch_python=__file__, small=small))
         assert importlib.util.find_spec(module) is not None
         try:

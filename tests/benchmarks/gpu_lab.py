@@ -34,7 +34,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from export.lab import conditions  # noqa: E402  (works from a clone that is not installed, too)
+from export._optional import MissingExtra  # noqa: E402  (works from a clone that is not installed, too)
+from export.lab import conditions  # noqa: E402
+from export.lab.runtimes import make  # noqa: E402
+from export.lab.setting import Setting  # noqa: E402
 from export.runtimes.cuda import why_no_gpu  # noqa: E402
 
 #: A part is not begun with less than this; at the end it gets so long to write what it has.
@@ -45,7 +48,15 @@ STATE = "state.json"
 WORDS = 12
 #: Measuring for each contender, in seconds: a GPU's times scatter less than a CPU's.
 SECONDS = "1.5"
-ENGINE, OTHERS = "tensorrt_rtx", "onnxruntime_cuda,xla"
+#: Those that run on a GPU, the most important first, and those that can be profiled there.
+RUNTIMES = ("tensorrt", "tensorrt_rtx", "xla", "onnxruntime_cuda")
+PROFILES = ("tensorrt", "tensorrt_rtx", "xla")
+STUDIES = (
+    *("large_kernel", "fastvit_claims", "density", "repmixer", "depth_shift", "mixnet"),
+    *("next_blocks", "hybrid_strategy"),
+)
+PROFILED = ("next_vit_s", "fastvit_sa12", "swin_t")
+ROOFLINE = ("resnet50", "swin_t", "next_vit_s", "fastvit_sa12")
 #: One or two of each family: what the first figures are about.
 CORE = ",".join(
     (
@@ -68,35 +79,34 @@ class Part:
     torch: bool = False
 
 
-def study(name: str, *more: str, runtimes: str = ENGINE, precisions: str = "fp16", part: str = "") -> Part:
-    measured = ("--runtimes", runtimes, "--precisions", precisions, "--seconds", SECONDS)
-    return Part(part or name, ("-m", f"export.studies.{name}", *measured, *more), name)
+def study(name: str, runtime: str, *more: str, precisions: str = "fp16") -> Part:
+    measured = ("--runtimes", runtime, "--precisions", precisions, "--seconds", SECONDS)
+    return Part(f"{name}-{runtime}", ("-m", f"export.studies.{name}", *measured, *more))
 
 
 def profile(model: str, runtime: str, *more: str) -> Part:
-    label = "roofline" if "--roofline" in more else model.replace(",", "-")
+    label = "roofline" if "--roofline" in more else model
     asked = ("--model", model, "--runtime", runtime, "--precision", "fp16", "--batch", "8", "--overwrite")
     name = f"profile-{label}-{runtime}"
     return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"))
 
 
-#: By importance. A name is also that of the part's log.
-PARTS = (
-    study("t4_table", "--batch", "1", precisions="fp32,fp16"),
-    study("large_kernel"),
-    study("fastvit_claims"),
-    study("density"),
-    study("repmixer"),
-    study("depth_shift"),
-    study("mixnet"),
-    study("next_blocks"),
-    study("hybrid_strategy"),
-    profile("next_vit_s", ENGINE),
-    profile("fastvit_sa12", ENGINE),
-    profile("resnet50,swin_t,next_vit_s,fastvit_sa12", ENGINE, "--roofline"),
-    profile("next_vit_s", "xla"),
-    profile("resnet50,swin_t,next_vit_s,fastvit_sa12", "xla", "--roofline"),
-)
+def planned(runtimes: Sequence[str]) -> list[Part]:
+    """By importance, for the runtimes that are here: the studies on the first of them, then on the others."""
+    first, *others = runtimes
+    found = [
+        study("t4_table", first, precisions="fp32,fp16"),
+        *(study(name, first) for name in STUDIES),
+        *(profile(model, first) for model in PROFILED if first in PROFILES),
+        *([profile(",".join(ROOFLINE), first, "--roofline")] if first in PROFILES else []),
+    ]
+    for runtime in others:
+        found += [study("t4_table", runtime, precisions="fp32,fp16")]
+        if runtime in PROFILES:
+            found += [profile(PROFILED[0], runtime), profile(",".join(ROOFLINE), runtime, "--roofline")]
+    for runtime in others:
+        found += [study(name, runtime) for name in STUDIES]
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,21 +121,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the commands and end")
     parser.add_argument("--small", action="store_true", help="tiny networks, to try the script")
     args = parser.parse_args(argv)
-    known = [part.name for part in PARTS]
+    reason = why_no_gpu()
+    if reason is not None and not args.list:
+        print(f"nothing to measure: {reason}")
+        return 0
+    runtimes = RUNTIMES if args.list else usable()
+    if not runtimes:
+        print("no runtime can use the GPU", file=sys.stderr)
+        return 1
+    every = planned(runtimes)
+    known = [part.name for part in every]
     wanted = args.only.split(",") if args.only else known
     for name in wanted:
         if name not in known:
             parser.error(f"--only {name}: expected some of {','.join(known)}")
-    parts = [part for part in PARTS if part.name in wanted and (args.torch_python or not part.torch)]
-    for part in parts if args.list else ():
-        print(f"{part.name}: {shlex.join(['python', *command(part, args)[1:]])}")
+    parts = [part for part in every if part.name in wanted and (args.torch_python or not part.torch)]
     if args.list:
-        return 0
-    reason = why_no_gpu()
-    if reason is not None:
-        print(f"nothing to measure: {reason}")
+        for part in parts:
+            print(f"{part.name}: {shlex.join(['python', *command(part, args)[1:]])}")
         return 0
     return run_all(parts, args)
+
+
+def usable() -> list[str]:
+    """Those of RUNTIMES that can run here in float16; says why the others cannot. Asked in another process,
+    as JAX holds on to a GPU once it has seen it."""
+    asked = "import sys, json, gpu_lab; print(json.dumps(gpu_lab.why_not()))"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", asked],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=FAREWELL + LEAST,
+        check=True,
+    )
+    reasons: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    for name, reason in reasons.items():
+        if reason is not None:
+            print(f"left out: {name}: {reason}")
+    return [name for name, reason in reasons.items() if reason is None]
+
+
+def why_not() -> dict[str, str | None]:
+    """Runtime -> why it cannot run here on a GPU in float16."""
+    found: dict[str, str | None] = {}
+    for name in RUNTIMES:
+        try:
+            runtime = make(name)
+        except MissingExtra as error:
+            found[name] = str(error)
+        else:
+            on_cpu = None if runtime.device == "gpu" else "it has no GPU here"
+            found[name] = on_cpu or runtime.why_not(Setting(precision="fp16"))
+    return found
 
 
 def command(part: Part, args: argparse.Namespace) -> list[str]:
