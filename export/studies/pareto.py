@@ -143,10 +143,9 @@ class Pareto:
         lab.store.append([])  # what the files of --out are made of, even if all of it is in other stores
         accepted = {(one.model, one.image_size) for one in self._accuracies}
         every = claims([pair for key in HEATS for pair in networks(key)])
-        taken = {record.heat for one in self.measured for record in one.heat.records.values()}
-        rest = [
-            record for record in self.records if record.heat not in taken
-        ]  # --out may be among the stores
+        # --out may be among the stores
+        shown = {record.heat for one in self.measured for record in one.heat.records.values()}
+        rest = [record for record in self.records if record.heat not in shown]
         self.measured += stored.measured(rest, every, accepted)
         self._timings = {
             (id(one), contender): of_record(record, *meant(contender))
