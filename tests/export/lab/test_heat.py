@@ -15,7 +15,7 @@ from export.lab import heat, taking
 from export.lab.bar import Bar
 from export.lab.contender import Contender
 from export.lab.heat import Heat, Lab, split
-from export.lab.indecision import in_words, indecision
+from export.lab.indecision import Count, in_words, indecision
 from export.lab.setting import Setting
 from export.lab.store import Store
 from export.lab.verdict import CANNOT_TELL, FASTER, SLOWER
@@ -162,7 +162,7 @@ def test_those_of_two_heats_are_compared_by_the_reference(
         found.against("a", "z")
     again = lab(tmp_path).measure(contenders("abcd"), runtime, bar(), reference="b")
     assert list(again) == list(found) and len(runtime.prepared) == 6
-    assert indecision(again.every) == {"onnxruntime": (0, 3)}
+    assert indecision(again.every) == {"onnxruntime": Count(3, 0, 0)}
 
 
 def test_a_reference_that_fails_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +190,14 @@ def test_the_share_that_cannot_be_told() -> None:
         record("alone", 5.0, heat="h3", runtime="torch"),
     ]
     assert Heat(records[:3]).against("c", "a").word == CANNOT_TELL
-    assert indecision(records) == {"onnxruntime": (1, 2), "xla": (0, 1)}
+    assert indecision(records) == {"onnxruntime": Count(2, 1, 1), "xla": Count(1, 0, 0)}
     assert in_words(records) == (
-        'Verdicts that are "cannot tell": 1 of 2 on onnxruntime (50 %), 0 of 1 on xla (0 %).'
+        'Verdicts on onnxruntime that are "cannot tell": 1 of 2, 1 of them for networks known to be equal '
+        'within 3 %. Verdicts on xla that are "cannot tell": 0 of 1.'
     )
+    unsure = record("d", 10.0, reference="a", spread=0.5)
+    found = indecision([*records[:2], unsure])["onnxruntime"]
+    assert found == Count(2, 1, 0) and found.share == 0.5
     assert in_words(records[-1:]) == ""
     opened = record("a", 10.0, samples=[10.0] * 20 + [10.2] * 20, openings=[0, 20])
     assert in_words([opened]) == (
