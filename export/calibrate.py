@@ -12,7 +12,7 @@ import argparse
 import ast
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 the budget is met, 1 it cannot be or nothing can run here, 2 a mistake,
     130 or 143 interrupted."""
     try:
-        with listening():
-            return _run(_parser().parse_known([*(sys.argv[1:] if argv is None else argv)]))
+        with listening() as wish:
+            given = _parser().parse_known([*(sys.argv[1:] if argv is None else argv)])
+            return _run(given, wish.check)
     except UsageError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
@@ -87,7 +88,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace, check: Callable[[], None]) -> int:
     if not given.model:
         raise UsageError("--model is missing: the registry name of what is to be changed")
     if bool(given.budget) == bool(given.budget_of):
@@ -102,7 +103,7 @@ def _run(given: argparse.Namespace) -> int:
     runtime, setting = _where(given)
     candidate = _candidate(given, knobs, low, high)
     budget = _budget(given)
-    bar = Bar(0)
+    bar = Bar(0, check=check)
     try:
         with Keeping(runtime) as keeping:
             found = calibrate(
