@@ -147,6 +147,7 @@ class Calibrator:
                 share * lab.seconds,
                 small=lab.small,
                 anywhere=lab.anywhere,
+                retry=lab.retry,
                 program=lab.program,
             )
             for share in (PROBE, 1.0)

@@ -102,7 +102,7 @@ class Lab:
     ):
         self.study, self.store, self.seconds, self.small = study, store, seconds, small
         self.program, self.anywhere = program or _program(study), anywhere
-        self._files, self._retry = files or Files(), retry
+        self._files, self.retry = files or Files(), retry
 
     def heat(self, subjects: Sequence[Subject], runtime: Runtime, setting: Setting, bar: Bar) -> Heat:
         """`measure` of subjects that all run in one setting."""
@@ -126,7 +126,7 @@ class Lab:
         missing: dict[str, str] = {}
         for place, part in enumerate(split(contenders, reference)):
             old = known(
-                self.store.records, self.study, part, runtime, anywhere=self.anywhere, retry=self._retry
+                self.store.records, self.study, part, runtime, anywhere=self.anywhere, retry=self.retry
             )
             found, absent = old or self._measure(part, runtime, bar, reference)
             # the reference of later parts is no news
