@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +80,13 @@ def parse(
       NothingRuns: nothing can be measured here, or not what was asked for by name.
     """
     parser = OneLineParser(prog=program, description=about, allow_abbrev=False)
+    add_flags(parser, default_out=default_out, seconds=seconds)
+    given = parser.parse_known([*(sys.argv[1:] if argv is None else argv)])
+    return read(given, default_out=default_out, seconds=seconds)
+
+
+def add_flags(parser: argparse.ArgumentParser, *, default_out: str, seconds: float = SECONDS) -> None:
+    """The flags that all commands of the lab share."""
     parser.add_argument("--runtimes", help=f"some of {','.join(NAMES)}; all that can run here by default")
     parser.add_argument("--precisions", help=f"some of {','.join(PRECISIONS)}; fp32,fp16 by default")
     parser.add_argument("--batch", help="images of one call; the study's own by default")
@@ -92,7 +100,10 @@ def parse(
     parser.add_argument("--torch-python", help="a Python with torch and timm, for --runtimes torch")
     parser.add_argument("--retry", action="store_true", help="try again what could not be measured before")
     parser.add_argument("--redraw", action="store_true", help="measure nothing; write the files again")
-    given = parser.parse_known([*(sys.argv[1:] if argv is None else argv)])
+
+
+def read(given: argparse.Namespace, *, default_out: str, seconds: float = SECONDS) -> Options:
+    """What the flags say; errors and lines on stderr as of `parse`."""
     precisions = _some("--precisions", given.precisions, PRECISIONS) or DEFAULT_PRECISIONS
     options = Options(
         runtimes=(),
