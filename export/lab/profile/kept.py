@@ -57,7 +57,7 @@ class KeptFile:
         for number, line in enumerate(lines, 1):
             try:
                 found = json.loads(line)
-                kept = Kept(**found["profile"])
+                kept = Kept(**{**found["profile"], "unknown": tuple(found["profile"]["unknown"])})
                 if anywhere or found["machine"] == machine:
                     self._held[found["of"]] = kept
             except (ValueError, TypeError, KeyError) as error:
