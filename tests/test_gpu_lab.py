@@ -133,13 +133,14 @@ def test_the_command_of_a_part(gpu_lab: Any, tmp_path: Path) -> None:
     asked = arguments(tmp_path, torch_python="other/python")
     wanted = ["-m", "x", "--store", f"{tmp_path}/y.jsonl", "--torch-python", "other/python", "--out"]
     assert gpu_lab.command(part, asked) == [sys.executable, *wanted, f"{tmp_path}/folder"]
-    assert "--tiny" in gpu_lab.command(part, arguments(tmp_path, torch_python="other/python", small=True))
+    more = gpu_lab.command(part, arguments(tmp_path, torch_python="x", small=True, again=True))
+    assert {"--tiny", "--retry"} <= set(more)
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_every_command_takes_its_flags(gpu_lab: Any, tmp_path: Path, small: bool) -> None:
+@pytest.mark.parametrize("extra", [{}, {"small": True, "again": True}])
+def test_every_command_takes_its_flags(gpu_lab: Any, tmp_path: Path, extra: dict[str, bool]) -> None:
     for part in gpu_lab.planned(gpu_lab.RUNTIMES):
-        _, _, module, *flags = gpu_lab.command(part, arguments(tmp_path, torch_python=__file__, small=small))
+        _, _, module, *flags = gpu_lab.command(part, arguments(tmp_path, torch_python=__file__, **extra))
         assert importlib.util.find_spec(module) is not None
         try:
             if module == "export.profile":

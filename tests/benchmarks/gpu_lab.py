@@ -68,14 +68,15 @@ CORE = ",".join(
 
 @dataclass(frozen=True)
 class Part:
-    """`arguments` come after `python`, and after them --out and, for --small, `small`; "OUT" in them is the
-    folder of all parts. `folder`: of its results below that; parts that add to one store share it. `torch`:
-    it needs a Python that has torch."""
+    """`arguments` come after `python`, and after them --out, for --small `small` and for --again `again`;
+    "OUT" in them is the folder of all parts. `folder`: of its results below that; parts that add to one
+    store share it. `torch`: it needs a Python that has torch."""
 
     name: str
     arguments: tuple[str, ...]
     folder: str = ""
     small: tuple[str, ...] = ("--small",)
+    again: tuple[str, ...] = ("--retry",)
     torch: bool = False
 
 
@@ -88,7 +89,7 @@ def profile(model: str, runtime: str, *more: str) -> Part:
     label = "roofline" if "--roofline" in more else model
     asked = ("--model", model, "--runtime", runtime, "--precision", "fp16", "--batch", "8", "--overwrite")
     name = f"profile-{label}-{runtime}"
-    return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"))
+    return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"), again=())
 
 
 def planned(runtimes: Sequence[str]) -> list[Part]:
@@ -180,10 +181,10 @@ def why_not() -> dict[str, str | None]:
 
 def command(part: Part, args: argparse.Namespace) -> list[str]:
     """The command line, with this Python."""
-    small = part.small if args.small else ()
+    more = (*(part.small if args.small else ()), *(part.again if args.again else ()))
     torch = ("--torch-python", args.torch_python) if part.torch else ()
     given = (argument.replace("OUT", str(args.out)) for argument in part.arguments)
-    return [sys.executable, *given, *small, *torch, "--out", str(args.out / (part.folder or part.name))]
+    return [sys.executable, *given, *more, *torch, "--out", str(args.out / (part.folder or part.name))]
 
 
 def run_all(
