@@ -11,6 +11,10 @@ from export.lab.calibrate_search import FOUND, MOST_PROBES, OUT_OF_PROBES, OUT_O
 from export.lab.subject import Subject, network
 from hvjax.registry import create_model
 
+#: Short heats may be wrong by this much: where nothing better is left, what they found so near is measured
+#: in a long one.
+DOUBT = 0.08
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -83,6 +87,7 @@ class Climb:
         self._ladder = ladder(self.candidate.config(self._settled), self._knobs.pop(0), *self._limits)
         self._place = self._ladder.start
         self._ratios: dict[int, float] = {} if known is None else {self._place: known}
+        self._confirmed: set[int] = set()
         self._left = MOST_PROBES
 
     def search(self, measure: Callable[[Subject], float], aim: float) -> None:
@@ -104,16 +109,29 @@ class Climb:
         while True:
             found = search(self._ladder, probe, aim, self._ratios, self._left)
             self._place, self._end = found.place, found.end
-            if found.end == FOUND or not self._knobs:
+            if found.end == FOUND:
+                return
+            if not self._knobs:
+                self._place = self._doubtful() if found.place in self._confirmed else found.place
                 return
             rung = self._ladder.rungs[found.place]
             self._settled |= rung.overrides
             self._factors[self._ladder.knob] = rung.factor
             self._turn(found.ratio)
 
+    def _doubtful(self) -> int:
+        """The best place that only a short heat was asked about; that of before if none is near the budget."""
+        near = {
+            place: abs(ratio - 1)
+            for place, ratio in self._ratios.items()
+            if place not in self._confirmed and abs(ratio - 1) <= DOUBT
+        }
+        return min(near, key=lambda place: near[place]) if near else self._place
+
     def correct(self, ratio: float) -> None:
         """A longer heat gave this ratio for what was found."""
         self._ratios[self._place] = ratio
+        self._confirmed.add(self._place)
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -66,8 +66,11 @@ def search(
             return Found(best, ratios[best], FOUND)
         pair = _bracket(ratios)
         if pair and pair[1] - pair[0] == 1:
-            return Found(best, ratios[best], TOO_COARSE)
-        if pair:
+            beside = _beside(ladder, ratios, *pair, aim)
+            if beside is None:
+                return Found(best, ratios[best], TOO_COARSE)
+            place = beside
+        elif pair:
             place = _between(ladder, ratios, *pair, halve=secants >= SECANTS)
             secants += 1
         else:
@@ -93,6 +96,24 @@ def _between(ladder: Ladder, ratios: Mapping[int, float], low: int, high: int, h
         return (low + high) // 2
     (x0, y0), (x1, y1) = (_point(ladder, ratios, place) for place in (low, high))
     return min(max(_nearest(ladder, x0 - y0 * (x1 - x0) / (y1 - y0)), low + 1), high - 1)
+
+
+def _beside(ladder: Ladder, ratios: Mapping[int, float], low: int, high: int, aim: float) -> int | None:
+    """A place to probe where two neighbours are on both sides of the budget though a step between them should
+    be smaller than the aim: one of them is odd, or noise is in the way, and the next one may do.
+
+    None where steps are large, or all near ones were tried."""
+    (x0, _), (x1, _) = (_point(ladder, ratios, place) for place in (low, high))
+    step = (x1 - x0) * ladder.slope
+    if step > aim:
+        return None
+    near = [
+        (abs(math.log(ratios[edge]) + way * step), place)
+        for edge, way in ((low, -1), (high, 1))
+        for place in (edge + way,)
+        if 0 <= place < len(ladder.rungs) and place not in ratios
+    ]
+    return min(near)[1] if near else None
 
 
 def _outwards(ladder: Ladder, ratios: Mapping[int, float]) -> int:

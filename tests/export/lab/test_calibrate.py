@@ -144,6 +144,20 @@ def test_the_long_heat_corrects_the_probes(tmp_path: Path) -> None:
     assert abs(by_macs(found.subject) / 9.0 - 1) <= TOLERANCE
 
 
+def test_what_a_short_heat_misjudged_is_measured_at_length(tmp_path: Path) -> None:
+    """Of the two depths beside the budget the nearer one in short heats is the farther one in long ones."""
+
+    def ms(subject: Subject) -> float:
+        short, shallow = ", depth" in subject.name, by_macs(subject) < 53.0
+        return by_macs(subject) * ((1.033 if short else 0.969) if shallow else (0.969 if short else 0.923))
+
+    found = _calibrate(tmp_path, 53.0, Modelled(ms), knobs=("depth",))
+    assert found.met
+    assert by_macs(found.subject) > 53.0
+    short = [probe.ratio for probe in found.probes]
+    assert min(short, key=lambda ratio: abs(ratio - 1)) < 1  # the other one was the better
+
+
 def test_a_noisy_probe_is_repeated_at_length(tmp_path: Path) -> None:
     """Calls of short heats differ by a factor of two, and those that are measured again by nothing."""
 

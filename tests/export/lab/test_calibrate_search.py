@@ -97,6 +97,19 @@ def test_a_jump_over_the_budget_is_too_coarse() -> None:
     assert found.ratio == pytest.approx(0.85 * 1.2**0.5, rel=0.02)  # the nearer side
 
 
+def test_beside_an_odd_step_the_next_rungs_are_tried() -> None:
+    """Rungs of 1.4 % but for one jump of 6 % at the budget, and a rung above it that is fast again."""
+    ladder = _ladder()
+    odd = ladder.start + 12
+
+    def ratio(factor: float) -> float:
+        place = min(range(len(ladder.rungs)), key=lambda at: abs(ladder.rungs[at].factor - factor))
+        return 1.0 if place == odd + 1 else 0.97 - 0.001 * (odd - place) if place < odd else 1.035
+
+    found, _ = _search(ladder, ratio)
+    assert (found.place, found.end) == (odd + 1, FOUND)
+
+
 def test_few_rungs_are_too_coarse() -> None:
     found, places = _search(_ladder(steps=6), lambda factor: 0.8 * factor)
     assert found.end == TOO_COARSE
