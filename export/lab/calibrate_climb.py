@@ -120,7 +120,7 @@ class Climb:
             self._turn(found.ratio)
 
     def _doubtful(self) -> int:
-        """The best place that only a short heat was asked about; that of before if none is near the budget."""
+        """The best place that only short heats were asked about; the one of before if none is near."""
         near = {
             place: abs(ratio - 1)
             for place, ratio in self._ratios.items()
