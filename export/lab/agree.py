@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from export.lab import markdown
 from export.lab.bench_rows import REFERENCE, Row, contender, label, rows
 from export.lab.record import Record
 from export.lab.verdict import FASTER, SLOWER
@@ -32,18 +33,20 @@ class Pair:
         a, b = self.first.verdict, self.second.verdict
         return None if a is None or b is None else _meet((a.low, a.high), (b.low, b.high))
 
-    def ratio_covers(self) -> bool | None:
-        """Whether each interval of the ratio holds the other run's ratio."""
+    def ratio_covers(self) -> list[bool]:
+        """Whether the interval of the first run's ratio holds the second's ratio, and the other way round;
+        empty for the reference."""
         a, b = self.first.verdict, self.second.verdict
-        return None if a is None or b is None else a.low <= b.ratio <= a.high and b.low <= a.ratio <= b.high
+        return [] if a is None or b is None else [a.low <= b.ratio <= a.high, b.low <= a.ratio <= b.high]
 
     def time_meets(self) -> bool:
         a, b = self.first.summary, self.second.summary
         return _meet((a.low, a.high), (b.low, b.high))
 
-    def time_covers(self) -> bool:
+    def time_covers(self) -> list[bool]:
+        """As `ratio_covers`, of the times."""
         a, b = self.first.summary, self.second.summary
-        return a.low <= b.typical <= a.high and b.low <= a.typical <= b.high
+        return [a.low <= b.typical <= a.high, b.low <= a.typical <= b.high]
 
     def ratio_spread(self) -> float | None:
         """How much larger the larger ratio is: 0.02 is 2 %."""
@@ -76,7 +79,7 @@ class Agreement:
 
     @property
     def ratios_cover(self) -> float | None:
-        return _share([bool(pair.ratio_covers()) for pair in self.related])
+        return _share([held for pair in self.related for held in pair.ratio_covers()])
 
     @property
     def times_meet(self) -> float | None:
@@ -84,7 +87,7 @@ class Agreement:
 
     @property
     def times_cover(self) -> float | None:
-        return _share([pair.time_covers() for pair in self.pairs])
+        return _share([held for pair in self.pairs for held in pair.time_covers()])
 
     @property
     def ratio_spreads(self) -> list[float]:
@@ -126,8 +129,8 @@ def agree(
             pairs.setdefault(row.record.runtime, []).append(Pair(row, theirs[key]))
     if not pairs:
         raise ValueError(
-            "the two stores have nothing in common: no contender was measured in both in the same setting on the "
-            "same machine"
+            "the two stores have nothing in common: no contender was measured in both in the same setting "
+            "on the same machine"
         )
     return [Agreement(runtime, tuple(found)) for runtime, found in pairs.items()], len(
         mine.keys() ^ theirs.keys()
@@ -142,10 +145,10 @@ def table(found: Sequence[Agreement]) -> list[list[str]]:
                 "runtime",
                 "contenders",
                 "ratio intervals overlap",
-                "cover each other",
+                "hold the other's",
                 "time intervals overlap",
             ),
-            *("cover each other", "ratio differs, median / worst", "time differs, median / worst", "flips"),
+            *("hold the other's", "ratio differs, median / worst", "time differs, median / worst", "flips"),
         ]
     ]
     for one in found:
@@ -172,7 +175,8 @@ def sentences(found: Sequence[Agreement], alone: int) -> list[str]:
         if one.worst is not None and one.worst.ratios is not None:
             a, b = one.worst.ratios
             said.append(
-                f"{one.runtime}: the ratio that differs most is that of {one.worst.name}, {a:.3f} and {b:.3f}."
+                f"{one.runtime}: the ratio that differs most is that of {one.worst.name}, "
+                f"{a:.3f} and {b:.3f}."
             )
         for pair in one.flips:
             said.append(
@@ -184,8 +188,8 @@ def sentences(found: Sequence[Agreement], alone: int) -> list[str]:
     if alone:
         said.append(f"{alone} contenders are in one of the two runs only and were left out.")
     said.append(
-        "Of two honest 95 % intervals of one quantity, 99 % overlap and 83 % hold each other's estimate; less says "
-        "that something changed between the runs that one run cannot see."
+        "Two honest 95 % intervals of one quantity overlap in 99 % of cases, and one holds the other's "
+        "estimate in 83 %; less says that something changed between the runs that one run cannot see."
     )
     return said
 
@@ -208,3 +212,9 @@ def _spread(a: float, b: float) -> float:
 
 def _share(found: Sequence[bool]) -> float | None:
     return sum(found) / len(found) if found else None
+
+
+def as_markdown(found: Sequence[Agreement], alone: int) -> str:
+    """Table and sentences."""
+    heads, *lines = table(found)
+    return markdown.table(heads, lines) + "\n\n" + "\n".join(f"- {text}" for text in sentences(found, alone))

@@ -11,8 +11,8 @@ MEET, APART, FLIPPED = "#2b6cb0", "#d9772b", "#b00020"
 
 
 def draw(figure: Any, found: Sequence[Agreement], *, reference: str) -> None:
-    """Fills an empty matplotlib figure and sets its size: a column per runtime; above the ratios of both runs,
-    below by how much ratio and time of each contender differ."""
+    """Fills an empty matplotlib figure and sets its size: a column per runtime; above the ratios of both
+    runs, below by how much ratio and time of each contender differ."""
     count = len(found)
     most = max(len(one.pairs) for one in found)
     low = max(2.2, 0.2 * most + 1.0)

@@ -1,4 +1,4 @@
-"""The bench's table as one page: sorted by a click, filtered by a few fields, nothing fetched from anywhere."""
+"""The bench's table as one page: sorted by a click, filtered by a few fields, nothing fetched."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ COLUMNS = (
 )
 STYLE = """
 main { max-width:1500px; }
-th button { all:unset; cursor:pointer; white-space:nowrap; } th button:focus-visible { outline:2px solid var(--bar); }
-th[aria-sort=ascending] button::after { content:" \\25B2"; } th[aria-sort=descending] button::after { content:" \\25BC"; }
+th button { all:unset; cursor:pointer; white-space:nowrap; }
+th button:focus-visible { outline:2px solid var(--bar); }
+th[aria-sort=ascending] button::after { content:" \\25B2"; }
+th[aria-sort=descending] button::after { content:" \\25BC"; }
 .filters { display:flex; flex-wrap:wrap; gap:14px; align-items:end; margin:0 0 12px; }
 .filters label { font-size:13px; color:var(--muted); display:grid; gap:3px; }
-.filters input,.filters select { font:inherit; color:var(--fg); background:var(--bg); border:1px solid var(--line);
-  border-radius:7px; padding:5px 8px; }
+.filters input,.filters select { font:inherit; color:var(--fg); background:var(--bg);
+  border:1px solid var(--line); border-radius:7px; padding:5px 8px; }
 td.faster { color:var(--good); font-weight:600; } td.slower { color:var(--bad); font-weight:600; }
 td.cannot { color:var(--muted); }
 """
@@ -46,7 +48,8 @@ function show() {
   for (const row of all) {
     row.hidden = !fields.every(field => {
       const have = row.cells[field.dataset.filter].textContent, want = field.value.trim();
-      return !want || (field.tagName === "SELECT" ? have === want : have.toLowerCase().includes(want.toLowerCase()));
+      if (!want || field.tagName === "SELECT") return !want || have === want;
+      return have.toLowerCase().includes(want.toLowerCase());
     });
     left += !row.hidden;
   }
@@ -88,8 +91,9 @@ def page(found: Sequence[Row], failures: Sequence[str], *, title: str, note: str
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{CSS}{STYLE}</style></head>\n<body><main>"
         f"<h1>{escape(title)}</h1>{banner}"
-        f'<p class="what">Times of one call, measured in turns; ratios and verdicts against {escape(reference)} in '
-        "the same heat. Weights are random: latency does not depend on what a network has learnt. "
+        f'<p class="what">Times of one call, measured in turns; ratios and verdicts against '
+        f"{escape(reference)} in the same heat. Weights are random: "
+        "latency does not depend on what a network has learnt. "
         "Click a heading to sort.</p>"
         f'<section class="card">{_filters(found)}<div class="wide"><table id="bench">{_head()}'
         f"<tbody>{''.join(map(_row, found))}</tbody></table></div></section>"
@@ -105,7 +109,8 @@ def _filters(found: Sequence[Row]) -> str:
         options = "".join(f"<option>{escape(value)}</option>" for value in values)
         heading = escape(COLUMNS[column][0])
         fields.append(
-            f'<label>{heading}<select data-filter="{column}"><option value="">all</option>{options}</select></label>'
+            f'<label>{heading}<select data-filter="{column}"><option value="">all</option>'
+            f"{options}</select></label>"
         )
     return f'<div class="filters">{"".join(fields)}<span class="muted" id="left"></span></div>'
 
@@ -122,7 +127,8 @@ def _choices(found: Sequence[Row]) -> Mapping[int, list[str]]:
 
 def _head() -> str:
     cells = "".join(
-        f'<th{" class=n" if number else ""} title="{escape(why)}"><button type="button">{escape(name)}</button></th>'
+        f'<th{" class=n" if number else ""} title="{escape(why)}">'
+        f'<button type="button">{escape(name)}</button></th>'
         for name, why, number in COLUMNS
     )
     return f"<thead><tr>{cells}</tr></thead>"

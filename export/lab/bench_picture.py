@@ -32,7 +32,8 @@ def draw(figure: Any, found: Sequence[Row], *, title: str) -> None:
             ax.axis("off")
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.supxlabel(
-        f"bars: typical time of a call, whisker: its 95 % interval, in brackets: ratio to {found[0].reference}; "
+        "bars: typical time of a call, whisker: its 95 % interval, in brackets: ratio to "
+        f"{found[0].reference}; "
         f"{'; '.join(dict.fromkeys(place(row.record) for row in found))}; {_dates(found)}",
         fontsize=7.5,
         color="#5d6878",
@@ -63,16 +64,16 @@ def _panel(ax: Any, rows: Sequence[Row]) -> None:
     ax.set_yticks(places, names, fontsize=8.5)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("milliseconds a call (log scale)", fontsize=9)
-    ax.set_title(f"{rows[0].record.runtime}, {setting_words(rows[0].record)}", fontsize=10.5, loc="left")
+    ax.set_title(
+        f"{rows[0].record.runtime}, {setting_words(rows[0].record)}", fontsize=10.5, loc="left", pad=22
+    )
     shown = [word for word in COLOURS if any(row.verdict and row.verdict.word == word for row in rows)]
     handles = [Patch(color=COLOURS[word], label=word) for word in shown]
-    handles += (
-        [Patch(color=REFERENCE_COLOUR, label=rows[0].reference)] if None in [r.verdict for r in rows] else []
-    )
+    if any(row.verdict is None for row in rows):
+        handles.append(Patch(color=REFERENCE_COLOUR, label=rows[0].reference))
     ax.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8, frameon=False
+        handles=handles, loc="lower left", bbox_to_anchor=(-0.01, 0.995), ncols=4, fontsize=8, frameon=False
     )
-    ax.title.set_position((0, 1.0))
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     ax.tick_params(axis="y", length=0)

@@ -19,8 +19,8 @@ REFERENCE = "resnet50"
 
 @dataclass(frozen=True)
 class Row:
-    """One contender. `verdict`: against `reference`, which ran in the same heat; None for the reference itself
-    and for a heat that it was not in."""
+    """One contender. `verdict`: against `reference`, which ran in the same heat; None for the reference
+    itself and for a heat that it was not in."""
 
     record: Record
     summary: Summary
@@ -38,8 +38,8 @@ class Row:
 
 
 def rows(records: Iterable[Record], reference: str = REFERENCE) -> list[Row]:
-    """A row for each contender of each group, the newest of those measured more than once; groups in the order
-    of `NAMES`, precision and batch, contenders from fast to slow."""
+    """A row for each contender of each group, the newest of those measured more than once; groups in the
+    order of `NAMES`, precision and batch, contenders from fast to slow."""
     heats: dict[str, dict[str, Record]] = {}
     newest: dict[str, Record] = {}
     for record in records:
