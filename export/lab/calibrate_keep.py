@@ -24,7 +24,7 @@ class Keeping:
     def __init__(self, runtime: Runtime, most: int = MOST):
         self._runtime, self._most = runtime, most
         self.name, self.device = runtime.name, runtime.device
-        self._held: dict[str, _Kept] = {}
+        self._held: dict[str, Kept] = {}
 
     def __enter__(self) -> Keeping:
         return self
@@ -49,7 +49,7 @@ class Keeping:
         kept = self._held.pop(key, None)
         if kept is None:
             self._make_room()
-            kept = _Kept(self._runtime.prepare(subject, setting, files))
+            kept = Kept(self._runtime.prepare(subject, setting, files))
         self._held[key] = kept  # last in line to be closed
         kept.users += 1
         return kept
@@ -70,7 +70,7 @@ def _key(subject: Subject, setting: Setting) -> str:
     return json.dumps([dict(subject.facts), setting.as_dict()], sort_keys=True)
 
 
-class _Kept:
+class Kept:
     """Ready to be called; closing it only says that this heat is over."""
 
     def __init__(self, ready: Ready) -> None:

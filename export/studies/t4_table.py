@@ -20,6 +20,7 @@ from typing import Any
 
 from export.arguments import UsageError
 from export.lab.bar import Bar
+from export.lab.calibrate_keep import Keeping
 from export.lab.claim import Claim
 from export.lab.files import Files
 from export.lab.heat import Heat, Lab
@@ -139,10 +140,11 @@ def measure(lab: Lab, options: Options, bar: Bar) -> list[Table]:
     seconds = SMALL_PROFILE_SECONDS if options.small else PROFILE_SECONDS
     found = []
     for runtime in options.runtimes:
-        for one in measure_plan(plan, lab, runtime, options, bar):
-            if not options.redraw and runtime.name in PROFILED:
-                _profile(one, runtime, options, kept, seconds, bar)
-            found.append(_table(one, runtime, options, kept))
+        with Keeping(runtime) as keeping:  # a profile needs what the heat has built
+            for one in measure_plan(plan, lab, keeping, options, bar):
+                if not options.redraw and runtime.name in PROFILED:
+                    _profile(one, keeping, options, kept, seconds, bar)
+                found.append(_table(one, runtime, options, kept))
     return found
 
 

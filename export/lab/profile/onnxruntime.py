@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.lab.files import Files
 from export.lab.profile.kinds import of_onnx
 from export.lab.profile.onnx_graph import Operators
 from export.lab.profile.op import Op
 from export.lab.profile.pair import Pair, alternate
-from export.lab.rounds import Ready
 from export.lab.runtimes import images
 from export.lab.runtimes.cpu import timed
-from export.lab.runtimes.onnxruntime import CONFIG
+from export.lab.runtimes.onnxruntime import CONFIG, OnnxReady
 from export.lab.setting import Setting
 from export.lab.subject import Subject
 from export.runtimes.onnxruntime import OnnxSession
@@ -29,11 +27,9 @@ HOW = (
 _ENDING = "_kernel_time"
 
 
-def take(
-    ready: Ready, subject: Subject, setting: Setting, files: Files, seconds: float
-) -> tuple[Pair, list[Op]]:
+def take(ready: OnnxReady, subject: Subject, setting: Setting, seconds: float) -> tuple[Pair, list[Op]]:
     """Calls in turns without the profiler (`ready`) and with it."""
-    model = files.onnx(subject, setting.batch, setting.precision)
+    model = ready.model
     with tempfile.TemporaryDirectory(prefix="hvjax-profile-") as folder:
         optimised = Path(folder) / "optimised.onnx"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from export.lab.calibrate_keep import Kept
 from export.lab.files import Files
 from export.lab.profile.op import Op, Profile
 from export.lab.profile.pair import Pair
@@ -21,6 +22,8 @@ def take(
     subject: Subject, setting: Setting, runtime: Runtime, files: Files | None = None, seconds: float = SECONDS
 ) -> Profile:
     """Runs the subject for about `seconds`, half of it under the runtime's profiler.
+
+    With `Keeping` around the runtime nothing that was measured before is built again.
 
     A CUDA graph and transfers of `setting` are left out: a graph hides its kernels.
 
@@ -52,18 +55,19 @@ def _take(
     subject: Subject, setting: Setting, runtime: Runtime, files: Files, seconds: float
 ) -> tuple[Pair, list[Op], str]:
     ready: Any = runtime.prepare(subject, setting, files)
+    inner: Any = ready.ready if isinstance(ready, Kept) else ready  # of a runtime that keeps engines open
     try:
         if runtime.name == "onnxruntime":
             from export.lab.profile import onnxruntime
 
-            return *onnxruntime.take(ready, subject, setting, files, seconds), onnxruntime.HOW
+            return *onnxruntime.take(inner, subject, setting, seconds), onnxruntime.HOW
         if runtime.name == "xla":
             from export.lab.profile import xla
 
             roots = frozenset(subject.weights()["params"])
-            return *xla.take(ready, roots, seconds), xla.HOW
+            return *xla.take(inner, roots, seconds), xla.HOW
         from export.lab.profile import tensorrt
 
-        return *tensorrt.take(ready, seconds), tensorrt.HOW
+        return *tensorrt.take(inner, seconds), tensorrt.HOW
     finally:
         ready.close()

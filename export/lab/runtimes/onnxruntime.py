@@ -58,6 +58,11 @@ class OnnxReady:
     def sample(self, count: int = 1) -> list[Sample]:
         return timed(lambda: self._session.run(self._images), count)
 
+    @property
+    def model(self) -> bytes:
+        """The ONNX file."""
+        return self._model
+
     def reopen(self) -> None:
         self._session.close()
         self._open()
