@@ -42,6 +42,7 @@ class Pretended(MadeUpRuntime):
 def run(name: str, runtime: Pretended, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     study: Study = importlib.import_module(f"export.studies.{name}").STUDY
     monkeypatch.setattr("export.lab.options.make", lambda name, torch_python=None: runtime)
+    monkeypatch.setattr("export.studies.t4_table.PROFILED", ())  # a made-up runtime has no profile
     argv = ["--small", "--runtimes", "onnxruntime", "--seconds", "0.005", "--out", str(out)]
     return main(study, argv)
 
