@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from export.arguments import UsageError
+from export.lab import bench_flags
 from export.lab.options import NothingRuns, parse
 
 #: Seconds of a call that has time for everything.
@@ -145,6 +146,10 @@ def test_every_command_takes_its_flags(gpu_lab: Any, tmp_path: Path, extra: dict
         try:
             if module == "export.profile":
                 importlib.import_module(module)._parser().parse_known(flags)
+            elif module == "export.bench":
+                bench_flags.parse(flags)
+            elif module == "export.studies.pareto":
+                assert flags[:2] == ["--stored", "--store"] and flags[2].endswith("bench.jsonl")
             else:
                 parse("study", "", flags, default_out="x")
         except NothingRuns:

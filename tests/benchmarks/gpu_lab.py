@@ -51,6 +51,7 @@ SECONDS = "1.5"
 #: Those that run on a GPU, the most important first, and those that can be profiled there.
 RUNTIMES = ("tensorrt", "tensorrt_rtx", "xla", "onnxruntime_cuda")
 PROFILES = ("tensorrt", "tensorrt_rtx", "xla")
+TWINS = ("torch_compile", "torch")
 STUDIES = (
     *("large_kernel", "fastvit_claims", "density", "repmixer", "depth_shift", "mixnet"),
     *("next_blocks", "hybrid_strategy"),
@@ -92,22 +93,49 @@ def profile(model: str, runtime: str, *more: str) -> Part:
     return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"), again=())
 
 
+def bench(runtime: str, models: str, batch: str, *more: str, precision: str = "fp16") -> Part:
+    """All parts of the bench add to one store, and none measures what that holds."""
+    label = "-".join(["bench", {CORE: "core"}.get(models, models), *more, precision, batch.replace(",", "-")])
+    measured = ("--runtimes", runtime, "--precisions", precision, "--seconds", SECONDS)
+    asked = ("--models", models, "--batch", batch, *measured, *more)
+    name = f"{label.replace('---', '-')}-{runtime}"
+    return Part(name, ("-m", "export.bench", *asked), folder="bench", torch=runtime in TWINS)
+
+
 def planned(runtimes: Sequence[str]) -> list[Part]:
-    """By importance, for the runtimes that are here: the studies on the first of them, then on the others."""
+    """By importance, for the runtimes that are here: the studies on the first of them, then the others."""
     first, *others = runtimes
-    found = [
+    engines = [name for name in runtimes if name.startswith("tensorrt")]
+    return [
         study("t4_table", first, precisions="fp32,fp16"),
+        bench(first, CORE, "8"),
         *(study(name, first) for name in STUDIES),
-        *(profile(model, first) for model in PROFILED if first in PROFILES),
-        *([profile(",".join(ROOFLINE), first, "--roofline")] if first in PROFILES else []),
+        *pictures(first, PROFILED),
+        bench(first, CORE, "1,64"),
+        bench(first, CORE, "1,8,64", precision="fp32"),
+        *(study("t4_table", name, precisions="fp32,fp16") for name in others),
+        *(bench(name, CORE, "8") for name in others),
+        *(part for name in others for part in pictures(name, PROFILED[:1])),
+        *(bench(name, CORE, "8") for name in TWINS),
+        *(bench(name, CORE, "1", "--cuda-graph") for name in engines),
+        bench(first, CORE, "8", "--transfers"),
+        bench(first, "all", "8"),
+        *(study(name, other) for other in others for name in STUDIES),
+        bench(first, "all", "1,64"),
+        *(bench(name, "all", "1,8,64", precision=how) for name in runtimes for how in ("fp16", "fp32")),
+        Part("bench-page", ("-m", "export.bench", "--redraw"), folder="bench"),
+        Part("pareto", ("-m", "export.studies.pareto", "--stored", "--store", "OUT/bench/bench.jsonl")),
     ]
-    for runtime in others:
-        found += [study("t4_table", runtime, precisions="fp32,fp16")]
-        if runtime in PROFILES:
-            found += [profile(PROFILED[0], runtime), profile(",".join(ROOFLINE), runtime, "--roofline")]
-    for runtime in others:
-        found += [study(name, runtime) for name in STUDIES]
-    return found
+
+
+def pictures(runtime: str, models: Sequence[str]) -> list[Part]:
+    """Where the time goes; nothing for a runtime that does not tell."""
+    if runtime not in PROFILES:
+        return []
+    return [
+        *(profile(model, runtime) for model in models),
+        profile(",".join(ROOFLINE), runtime, "--roofline"),
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
