@@ -64,10 +64,21 @@ def _take(
         if runtime.name == "xla":
             from export.lab.profile import xla
 
-            roots = frozenset(subject.weights()["params"])
-            return *xla.take(inner, roots, seconds), xla.HOW
+            traced = _traced(inner, subject, setting, runtime.device)
+            return *xla.take(inner, traced, _roots(subject), seconds), xla.HOW
         from export.lab.profile import tensorrt
 
         return *tensorrt.take(inner, seconds), tensorrt.HOW
     finally:
         ready.close()
+
+
+def _traced(ready: Any, subject: Subject, setting: Setting, device: str) -> Any:
+    from export.lab.runtimes.xla import XlaReady
+
+    return ready if device == "cpu" else XlaReady(subject, setting, device, kernel_by_kernel=True)
+
+
+def _roots(subject: Subject) -> frozenset[str]:
+    """Names of the modules at the top."""
+    return frozenset(subject.weights()["params"])

@@ -18,11 +18,12 @@ from export.lab.runtimes.xla import XlaReady
 HOW = (
     "A trace of jax.profiler: while several instructions run at once, each gets its part of the time. "
     "Modules and kinds are those of the compiled program's text, where JAX wrote what each instruction was "
-    "traced from; softmax and norms are told by their source line."
+    "traced from; softmax and norms are told by their source line. On a GPU the traced program launches "
+    "kernel by kernel, as a trace cannot tell apart what is in a CUDA graph."
 )
 #: Lines of a GPU's plane that repeat what another has, by module, step or source.
 _SUMMARIES = frozenset(
-    {"XLA Modules", "Steps", "Framework Ops", "Framework Name Scope", "Source", "Launch Stats"}
+    {"XLA Modules", "Steps", "Framework Ops", "Framework Name Scope", "Source", "Launch Stats", "XLA TraceMe"}
 )
 _END = "end: "
 #: Calls in one trace at most: a trace keeps a limited number of events.
@@ -39,22 +40,27 @@ class Event:
     run: object
 
 
-def take(ready: XlaReady, roots: frozenset[str], seconds: float) -> tuple[Pair, list[Op]]:
-    """Calls without the profiler, then as many with it: a trace is started once."""
+def take(ready: XlaReady, traced: XlaReady, roots: frozenset[str], seconds: float) -> tuple[Pair, list[Op]]:
+    """Calls of `ready` without the profiler, then as many of `traced` with it: a trace is started once.
+
+    Args:
+      ready, traced: the same program; on a GPU the second without CUDA graphs.
+    """
     import jax
 
     ready.sample(WARM_UP)
+    traced.sample(WARM_UP)
     expected = ready.sample(1)[0].ms / 1e3
     runs = max(FEWEST, min(_MOST, int(seconds / 2 / max(expected, 1e-6))))
     plain = [sample.ms for sample in ready.sample(runs)]
     with tempfile.TemporaryDirectory(prefix="hvjax-profile-") as folder:
         with jax.profiler.trace(folder):
-            profiled = [sample.ms for sample in ready.sample(runs)]
+            profiled = [sample.ms for sample in traced.sample(runs)]
         (file,) = Path(folder).rglob("*.xplane.pb")
         planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
         events = list(read_events(planes))
     plain += [sample.ms for sample in ready.sample(runs)]
-    return Pair(tuple(plain), tuple(profiled)), operations(events, Program(ready.hlo(), roots), runs)
+    return Pair(tuple(plain), tuple(profiled)), operations(events, Program(traced.hlo(), roots), runs)
 
 
 def read_events(planes: Sequence[Any]) -> Iterable[Event]:

@@ -57,11 +57,16 @@ class XlaReady:
     On a GPU float32 means float32 (no TF32). Images and weights are on the device already and answers stay
     there; with `Setting.transfers` images come from the host and answers go there. The clock is the
     machine's, around a call that waits for its answer: it includes what JAX needs to launch.
+
+    Args:
+      kernel_by_kernel: launch nothing as a CUDA graph, in which a profiler cannot tell the kernels' origin.
     """
 
     clock = "perf_counter"
 
-    def __init__(self, subject: Subject, setting: Setting, device: str) -> None:
+    def __init__(
+        self, subject: Subject, setting: Setting, device: str, *, kernel_by_kernel: bool = False
+    ) -> None:
         pixels = images.nhwc(subject, setting)
         function = subject.function(setting.precision)
         exact = jax.default_matmul_precision("highest") if setting.precision == "fp32" else nullcontext()
@@ -70,7 +75,9 @@ class XlaReady:
         dtype = DTYPES[setting.precision]
         self._weights = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), subject.weights())
         with exact:
-            self._compiled = jax.jit(function).lower(self._weights, jnp.asarray(pixels)).compile()
+            lowered = jax.jit(function).lower(self._weights, jnp.asarray(pixels))
+            options: dict[str, str | bool] = {"xla_gpu_enable_command_buffer": ""} if kernel_by_kernel else {}
+            self._compiled = lowered.compile(compiler_options=options or None)
         self._pixels, self._transfers = pixels, setting.transfers
         self._bind(jnp.asarray(pixels))
         used = self._compiled.memory_analysis()

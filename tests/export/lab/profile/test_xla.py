@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from lab_subjects import scaled
 from profile_samples import ROOTS, TEXT
 
+from export.lab.profile import take as taking
 from export.lab.profile.hlo import Program
 from export.lab.profile.kinds import MATMUL, shares, unknown
 from export.lab.profile.modules import tree
@@ -13,6 +15,7 @@ from export.lab.profile.op import Profile
 from export.lab.profile.take import take
 from export.lab.profile.xla import Event, operations, read_events
 from export.lab.runtimes import make
+from export.lab.runtimes import xla as xla_runtime
 from export.lab.setting import Setting
 from export.lab.subject import network
 from export.studies.t4_table import SMALL
@@ -106,3 +109,18 @@ def test_modules_are_those_of_the_network_and_add_up(profile: Profile) -> None:
     assert unknown(profile.ops) == []
     assert profile.unattributed == ()
     assert profile.runs >= 5 and profile.latency_ms > 0 and profile.runtime == "xla"
+
+
+def test_what_is_traced_on_a_gpu_launches_kernel_by_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(xla_runtime, "XlaReady", lambda *given, **ways: made.append(ways) or "traced")
+    subject = scaled()
+    assert taking._traced("ready", subject, Setting(), "cpu") == "ready" and not made
+    assert taking._traced("ready", subject, Setting(), "gpu") == "traced"
+    assert made == [{"kernel_by_kernel": True}]
+
+
+def test_a_program_without_graphs_compiles_and_runs() -> None:
+    one = xla_runtime.XlaReady(scaled(), Setting(), "cpu", kernel_by_kernel=True)
+    assert len(one.sample(2)) == 2 and "ENTRY" in one.hlo()
+    one.close()
