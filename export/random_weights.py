@@ -74,7 +74,8 @@ def draw(shapes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Weights of which nothing is asked but to be ordinary numbers, as for timing: no image is needed.
 
     Args:
-      shapes: {"params": ..., "batch_stats": ...}, of `jax.ShapeDtypeStruct`; statistics get mean 0, variance 1.
+      shapes: {"params": ..., "batch_stats": ...}, of `jax.ShapeDtypeStruct`; statistics get mean 0,
+        variance 1.
     """
     drawn: dict[str, Any] = {"params": _draw(shapes["params"], seed)}
     if "batch_stats" in shapes:

@@ -1,4 +1,4 @@
-"""The files of a study: NAME.csv, NAME.png, NAME.svg and NAME.md."""
+"""The files of a study: NAME.csv, NAME.png, NAME.svg, NAME.md, and NAME.claims.csv where it has claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from export.lab.study import Study
 
 SMALL = "Small networks: these numbers say nothing."
-PRODUCTS = (".csv", ".png", ".svg", ".md")
+PRODUCTS = (".csv", ".png", ".svg", ".md", ".claims.csv")
 
 
 def write(study: Study, measured: Sequence[Measured], folder: Path, *, small: bool) -> list[Path]:
@@ -29,6 +29,8 @@ def write(study: Study, measured: Sequence[Measured], folder: Path, *, small: bo
         **_pictures(study, measured, small),
         ".md": _page(study, measured, rows, small).encode(),
     }
+    if claims := table.claims(measured):
+        made[".claims.csv"] = table.as_csv(claims).encode()
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for ending, data in made.items():

@@ -1,8 +1,9 @@
 """A published comparison as a command: `python -m export.studies.NAME`.
 
 A study says what to measure and how to draw it; flags, runtimes, the store, resuming, tables, claims and
-files are the same for all. Written to --out: NAME.csv (a row per contender), NAME.png and NAME.svg, NAME.md
-(a paragraph, the claims and the table), NAME.jsonl (the records: the same command goes on where it stopped).
+files are the same for all. Written to --out: NAME.csv (a row per contender), NAME.claims.csv, NAME.png and
+NAME.svg, NAME.md (a paragraph, the claims and the table), NAME.jsonl (the records: the same command goes on
+where it stopped).
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ class Subject:
       name: how tables and pictures call it; unique in a study.
       function: (precision) -> a function (weights, images) -> array, where images are NHWC float32 and the
         result is float32, whatever is computed between them.
-      weights: makes the float32 weights, the same each time. Random: latency does not depend on their values, as
-        long as these are neither all alike nor vanishing.
+      weights: makes the float32 weights, the same each time. Random: latency does not depend on their values,
+        as long as these are neither all alike nor vanishing.
       shape: of one image, (height, width, channels).
-      facts: what a record says about it, JSON values: `params`, `macs` (of one image) and what it was made of.
+      facts: what a record says about it, JSON values: `params`, `macs` (of one image), how it was made.
     """
 
     name: str

@@ -93,6 +93,31 @@ def row(record: Record, reference: str | None, verdict: Verdict | None) -> Row:
     return made | {f"{MEMORY}{what}": count for what, count in record.memory.items()}
 
 
+def claims(measured: Iterable[Measured]) -> list[Row]:
+    """A row per claim, runtime and setting: what was published, what was measured, what became of it."""
+    return [
+        {
+            "plan": one.plan.key,
+            "claim": finding.claim.text,
+            "source": finding.claim.source,
+            "a": finding.claim.a,
+            "b": finding.claim.b,
+            "word": finding.claim.word,
+            "published": finding.claim.published,
+            "runtime": finding.runtime,
+            "device": next((record.device for record in one.heat.records.values()), None),
+            "precision": finding.setting.get("precision"),
+            "batch": finding.setting.get("batch"),
+            "ratio": None if finding.verdict is None else finding.verdict.ratio,
+            "ratio_low": None if finding.verdict is None else finding.verdict.low,
+            "ratio_high": None if finding.verdict is None else finding.verdict.high,
+            "outcome": finding.outcome,
+        }
+        for one in measured
+        for finding in one.findings
+    ]
+
+
 def as_csv(table: Sequence[Row]) -> str:
     """Columns in the order in which rows first have them; numbers with six digits, which is more than they
     have."""

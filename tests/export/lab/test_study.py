@@ -91,7 +91,13 @@ def rows(tmp_path: Path) -> list[dict[str, str]]:
 def test_all_files_are_written(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
     said = capsys.readouterr()
-    assert [Path(line).suffix for line in said.out.splitlines()] == [".csv", ".png", ".svg", ".md"]
+    written = [Path(line).name.removeprefix("made_up") for line in said.out.splitlines()]
+    assert sorted(written) == [".claims.csv", ".csv", ".md", ".png", ".svg"]
+    with out(tmp_path, ".claims.csv").open() as file:
+        claims = list(csv.DictReader(file))
+    assert len(claims) == 3 * 3 + 2
+    assert (claims[0]["claim"], claims[0]["published"]) == ("fast is faster than slow", "0.5")
+    assert (claims[0]["outcome"], claims[2]["outcome"]) == ("reproduced", "not measured")
     assert "left out: tensorrt: tensorrt is not installed: pip install it\n" in said.err
     assert out(tmp_path, ".png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in out(tmp_path, ".svg").read_bytes()
