@@ -187,12 +187,11 @@ def _two(given: argparse.Namespace) -> Two:
 
 
 def _writable(out: Path) -> Path:
-    """Before anything is measured, not after."""
-    there = out
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise UsageError(f"--out {out}: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: no permission to write in {there}")
+    """Made before anything is measured, not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}: no folder can be made there") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: no permission to write in it")
     return out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import hvjax
 from export.lab.bar import Bar
@@ -69,12 +71,10 @@ def measure(
     return list({(record.heat, record.name): record for record in found}.values()), missing
 
 
-def _least(model: str) -> dict[str, object]:
+def _least(model: str) -> dict[str, Any]:
     """Config fields with the least width and depth that the model can have."""
-    from dataclasses import replace
-
     config = hvjax.registry.get_spec(model).config
-    made: dict[str, object] = {}
+    made: dict[str, Any] = {}
     for knob in ("width", "depth"):
         try:
             made |= ladder(replace(config, **made), knob).rungs[0].overrides
