@@ -101,9 +101,8 @@ class Level:
     """Several candidates brought to the latency of one reference.
 
     Attributes:
-      before, after: heats of the reference and the candidates as they are, and as they were found. Where
-        nothing
-        could be searched, `after` is None.
+      before, after: heats of the reference and the candidates as they are, and as they were found; `after`
+        is None where nothing could be searched.
       found: by name of the candidate.
     """
 
@@ -117,8 +116,9 @@ class Calibrator:
 
     Args:
       lab: its store is where heats are looked for and kept; its seconds are those of a confirming heat.
-      runtime: best one that keeps what it prepared (`calibrate_keep.Keeping`): the reference is in every
-        heat. budget: milliseconds, or the network whose latency is wanted. tolerance: 0.03 for 3 %.
+      runtime: best one that keeps what it prepared (`calibrate_keep.Keeping`): the reference is in all heats.
+      budget: milliseconds, or the network whose latency is wanted.
+      tolerance: 0.03 for 3 %.
 
     Raises:
       ValueError: numbers out of range.
@@ -210,6 +210,10 @@ class Calibrator:
             chosen = [climb.overrides for climb in climbs]
             self._bar.expect(len(climbs) + len(self._reference))
             heat = self.measure([climb.subject for climb in climbs])
+            if failed is not None:
+                failed.update(heat.missing)
+                climbs = [climb for climb in climbs if climb.candidate.name in heat]
+                chosen = [climb.overrides for climb in climbs]
             found = {climb.candidate.name: self._calibrated(climb, heat) for climb in climbs}
             off = [climb for climb in climbs if not found[climb.candidate.name].met]
             if not off:

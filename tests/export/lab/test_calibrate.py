@@ -242,6 +242,20 @@ def test_one_that_does_not_build_at_some_width_does_not_stop_the_others(tmp_path
     assert "no such kernel" in found.before.missing["thin"]
 
 
+def test_one_that_fails_in_the_last_heat_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Its long heat prepares it again, and memory is short then."""
+    calls: list[str] = []
+
+    def ms(one: Subject) -> float | None:
+        calls.append(one.name)
+        return None if one.name == "thin" and calls.count("thin") > 1 else by_macs(one)
+
+    found = _level(tmp_path, Modelled(ms))
+    assert found.after is not None
+    assert list(found.found) == ["deep", "as it is"]
+    assert "no such kernel" in found.before.missing["thin"]
+
+
 def test_without_the_reference_nothing_is_brought_to_it(tmp_path: Path) -> None:
     found = _level(tmp_path, Modelled(lambda one: None if one.name == "reference" else by_macs(one)))
     assert found.after is None
