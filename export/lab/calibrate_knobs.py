@@ -1,8 +1,7 @@
-"""What can be turned to make a network slower or faster: its width, its depth, its MLPs, or any number of its
-config.
+"""What can be turned to make a network slower or faster: width, depth, MLPs, or any number of its config.
 
 A knob becomes a ladder: every different network that scaling by a factor gives, in order of size. Widths are
-  rounded to whole heads or groups, so that a ladder has steps, and some are steep.
+rounded to whole heads or groups, so that a ladder has steps, and some are steep.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Finding the rung of a ladder whose latency is that of the budget, in few probes, each of which is
-expensive.
+"""Finding the rung of a ladder whose latency is that of the budget, in few probes, as each is expensive.
 
 What is searched is log(latency / budget) against log(factor), which is nearly a straight line: a secant finds
 the budget in two or three probes. Measured latency is noisy, has plateaus and now and then a step down, so

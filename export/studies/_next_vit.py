@@ -1,5 +1,4 @@
-"""What the two studies of Next-ViT have in common: variants at equal widths, and at the latency of Next-
-ViT-S."""
+"""What the two studies of Next-ViT have in common: variants at equal widths, and at equal latency."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ MODEL = "next_vit_s"
 REFERENCE = "Next-ViT-S"
 #: Width first; where one step of it is more than the tolerance, the MLPs do the rest.
 KNOBS = ("width", "mlp")
-#: The paper's setting on a GPU; a CPU takes eight times as long for it and says the same.
+#: The paper's setting on a GPU; on a CPU it would take eight times as long.
 GPU_BATCH, CPU_BATCH = 8, 1
 BEFORE, AFTER = "equal widths", "equal latency"
 SMALL_SIZE = 32

@@ -1,10 +1,8 @@
-"""`python -m export.studies.next_blocks`: other blocks, shares of attention, norms and activations in Next-
-ViT-S.
+"""`python -m export.studies.next_blocks`: other blocks, attention shares, norms, activations in Next-ViT-S.
 
 Next-ViT (arXiv 2207.05501) compares its convolution block with those of others, the share r of attention in
 its transformer block, and batch norm and ReLU with layer norm and GELU. Which networks those are here:
-docs/next_vit_ablations.md. All are measured with the widths of Next-ViT-S; with other blocks also at its
-latency.
+docs/next_vit_ablations.md. All are measured with the widths of Next-ViT-S, other blocks at its latency too.
 """
 
 from __future__ import annotations
