@@ -156,6 +156,7 @@ _PACKAGES = {
     "xla": ("jax", "jaxlib"),
     "torch": ("torch",),
     "torch_compile": ("torch",),
+    "torch_onnx": ("torch", "onnxruntime"),
 }
 
 
