@@ -55,7 +55,7 @@ def studies(folders: Sequence[Path], home: Path) -> list[StudyPage]:
 
 
 def results(folders: Sequence[Path] = FOLDERS, home: Path = PAGE.parent) -> Results:
-    stores = files("*.jsonl", folders)
+    stores = [path for path in files("*.jsonl", folders) if not path.name.endswith(".profiles.jsonl")]
     benches = [path for path in stores if path.name.startswith("bench")]
     pictures = {
         "Latency of all models": "bench.png",

@@ -240,7 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _records(given: Sequence[str] | None, small: bool) -> list[Record]:
     if small and given is None:
         return []
-    paths = sorted(STORES.glob("*.jsonl")) if given is None else [Path(one).expanduser() for one in given]
+    there = (path for path in sorted(STORES.rglob("*.jsonl")) if not path.name.endswith(".profiles.jsonl"))
+    paths = list(there) if given is None else [Path(one).expanduser() for one in given]
     for path in paths:
         if not path.is_file():
             raise UsageError(f"--store {path}: no such file")
