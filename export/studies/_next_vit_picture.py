@@ -16,7 +16,7 @@ _BEFORE, _AFTER, _PARAMS, _MACS, _BAND, _MUTED = (
 )  # fmt: skip
 _ROW, _HEAD = 0.34, 1.5  # inches
 _WIDE = 12.0
-_LEAST = 0.06  # half width of the second panel's axis
+_LEAST = 0.055  # half width of the second panel's axis
 
 
 def draw(figure: Any, measured: Sequence[Measured], title: str, source: str) -> None:

@@ -9,6 +9,8 @@ from export.lab.plan import Measured
 from export.lab.verdict import CANNOT_TELL, FASTER, SLOWER
 from export.studies._next_vit import REFERENCE, is_after, met, part_of, where
 
+#: Of more variants than this only the first and the last are named.
+MANY = 5
 #: Said in both studies.
 NO_ACCURACY = (
     "The paper's tables of these variants could not be read as text, so that neither its latencies nor its "
@@ -34,7 +36,10 @@ def _before(one: Measured) -> str:
         f"({ms.low:.4g} to {ms.high:.4g}); of {len(verdicts)} variants {words.count(FASTER)} take less and "
         f"{words.count(SLOWER)} more"
     )
-    text += f", from {_times(*told[0])} to {_times(*told[-1])}." if len(told) > 1 else "."
+    if len(told) > MANY:
+        text += f", from {_times(*told[0])} to {_times(*told[-1])}."
+    else:
+        text += f": {_and([_times(*one) for one in told])}." if told else "."
     if unclear:
         are = "is" if len(unclear) == 1 else "are"
         text += f" {_and(unclear)} {are} not told from it."

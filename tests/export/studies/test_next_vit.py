@@ -141,8 +141,14 @@ def _measured(key: str, **times: float) -> Measured:
 def test_sentences_at_equal_widths() -> None:
     text = _next_vit_words.paragraph([_measured("blocks, equal widths", slow=20.0, fast=5.0, same=10.0)])
     assert "of 3 variants 1 take less and 1 more" in text
-    assert "from 0.50 times as long (fast) to 2.00 times as long (slow)." in text
+    assert "0.50 times as long (fast) and 2.00 times as long (slow)." in text
     assert "same is not told from it." in text
+
+
+def test_of_many_variants_the_ends_are_named() -> None:
+    times = {f"v{place}": 10.0 + 2 * place for place in range(1, 8)}
+    text = _next_vit_words.paragraph([_measured("blocks, equal widths", **times)])
+    assert "0 take less and 7 more, from 1.20 times as long (v1) to 2.40 times as long (v7)." in text
 
 
 def test_sentences_at_equal_latency() -> None:
