@@ -15,6 +15,7 @@ import pytest
 from export.arguments import UsageError
 from export.lab import bench_flags
 from export.lab.options import NothingRuns, parse
+from export.runtimes import BuildError
 
 #: Seconds of a call that has time for everything.
 LONG = 600.0
@@ -57,6 +58,54 @@ def test_what_runs_here_is_found_in_another_process(gpu_lab: Any, capsys: Any) -
     said = capsys.readouterr().out.splitlines()
     assert len(found) + len(said) == len(gpu_lab.RUNTIMES)
     assert all(line.startswith("left out: ") for line in said)
+
+
+def test_a_runtime_that_builds_and_does_not_load_is_left_out(gpu_lab: Any, monkeypatch: Any) -> None:
+    class Loads:
+        name, device = "tensorrt_rtx", "gpu"
+        fails = True
+
+        def why_not(self, setting: Any) -> None:
+            assert setting.precision == "fp16"
+
+        def prepare(self, subject: Any, setting: Any, files: Any) -> Any:
+            if self.fails:
+                raise BuildError("does not load the engine on this GPU\nsecond line")
+            return self
+
+        def sample(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    runtime = Loads()
+    monkeypatch.setattr(gpu_lab, "make", lambda name: runtime)
+    assert gpu_lab.why_not("tensorrt_rtx") == "does not load the engine on this GPU"
+    runtime.fails = False
+    assert gpu_lab.why_not("tensorrt_rtx") is None
+    runtime.device = "cpu"
+    assert gpu_lab.why_not("tensorrt_rtx") == "it has no GPU here"
+
+
+def test_a_trial_that_crashes_or_hangs_takes_no_other_with_it(
+    gpu_lab: Any, monkeypatch: Any, capsys: Any, tmp_path: Path
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, sys, time\nname = sys.argv[-1]\n"
+        "if name == 'crashes': os.abort()\n"
+        "if name == 'hangs': time.sleep(600)\n"
+        "print('noise', flush=True)\nprint('null' if name == 'runs' else '\"no GPU\"')\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(gpu_lab.sys, "executable", str(program))
+    monkeypatch.setattr(gpu_lab, "RUNTIMES", ("runs", "crashes", "cannot"))
+    assert gpu_lab.usable() == ["runs"]
+    said = capsys.readouterr().out
+    assert said == "left out: crashes: its trial crashed\nleft out: cannot: no GPU\n"
+    monkeypatch.setattr(gpu_lab, "RUNTIMES", ("hangs",))
+    monkeypatch.setattr(gpu_lab, "TRIAL", 0.1)
+    assert gpu_lab.usable() == []
+    assert capsys.readouterr().out == "left out: hangs: its trial took longer than 0 s\n"
 
 
 def test_the_studies_come_first_on_the_best_runtime(gpu_lab: Any) -> None:

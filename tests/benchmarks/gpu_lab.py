@@ -36,12 +36,19 @@ sys.path.insert(0, str(ROOT))
 
 from export._optional import MissingExtra  # noqa: E402  (works from a clone that is not installed, too)
 from export.lab import conditions  # noqa: E402
-from export.lab.runtimes import make  # noqa: E402
+from export.lab.files import Files  # noqa: E402
+from export.lab.runtimes import Runtime, make  # noqa: E402
 from export.lab.setting import Setting  # noqa: E402
+from export.lab.subject import network  # noqa: E402
+from export.runtimes import BuildError  # noqa: E402
 from export.runtimes.cuda import why_no_gpu  # noqa: E402
 
 #: A part is not begun with less than this; at the end it gets so long to write what it has.
 LEAST, FAREWELL = 30.0, 25.0
+#: Seconds that finding out what runs here may take.
+TRIAL = 120.0
+#: JAX takes most of a GPU's memory at once unless told not to, and the others run short.
+NO_HOARD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 TIME_IS_UP = 75  # EX_TEMPFAIL of sysexits.h
 STATE = "state.json"
 #: Lines of a part's last words that are kept.
@@ -56,6 +63,7 @@ STUDIES = (
     *("large_kernel", "fastvit_claims", "density", "repmixer", "depth_shift", "mixnet"),
     *("next_blocks", "hybrid_strategy"),
 )
+TINY = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "stem_channels": 8, "num_classes": 10}
 PROFILED = ("next_vit_s", "fastvit_sa12", "swin_t")
 ROOFLINE = ("resnet50", "swin_t", "next_vit_s", "fastvit_sa12")
 #: One or two of each family: what the first figures are about.
@@ -150,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the commands and end")
     parser.add_argument("--small", action="store_true", help="tiny networks, to try the script")
     args = parser.parse_args(argv)
+    begun = time.monotonic()
     reason = why_no_gpu()
     if reason is not None and not args.list:
         print(f"nothing to measure: {reason}")
@@ -169,42 +178,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part in parts:
             print(f"{part.name}: {shlex.join(['python', *command(part, args)[1:]])}")
         return 0
+    args.seconds -= time.monotonic() - begun
     return run_all(parts, args)
 
 
 def usable() -> list[str]:
-    """Those of RUNTIMES that can run here in float16; says why the others cannot. Asked in another process,
-    as JAX holds on to a GPU once it has seen it."""
-    asked = "import sys, json, gpu_lab; print(json.dumps(gpu_lab.why_not()))"
+    """Those of RUNTIMES that can run here in float16; says why the others cannot. Each is asked in a
+    process of its own: JAX holds on to a GPU once it has seen it, and what crashes takes no other with
+    it."""
+    ask = "import sys, json, gpu_lab; print(json.dumps(gpu_lab.why_not(sys.argv[1])))"
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", asked],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=FAREWELL + LEAST,
-        check=True,
-    )
-    reasons: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
-    for name, reason in reasons.items():
-        if reason is not None:
-            print(f"left out: {name}: {reason}")
-    return [name for name, reason in reasons.items() if reason is None]
-
-
-def why_not() -> dict[str, str | None]:
-    """Runtime -> why it cannot run here on a GPU in float16."""
-    found: dict[str, str | None] = {}
-    for name in RUNTIMES:
+    environment = {**os.environ, **NO_HOARD, "PYTHONPATH": path}
+    asked = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", ask, name], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for name in RUNTIMES
+    }
+    found, until = [], time.monotonic() + TRIAL
+    for name, process in asked.items():
         try:
-            runtime = make(name)
-        except MissingExtra as error:
-            found[name] = str(error)
+            said, _ = process.communicate(timeout=max(0.0, until - time.monotonic()))
+            lines = said.splitlines()
+            reason = json.loads(lines[-1]) if lines and not process.returncode else "its trial crashed"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            reason = f"its trial took longer than {TRIAL:.0f} s"
+        if reason is None:
+            found.append(name)
         else:
-            on_cpu = None if runtime.device == "gpu" else "it has no GPU here"
-            found[name] = on_cpu or runtime.why_not(Setting(precision="fp16"))
+            print(f"left out: {name}: {reason}", flush=True)
     return found
+
+
+def why_not(name: str) -> str | None:
+    """Why a runtime cannot run here on a GPU in float16, by trying: an engine that builds may not load."""
+    try:
+        return tried(make(name))
+    except (MissingExtra, BuildError) as error:
+        return str(error).splitlines()[0]
+
+
+def tried(runtime: Runtime) -> str | None:
+    """Why it cannot run a network of a few channels. Raises BuildError for the same."""
+    setting = Setting(precision="fp16")
+    why = runtime.why_not(setting) if runtime.device == "gpu" else "it has no GPU here"
+    if why is None:
+        subject = network("resnet50", image_size=64, **TINY)
+        ready = runtime.prepare(subject, setting, Files())
+        ready.sample()
+        ready.close()
+    return why
 
 
 def command(part: Part, args: argparse.Namespace) -> list[str]:
@@ -268,7 +293,7 @@ def outcome(parts: Sequence[Part], state: Mapping[str, Any]) -> int:
 def run(arguments: Sequence[str], log: Path, seconds: float) -> tuple[int | None, list[str]]:
     """(exit status, last words); the status is None if the time was up: then it was interrupted, as by
     Ctrl-C, and killed if that took too long. Its words are added to `log`."""
-    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment = {**os.environ, **NO_HOARD}
     with log.open("a") as out:
         print(f"$ {shlex.join(arguments)}", file=out, flush=True)
         begin = out.tell()
