@@ -57,7 +57,7 @@ def _bench(asked: Asked, check: Callable[[], None]) -> int:
     if asked.options.redraw:
         if not store.records:
             raise UsageError(f"--redraw: {store.path} holds no records")
-        records, missing = store.records, []
+        records, missing = store.records, _never(store.records)
     else:
         records, missing = _measure(asked, store, check)
     for line in missing:
@@ -71,7 +71,9 @@ def _bench(asked: Asked, check: Callable[[], None]) -> int:
     else:
         print(bench_files.as_text(found))
         print(in_words(records))
-        for path in bench_files.write(found, missing, asked.options.out, small=asked.options.small):
+        for path in bench_files.write(
+            found, missing, asked.options.out, small=any(one.small for one in records)
+        ):
             print(path)
     return 1 if missing else 0
 
@@ -102,6 +104,19 @@ def _measure(asked: Asked, store: Store, check: Callable[[], None]) -> tuple[lis
     finally:
         bar.close()
     return records, missing
+
+
+def _never(records: Sequence[Record]) -> list[str]:
+    """What the store says could not be measured, and was not later either."""
+    done = {(record.runtime, str(record.setting), record.name) for record in records}
+    return list(
+        dict.fromkeys(
+            f"{record.runtime}, {setting_words(record)}: {name}: {why}"
+            for record in records
+            for name, why in record.missing.items()
+            if (record.runtime, str(record.setting), name) not in done
+        )
+    )
 
 
 def _print_verdicts(found: Sequence[Row], a: str, b: str) -> None:

@@ -73,5 +73,9 @@ def _read(line: bytes) -> Record:
 
 def _cut(line: bytes) -> bool:
     """Whether it begins as a record does and does not end as one."""
-    begins = line.startswith(_BEGIN) or _BEGIN.startswith(line)
-    return begins and not line.rstrip().endswith(b'"schema": %d}' % SCHEMA)
+    try:
+        json.loads(line)
+    except ValueError:
+        begins = line.startswith(_BEGIN) or _BEGIN.startswith(line)
+        return begins and not line.rstrip().endswith(b'"schema": %d}' % SCHEMA)
+    return False  # whole: of another schema, or no record at all
