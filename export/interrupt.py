@@ -8,6 +8,7 @@ had been asked. So the wish is kept as well, and looked at between stages.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,9 +52,17 @@ def listening() -> Iterator[Wish]:
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
+    told = sys.unraisablehook
+
+    def dropped(what: Any) -> None:
+        if not isinstance(what.exc_value, Interrupted):  # one that was dropped in a callback is remembered
+            told(what)
+
+    sys.unraisablehook = dropped
     before: dict[int, Any] = {s: signal.signal(s, wish.heard) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield wish
     finally:
+        sys.unraisablehook = told
         for signum, handler in before.items():
             signal.signal(signum, handler)
