@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from export.lab.profile.kinds import (
+    HEAVY,
     MOVEMENT,
     NORM,
     OF_HLO,
@@ -93,6 +94,12 @@ class Program:
         own = self._own_module(name)
         return self._between(name) if own is None else own
 
+    def heavy(self, name: str) -> tuple[str, ...]:
+        """Modules of the convolutions and products that are fused in it."""
+        parts = self._parts(self.instructions[name])
+        found = (self._path(one.op_name) for one in parts if self._kind(one) in HEAVY and "/" in one.op_name)
+        return tuple(dict.fromkeys(found))
+
     def _own_module(self, name: str) -> str | None:
         one = self.instructions[name]
         parts = [
@@ -141,7 +148,7 @@ class Program:
 
     def _kind(self, one: Instruction) -> str:
         known = of_call(one.target) if one.opcode == "custom-call" else OF_HLO.get(one.opcode, OTHER)
-        if known == MOVEMENT or known in ("convolution", "matmul"):
+        if known == MOVEMENT or known in HEAVY:
             return known
         if one.frame in self._softmax:
             return SOFTMAX

@@ -17,6 +17,7 @@ class Op:
       ms: of one call; where several operations ran at once, its part of the time.
       module: path of the Flax module it belongs to, "" for the network itself, None if nothing tells.
       count: how often it runs in one call.
+      heavy: modules of the convolutions and products in it, where it holds several that were fused.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Op:
     ms: float
     module: str | None
     count: int = 1
+    heavy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from export.lab.profile.kinds import HEAVY
 from export.lab.profile.modules import UNATTRIBUTED, tree
-from export.lab.profile.op import Profile
+from export.lab.profile.op import Op, Profile
 from export.lab.profile.peaks import Peaks
 from export.lab.profile.work import Work
 
@@ -50,15 +51,29 @@ class Point:
 
 
 def points(profile: Profile, work: Work, depth: int) -> list[Point]:
-    """The network, then its modules down to `depth` levels that compute anything."""
+    """The network, then its modules down to `depth` levels that compute anything. A module whose convolutions
+    and products are in operations that belong elsewhere (they were fused with those of others, or their
+    origin was lost) is left out: its time is not known."""
     batch = int(profile.setting["batch"])
     found = [Point(profile.model, "", int(profile.facts["macs"]) * batch, work.bytes, profile.latency_ms)]
     for module in tree(profile.ops, depth).walk():
         inside = work.within(module.path)
-        if module.path in ("", UNATTRIBUTED) or not inside.macs or module.ms <= 0:
+        if module.path in ("", UNATTRIBUTED) or not inside.macs:
             continue
-        found.append(Point(profile.model, module.path, inside.macs, inside.bytes, module.ms))
+        computes = any(op.kind in HEAVY and op.ms > 0 for op in module.ops())
+        if computes and not any(_shared(op, module.path) for op in profile.ops):
+            found.append(Point(profile.model, module.path, inside.macs, inside.bytes, module.ms))
     return found
+
+
+def _shared(op: Op, module: str) -> bool:
+    """Whether it holds products of `module` and yet belongs elsewhere."""
+    holds = any(_within(one, module) for one in op.heavy)
+    return holds and (op.module is None or not _within(op.module, module))
+
+
+def _within(path: str, module: str) -> bool:
+    return f"{path}/".startswith(f"{module}/")
 
 
 def rows(found: Sequence[Point], peaks: Peaks) -> list[dict[str, Any]]:

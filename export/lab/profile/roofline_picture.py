@@ -52,8 +52,9 @@ def draw(figure: Any, peaks: Peaks, found: Sequence[Point], title: str) -> None:
     ax.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.3)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=INK)
     note = (
-        "Large: a network's whole call. Small: its modules, by the profiler. Above the memory line: a "
-        "runtime that fuses, or finds data in a cache, moves fewer bytes than are counted."
+        "Large: a network's whole call. Small: its modules, by the profiler; those whose products were "
+        "fused with others' are left out.\nAbove the memory line: a runtime that fuses, or finds data in a "
+        "cache, moves fewer bytes than are counted."
     )
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color=MUTED)
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from export._optional import require
 from export.attribution import Attribution, attribute
-from export.lab.profile.kinds import MOVEMENT, OF_TENSORRT, OTHER, heaviest
+from export.lab.profile.kinds import HEAVY, MOVEMENT, OF_TENSORRT, OTHER, heaviest
 from export.lab.profile.onnx_graph import FileGraph
 from export.lab.profile.op import Op
 from export.lab.profile.pair import FEWEST, MOST, WARM_UP, Pair
 from export.lab.runtimes.engine import EngineReady
+from export.module_path import module_of
 from export.runtimes.kernels import Kernel
 
 HOW = (
@@ -45,7 +46,8 @@ def read(calls: Sequence[Sequence[tuple[str, float]]], kernels: Sequence[Kernel]
         ms = statistics.median(call.get(name, (0.0, 0))[0] for call in summed)
         count = max(call.get(name, (0.0, 0))[1] for call in summed)
         kind, word = _kind(found, file)
-        ops.append(Op(name, word, kind, ms, file.module(nodes), count))
+        heavy = tuple(dict.fromkeys(module_of(node) for node in nodes if file.kind(node) in HEAVY))
+        ops.append(Op(name, word, kind, ms, file.module(nodes), count, heavy))
     return ops
 
 

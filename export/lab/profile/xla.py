@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,11 @@ def take(ready: XlaReady, traced: XlaReady, roots: frozenset[str], seconds: floa
 
 
 def read_events(planes: Sequence[Any]) -> Iterable[Event]:
-    """Instructions in the planes of a trace: those of devices, on a CPU those of its threads. There an
-    instruction that runs in several threads goes on after its event, until an event "end: NAME"."""
+    """Instructions in the planes of a trace: those of devices, on a CPU those of its threads.
+
+    There an instruction may go on in other threads after its event: until its event "end: NAME", or the
+    begin of the next one, which is often started by the thread that finishes it, before it says so.
+    """
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
     found: list[Event] = []
     ends: dict[str, list[float]] = {}
@@ -84,12 +88,15 @@ def read_events(planes: Sequence[Any]) -> Iterable[Event]:
     found.sort(key=lambda one: one.start)
     for one in ends.values():
         one.sort()
+    starts = [one.start for one in found]
     seen: dict[str, int] = {}
     for one in found:
         place = seen[one.name] = seen.get(one.name, -1) + 1
         ended = ends.get(one.name, ())
         late = ended[place] if place < len(ended) else one.end
-        yield Event(one.name, one.start, max(one.end, late), one.run)
+        after = bisect_left(starts, one.end)
+        following = starts[after] if after < len(starts) else late
+        yield Event(one.name, one.start, max(one.end, min(late, following)), one.run)
 
 
 def operations(events: Iterable[Event], program: Program, runs: int) -> list[Op]:
@@ -120,6 +127,7 @@ def operations(events: Iterable[Event], program: Program, runs: int) -> list[Op]
             statistics.median(call.get(name, 0.0) for call in times),
             program.module(name),
             max(1, count[name]),
+            program.heavy(name),
         )
         for name in dict.fromkeys(one.name for one in known)
     ]

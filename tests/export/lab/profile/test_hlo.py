@@ -52,6 +52,11 @@ def test_nothing_known_around_it_is_nothing_known() -> None:
     assert program.module("y") is None and program.kind("y") == ELEMENTWISE
 
 
+def test_modules_of_fused_products_are_told(program: Program) -> None:
+    assert program.heavy("conv_relu") == ("stem/conv",) and program.heavy("lib") == ("head",)
+    assert program.heavy("dots") == program.heavy("soft") == ()
+
+
 def test_loops_and_calls_only_hold_others(program: Program) -> None:
     assert program.is_container("loop") and not program.is_container("conv_relu")
 

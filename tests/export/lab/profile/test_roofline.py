@@ -14,6 +14,7 @@ from made_up_profiles import profile
 
 from export.lab.profile import peaks, roofline_files
 from export.lab.profile.modules import tree
+from export.lab.profile.op import Op
 from export.lab.profile.peaks import Peaks
 from export.lab.profile.roofline import Point, points, rows
 from export.lab.profile.work import NodeWork, Work
@@ -105,6 +106,13 @@ def test_points_are_the_network_and_its_modules() -> None:
     assert [point.module for point in deeper][1:] == [
         "stem", "stem/conv", "stage1", "stage1/block1", "stage1/block1/attn",
     ]  # fmt: skip
+    fused = Op("both", "fusion", "matmul", 1.0, "", heavy=("stem/conv", "stage1/block1/attn"))
+    assert [point.module for point in points(profile(ops=(*one.ops, fused)), work, 3)] == [""]
+    inside = replace(fused, module="stage1", heavy=("stage1/block1/attn", "stage1/block1/mlp"))
+    shown = [point.module for point in points(profile(ops=(*one.ops, inside)), work, 2)]
+    assert shown == ["", "stem", "stem/conv", "stage1"]  # not stage1/block1
+    bias = tuple(replace(op, kind="elementwise") if op.module == "stem/conv" else op for op in one.ops)
+    assert [point.module for point in points(profile(ops=bias), work, 1)] == ["", "stage1"]
     idle = profile(ops=tuple(replace(op, ms=0.0) for op in one.ops))
     assert [point.module for point in points(idle, work, 1)] == [""]
     assert tree(one.ops).ms == one.total_ms

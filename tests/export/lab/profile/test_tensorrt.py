@@ -42,6 +42,7 @@ def test_layers_are_found_in_the_file_by_what_the_builder_says() -> None:
         (OTHER, None),
         (OTHER, None),
     ]
+    assert found["fused_1"].heavy == ("stem/conv",) and found["strange"].heavy == ()
     assert found["fused_1"].ms == 1.0 and found["strange"].count == 2
     assert unknown(found.values()) == ["not in the engine's list", "sorcery"]
 

@@ -48,10 +48,17 @@ def hlo(name: str, start: float, duration: float, run: int = 1) -> Traced:
 
 
 def test_on_a_cpu_an_instruction_ends_where_its_last_thread_does() -> None:
-    pool = Line("pool", [hlo("a", 0, 10), hlo("b", 40, 5), hlo("a", 100, 10, run=2), Traced("noise", 0, 900)])
-    other = Line("other", [Traced("end: a", 29, 1), Traced("end: b", 41, 1), Traced("end: a", 150, 1)])
-    found = list(read_events([Plane("/host:metadata", []), Plane("/host:CPU", [other, pool])]))
-    assert found == [Event("a", 0, 30, 1), Event("b", 40, 45, 1), Event("a", 100, 151, 2)]
+    ran = [hlo("a", 0, 10), hlo("b", 40, 5), hlo("a", 100, 10, run=2), Traced("noise", 0, 900)]
+    ends = [Traced("end: a", 29, 1), Traced("end: b", 41, 1), Traced("end: a", 150, 1)]
+    planes = [Plane("/host:metadata", []), Plane("/host:CPU", [Line("one", ends), Line("two", ran)])]
+    assert list(read_events(planes)) == [Event("a", 0, 30, 1), Event("b", 40, 45, 1), Event("a", 100, 151, 2)]
+
+
+def test_an_end_that_is_told_after_the_next_began_does_not_count() -> None:
+    ran = [hlo("a", 0, 10), hlo("b", 12, 20), hlo("c", 40, 5)]
+    ends = [Traced("end: a", 50, 1), Traced("end: b", 31, 1), Traced("end: c", 45, 1)]
+    found = list(read_events([Plane("/host:CPU", [Line("pool", [*ran, *ends])])]))
+    assert [(one.start, one.end) for one in found] == [(0, 12), (12, 32), (40, 46)]
 
 
 def test_on_a_gpu_only_the_kernels_of_the_device_count() -> None:
