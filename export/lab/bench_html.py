@@ -22,7 +22,7 @@ COLUMNS = (
     ("ratio", "time over that of the reference, which ran in the same heat", True),
     ("interval", "95 % interval of the ratio", True),
     ("verdict", "against the reference", False),
-    ("memory, MB", "of the runtime for this model, where it tells", True),
+    ("MiB", "memory that is in use after the first call, where it is known", True),
     ("params, M", "", True),
     ("GMACs", "of one image", True),
 )
@@ -150,7 +150,7 @@ def _row(row: Row) -> str:
         (f"{verdict.ratio:.3f}", verdict.ratio) if verdict else ("", None),
         (f"{verdict.low:.3f} to {verdict.high:.3f}", verdict.low) if verdict else ("", None),
         (word, None),
-        ("", None) if row.bytes is None else (f"{row.bytes / 1e6:.1f}", row.bytes),
+        ("", None) if row.bytes is None else (f"{row.bytes / 2**20:.1f}", row.bytes),
         _millions(record.subject.get("params"), 1e6),
         _millions(record.subject.get("macs"), 1e9),
     ]
