@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from hvjax.models.numbers import check_integer, check_integers, check_positive, check_rate
@@ -89,6 +90,12 @@ class FastViTConfig:
             )
         if not _is_tuple_of(self.mlp_ratios, lambda ratio: isinstance(ratio, int | float) and ratio > 0):
             raise ValueError(f"mlp_ratios={self.mlp_ratios!r}: expected {STAGES} numbers > 0")
+        for before, after in pairwise(self.widths):
+            if after % before:
+                raise ValueError(
+                    f"widths={self.widths!r}: expected each to be a multiple of the one before it, as patch "
+                    f"embeddings begin with a convolution in groups of one channel; {after} is none of {before}"
+                )
         for mixer, width in zip(self.token_mixers, self.widths, strict=True):
             if mixer == ATTENTION and width % self.head_dim:
                 raise ValueError(

@@ -108,6 +108,7 @@ def test_ablation_ends_in_published_variants():
         ({"mixer_kernel": 4}, "mixer_kernel=4: expected odd"),
         ({"mlp_ratios": (3, 3, 3, 0)}, r"mlp_ratios=.*expected 4 numbers > 0"),
         ({"head_dim": 100}, "attention on 512 channels: expected a multiple of head_dim=100"),
+        ({"widths": (64, 128, 160, 512)}, r"widths=\(64, 128, 160, 512\).*; 160 is none of 128"),
         ({"layer_scale": 0}, "layer_scale=0"),
         ({"drop_path_rate": 1}, "drop_path_rate=1"),
     ],
