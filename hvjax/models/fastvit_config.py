@@ -93,8 +93,9 @@ class FastViTConfig:
         for before, after in pairwise(self.widths):
             if after % before:
                 raise ValueError(
-                    f"widths={self.widths!r}: expected each to be a multiple of the one before it, as "
-                    f"patch embeddings begin with a convolution of each channel alone; {after} is none of {before}"
+                    f"widths={self.widths!r}: expected each to be a multiple of the one before it, as patch "
+                    "embeddings begin with a convolution of each channel alone; "
+                    f"{after} is none of {before}"
                 )
         for mixer, width in zip(self.token_mixers, self.widths, strict=True):
             if mixer == ATTENTION and width % self.head_dim:
