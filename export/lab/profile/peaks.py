@@ -51,6 +51,13 @@ class Peaks:
         return min(self.flops, intensity * self.bandwidth)
 
 
+def best(first: Peaks, second: Peaks) -> Peaks:
+    """The faster of each, of two measurements of the same sizes at different times."""
+    by_side = {side: max(flops, second.by_side[side]) for side, flops in first.by_side.items()}
+    by_stream = {word: max(rate, second.by_stream[word]) for word, rate in first.by_stream.items()}
+    return Peaks(max(by_side.values()), max(by_stream.values()), by_side, by_stream, first.numbers)
+
+
 def measure(
     runtime: Runtime,
     setting: Setting,

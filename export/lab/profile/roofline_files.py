@@ -20,10 +20,11 @@ from export.lab.setting import Setting
 
 _NAME = "roofline"
 HOW = (
-    "Peaks are measured through the runtime: the fastest of square matrix products; of float32 arrays "
-    "larger than caches the faster of adding two into a third and finding the largest of each row. "
-    "Operations are 2 for each multiply-add of convolutions and products. Bytes are those of all inputs, "
-    "weights and outputs of the ONNX file's nodes but for views, as if nothing were fused or cached."
+    "Peaks are measured through the runtime, before and after the networks: the fastest of square matrix "
+    "products; of float32 arrays larger than caches the faster of adding two into a third and finding the "
+    "largest of each row. Operations are 2 for each multiply-add of convolutions and products. Bytes are "
+    "those of all inputs, weights and outputs of the ONNX file's nodes but for views, as if nothing were "
+    "fused or cached."
 )
 
 

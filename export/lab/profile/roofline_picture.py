@@ -13,6 +13,7 @@ INK, MUTED, GRID, ROOF = "#222222", "#5d6878", "#e5e8ec", "#444444"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GIGA = 1e9
+_SMALL = 6.5  # points of a module's name
 
 
 def draw(figure: Any, peaks: Peaks, found: Sequence[Point], title: str) -> None:
@@ -57,6 +58,8 @@ def draw(figure: Any, peaks: Peaks, found: Sequence[Point], title: str) -> None:
         "cache, moves fewer bytes than are counted."
     )
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    figure.draw_without_rendering()  # labels need to know where the axes lie
+    _labels(ax, found, models)
 
 
 def _model(ax: Any, found: Sequence[Point], place: int) -> None:
@@ -72,11 +75,36 @@ def _model(ax: Any, found: Sequence[Point], place: int) -> None:
         s=130, color=colour, marker=marker, edgecolors="white", linewidths=1.2, zorder=4,
         label=f"{found[0].model}: {whole[0].achieved / _GIGA:.3g} GFLOP/s" if whole else found[0].model,
     )  # fmt: skip
-    for point in parts:
+
+
+def _labels(ax: Any, found: Sequence[Point], models: Sequence[str]) -> None:
+    """Names of modules, each on the side of its mark where it covers no other mark or name, if there is
+    one."""
+    marks = [ax.transData.transform((point.intensity, point.achieved / _GIGA)) for point in found]
+    scale = ax.figure.dpi / 72
+    taken = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale) for x, y in marks]
+    height = 1.2 * _SMALL * scale
+    for point, (x, y) in zip(found, marks, strict=True):
+        if not point.module:
+            continue
+        width = 0.6 * _SMALL * scale * len(point.module)
+        places = [
+            (side * (5 * scale) - (width if side < 0 else 0), up)
+            for up in (2 * scale, -height, height, -2 * height)
+            for side in (1, -1)
+        ]
+        boxes = [(x + left, y + up, x + left + width, y + up + height) for left, up in places]
+        place = next((i for i, box in enumerate(boxes) if not any(_cover(box, one) for one in taken)), 0)
+        taken.append(boxes[place])
         ax.annotate(
-            point.module, (point.intensity, point.achieved / _GIGA), xytext=(4, 3),
-            textcoords="offset points", fontsize=6.5, color=colour,
+            point.module, (point.intensity, point.achieved / _GIGA), fontsize=_SMALL,
+            xytext=(places[place][0] / scale, places[place][1] / scale), textcoords="offset points",
+            color=COLOURS[models.index(point.model) % len(COLOURS)],
         )  # fmt: skip
+
+
+def _cover(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _amount(number: float) -> str:

@@ -77,6 +77,11 @@ def test_real_runtimes_have_peaks(runtime: str) -> None:
     assert found.flops > 0 and found.bandwidth > 0
 
 
+def test_the_faster_of_two_measurements_counts() -> None:
+    other = Peaks(3e9, 0.5e9, {8: 3e9}, {"add": 0.5e9}, 64)
+    assert peaks.best(PEAKS, other) == Peaks(3e9, 1e9, {8: 3e9}, {"add": 1e9}, 64) == peaks.best(other, PEAKS)
+
+
 def test_the_roof() -> None:
     assert PEAKS.ridge == 2
     assert (PEAKS.roof(0.5), PEAKS.roof(2), PEAKS.roof(50)) == (0.5e9, 2e9, 2e9)
