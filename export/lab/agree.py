@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from export.lab import markdown
-from export.lab.bench_rows import REFERENCE, Row, contender, label, rows
+from export.lab.bench_rows import Row, contender, label, rows
 from export.lab.record import Record
 from export.lab.verdict import FASTER, SLOWER
 
@@ -109,9 +109,10 @@ class Agreement:
 
 
 def agree(
-    first: Iterable[Record], second: Iterable[Record], reference: str = REFERENCE
+    first: Iterable[Record], second: Iterable[Record], reference: str | None = None
 ) -> tuple[list[Agreement], int]:
-    """(agreement per runtime, contenders that only one of the runs has).
+    """(agreement per runtime, contenders that only one of the runs has). Ratios are to `reference`, or to
+    that of each heat.
 
     Raises:
       ValueError: the two have no contender in common, or they hold the same measurements.

@@ -10,7 +10,7 @@ from export.lab.agree import Agreement, Pair, percent
 MEET, APART, FLIPPED = "#2b6cb0", "#d9772b", "#b00020"
 
 
-def draw(figure: Any, found: Sequence[Agreement], *, reference: str) -> None:
+def draw(figure: Any, found: Sequence[Agreement], *, reference: str | None) -> None:
     """Fills an empty matplotlib figure and sets its size: a column per runtime; above the ratios of both
     runs, below by how much ratio and time of each contender differ."""
     count = len(found)
@@ -24,10 +24,10 @@ def draw(figure: Any, found: Sequence[Agreement], *, reference: str) -> None:
     figure.suptitle("Two full runs of the same command", x=0.01, ha="left", fontsize=13, fontweight="bold")
 
 
-def _ratios(ax: Any, one: Agreement, reference: str) -> None:
+def _ratios(ax: Any, one: Agreement, reference: str | None) -> None:
     title = f"{one.runtime}: {percent(one.ratios_meet)} of the ratios' intervals overlap"
     ax.set_title(title, fontsize=10.5, loc="left")
-    ax.set_xlabel(f"time / time of {reference}, first run (log scale)", fontsize=9)
+    ax.set_xlabel(f"time / time of {reference or 'the reference'}, first run (log scale)", fontsize=9)
     ax.set_ylabel("second run", fontsize=9)
     if not one.related:
         ax.text(

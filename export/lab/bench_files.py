@@ -96,7 +96,9 @@ def as_row(row: Row) -> table.Row:
     }
 
 
-def write_agreement(found: Sequence[agree.Agreement], alone: int, folder: Path, reference: str) -> list[Path]:
+def write_agreement(
+    found: Sequence[agree.Agreement], alone: int, folder: Path, reference: str | None
+) -> list[Path]:
     """agreement.csv (a row per contender), agreement.png, .svg and .md."""
     lines = [
         {

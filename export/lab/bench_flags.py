@@ -65,7 +65,7 @@ class Two:
     """--agree: two stores, and where the comparison of them goes."""
 
     stores: tuple[Path, Path]
-    reference: str
+    reference: str | None  # None for that of each heat
     out: Path
 
 
@@ -182,7 +182,7 @@ def _two(given: argparse.Namespace) -> Two:
     for path in (first, second):
         if not path.is_file():
             raise UsageError(f"--agree {path}: no such file")
-    reference = _known(given.reference or REFERENCE, "--reference")
+    reference = None if given.reference is None else _known(given.reference, "--reference")
     return Two((first, second), reference, _writable(Path(given.out or OUT).expanduser()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from export.lab.record import Record
@@ -19,13 +20,27 @@ REFERENCE = "resnet50"
 
 @dataclass(frozen=True)
 class Row:
-    """One contender. `verdict`: against `reference`, which ran in the same heat; None for the reference
-    itself and for a heat that it was not in."""
+    """One contender. `other`: the contender called `reference` of the same heat (which may be itself); None
+    where it was not in it."""
 
     record: Record
-    summary: Summary
-    verdict: Verdict | None
+    other: Record | None
     reference: str
+
+    @cached_property
+    def summary(self) -> Summary:
+        return self.record.summary()
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Against the reference; None for itself, and without it."""
+        if self.other is None or self.other is self.record:
+            return None
+        return self.record.against(self.other)
+
+    @property
+    def compared(self) -> bool:
+        return self.other is not None
 
     @property
     def images_per_second(self) -> float:
@@ -37,21 +52,24 @@ class Row:
         return total(self.record.memory)
 
 
-def rows(records: Iterable[Record], reference: str = REFERENCE) -> list[Row]:
-    """A row for each contender of each group, the newest of those measured more than once; groups in the
-    order of `NAMES`, precision and batch, contenders from fast to slow."""
+def rows(records: Iterable[Record], reference: str | None = REFERENCE) -> list[Row]:
+    """A row for each contender of each group; groups in the order of `NAMES`, precision and batch, contenders
+    from fast to slow. Of those measured more than once the newest, if it can be with the reference.
+
+    Args:
+      reference: name of the contender that ratios are given to; None for that of each heat.
+    """
     heats: dict[str, dict[str, Record]] = {}
-    newest: dict[str, Record] = {}
-    for record in records:
+    for record in (given := list(records)):
         heats.setdefault(record.heat, {})[record.name] = record
-        newest[contender(record)] = record
-    found = [_row(record, heats[record.heat].get(reference), reference) for record in newest.values()]
-    return sorted(found, key=lambda row: (order(row.record), row.summary.typical))
-
-
-def _row(record: Record, other: Record | None, reference: str) -> Row:
-    verdict = None if other is None or other is record else record.against(other)
-    return Row(record, record.summary(), verdict, reference)
+    chosen: dict[str, Row] = {}
+    for record in given:
+        name = reference or record.reference or ""
+        other = heats[record.heat].get(name)
+        before = chosen.get(contender(record))
+        if other is not None or before is None or not before.compared:
+            chosen[contender(record)] = Row(record, other, name)
+    return sorted(chosen.values(), key=lambda row: (order(row.record), row.summary.typical))
 
 
 def groups(found: Iterable[Row]) -> dict[str, list[Row]]:

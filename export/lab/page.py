@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from export.lab import agree, markdown
 from export.lab.bench_files import HEADS, cells
-from export.lab.bench_rows import REFERENCE, Row, conditions, groups, place, rows, setting_words
+from export.lab.bench_rows import Row, conditions, groups, place, rows, setting_words
 from export.lab.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from export.lab.indecision import indecision
 from export.lab.record import Record
@@ -204,7 +204,7 @@ def _agreement(results: Results) -> str:
             "`python -m export.bench --out again`, then `python -m export.bench --agree FIRST SECOND`."
         )
     try:
-        found, alone = agree.agree(results.bench, results.again, REFERENCE)
+        found, alone = agree.agree(results.bench, results.again)
     except ValueError as error:
         return f"The two runs cannot be compared: {error}."
     return agree.as_markdown(found, alone)

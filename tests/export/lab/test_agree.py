@@ -17,7 +17,8 @@ from export.lab.record import Record
 def run(heat: str, seed: int = 0, runtime: str = "onnxruntime", **times: float) -> list[Record]:
     """One heat with ResNet-50 at 10 ms."""
     every = {"resnet50": 10.0, **times}
-    return [record(name, ms, heat=heat, seed=seed, runtime=runtime) for name, ms in every.items()]
+    known = {"runtime": runtime, "reference": "resnet50"}
+    return [record(name, ms, heat=heat, seed=seed, **known) for name, ms in every.items()]
 
 
 def test_the_same_networks_agree() -> None:
@@ -32,7 +33,7 @@ def test_the_same_networks_agree() -> None:
 def test_a_slower_machine_changes_times_and_not_ratios() -> None:
     """Everything 20 % slower: what the reference in each heat is for."""
     slow = [
-        record(one.name, 1.2 * ms, heat="b", seed=2)
+        record(one.name, 1.2 * ms, heat="b", seed=2, reference="resnet50")
         for one, ms in zip(run("a", swin_t=20), (10, 20), strict=True)
     ]
     (found,), _ = agree.agree(run("a", 1, swin_t=20), slow)
