@@ -27,6 +27,10 @@ MAIN = (
 SMALL = ("resnet50", "mobileone_s0", "convnext_t")
 #: Images of a call without --batch.
 GPU_BATCHES, CPU_BATCHES = (1, 8, 64), (1,)
+HELP = {
+    "--batch": "images of a call, such as 1,8,64; 1 on a CPU and 1,8,64 on a GPU by default",
+    "--only": argparse.SUPPRESS,
+}
 FORMS = ("deploy", "train")
 OUT = "bench"
 
@@ -113,13 +117,15 @@ def _parser() -> _Parser:
         prog=PROGRAM,
         description="Measure the latency of registry models on every runtime of this machine.",
         allow_abbrev=False,
-        epilog="Exit status: 0 measured, 1 something could not be (what, is said), 2 a mistake in the "
-        "command, 130 or 143 interrupted: the same command goes on.",
+        epilog="Exit status: 0 measured, 1 something could not be (what, is said) or a verdict flipped, 2 a "
+        "mistake in the command, 130 or 143 interrupted: the same command goes on.",
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="MODEL", help="registry names, such as next_vit_s")
     add("--models", help="names or patterns, separated by commas; 'all'; a selection of families by default")
     add_flags(parser, default_out=OUT)
+    for action in parser._actions:  # what the shared flags mean here
+        action.help = next((HELP[one] for one in action.option_strings if one in HELP), action.help)
     add("--image-size", help="pixels; each model's own by default")
     add("--form", default="deploy", help="deploy (default) or train: before reparameterisation")
     add("--backbone", action="store_true", help="without pooling and classifier")

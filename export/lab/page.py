@@ -168,6 +168,7 @@ def _claim_table(claims: Sequence[Mapping[str, str]]) -> str:
         )
         published = f"{float(one['published']):.3g}" if one["published"] else ""
         where = f"{one['runtime']}, {one['precision']}, batch {one['batch']}"
+        where += ", on a GPU" if one["device"] == "gpu" else ""
         lines.append([one["claim"], one["source"], where, published, ratio, one["outcome"]])
     return markdown.table(heads, lines)
 

@@ -86,6 +86,9 @@ def test_claims_are_counted_and_shown() -> None:
     assert "| xla, fp32, batch 1 | 2.3 | 1.500 (1.400 to 1.600) | reproduced |" in found
     assert "| xla, fp32, batch 1 |  |  | not measured |" in found
     assert "On a GPU nothing has been measured yet." in found
+    studies = [StudyPage("large_kernel", "Kernels", None, [{**claim, "device": "gpu"}])]
+    found = section(page(Results(studies=studies)), "What was published, and what came of it")
+    assert "| xla, fp32, batch 1, on a GPU | 2.3 |" in found and "On a GPU nothing" not in found
 
 
 @pytest.mark.parametrize(
