@@ -56,6 +56,9 @@ def _panel(ax: Any, rows: Sequence[Row]) -> None:
     ax.barh(places, times, color=colours, height=0.72)
     ax.errorbar(times, places, xerr=whiskers, fmt="none", ecolor="black", elinewidth=1, capsize=2)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+    ax.tick_params(axis="x", which="both", labelsize=8)
     ax.set_xlim(min(times) / 2, max(times) * 4.5)
     for row, (one, end) in enumerate(zip(rows, ends, strict=True)):
         ratio = f"  ({one.verdict.ratio:.2f})" if one.verdict else ""

@@ -155,9 +155,13 @@ def conditions(found: Sequence[Row]) -> str:
         f"{min(calls)} to {max(calls)} calls each" if min(calls) != max(calls) else f"{calls[0]} calls each",
         f"{disturbed / max(samples, 1):.0%} of the calls disturbed by the system",
     ]
-    parts += [f"load of the machine {min(loads):.1f} to {max(loads):.1f}"] if loads else []
+    parts += [f"load of the machine {_range(loads)}"] if loads else []
     parts += [f"{odd} of {len(records)} with something odd while they were measured"] if odd else []
     return "; ".join(parts) + "."
+
+
+def _range(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{value:.1f}" for value in (min(values), max(values))))
 
 
 def setting_words(record: Record) -> str:

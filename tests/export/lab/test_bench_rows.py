@@ -57,6 +57,6 @@ def test_how_a_group_was_measured() -> None:
     for part in (
         "A Processor, 2 CPUs; onnxruntime (onnxruntime 1.27.0); fp32, batch 1",
         "2026-11-22 to 2026-11-23", "20 to 57 calls each", "4% of the calls disturbed",
-        "1 of 2 with something odd", "clock: perf_counter", "load of the machine 0.5 to 0.5",
+        "1 of 2 with something odd", "clock: perf_counter", "load of the machine 0.5;",
     ):  # fmt: skip
         assert part in said
