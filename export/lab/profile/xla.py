@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,10 +59,19 @@ def take(ready: XlaReady, traced: XlaReady, roots: frozenset[str], seconds: floa
         with jax.profiler.trace(folder):
             profiled = [sample.ms for sample in traced.sample(runs)]
         (file,) = Path(folder).rglob("*.xplane.pb")
-        planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
-        events = list(read_events(planes))
+        events = _events(file)
     plain += [sample.ms for sample in ready.sample(runs)]
     return Pair(tuple(plain), tuple(profiled)), operations(events, Program(traced.hlo(), roots), runs)
+
+
+def _events(file: Path) -> list[Event]:
+    import jax
+
+    with warnings.catch_warnings():
+        # Python 3.12 finds fault with how jaxlib makes its classes, at their first use; where warnings are
+        # errors, as in tests, jaxlib would end the process
+        warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)
+        return list(read_events(list(jax.profiler.ProfileData.from_file(str(file)).planes)))
 
 
 def read_events(planes: Sequence[Any]) -> Iterable[Event]:
