@@ -78,10 +78,11 @@ $(TORCH_VENV)/.ready: pyproject.toml constraints.txt
 	@$(TORCH_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps torchvision==0.28.0 timm==1.0.31
 	@touch $@
 
-readme: $(VENV)/.ready  ## write the README's model table and docs/models from the registry
+readme: $(VENV)/.ready  ## write the README's model table, docs/models, the recipes and docs/latency.md
 	@$(BIN)/python docs/write_model_pages.py
 	@$(BIN)/python docs/write_model_table.py
 	@$(BIN)/python docs/write_recipes.py
+	@$(BIN)/python docs/write_latency_page.py
 
 clean:  ## remove environments, caches and demo output
 	rm -rf $(VENV) $(TORCH_VENV) $(DEMO) .pytest_cache .ruff_cache build *.egg-info
