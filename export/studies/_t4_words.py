@@ -29,6 +29,7 @@ def _block(one: Measured, published: PublishedRatio) -> list[str]:
         _claims(one),
         _gains(one),
         _shares(one),
+        _explained(one),
         _accounted(one),
     ]
 
@@ -96,6 +97,32 @@ def _shares(one: Measured) -> str:
         f"Share of the time in convolutions and matrix products: {'; '.join(said)}. A kernel that holds one "
         "of them counts as that, whatever else is fused into it."
     )
+
+
+def _explained(one: Measured) -> str:
+    """What fp16 gains inside and outside of convolutions and products: the study's explanation, tried."""
+    profiles: dict[str, Kept] = getattr(one, "profiles", {})
+    said = []
+    for model, row in TABLE.items():
+        full, half = (profiles.get(name(model, precision)) for precision in PRECISIONS)
+        if full is None or half is None:
+            continue
+        before, after = _parts(full), _parts(half)
+        if min(after) > 0:
+            said.append(f"{row.label} {before[0] / after[0]:.2f} and {before[1] / after[1]:.2f}")
+    if not said:
+        return ""
+    return (
+        "The study explains what fp16 gains by convolutions and matrix products; here it gains these, and "
+        "all"
+        f"else, a factor of: {'; '.join(said)}."
+    )
+
+
+def _parts(kept: Kept) -> tuple[float, float]:
+    """Milliseconds of convolutions and products, and of all else."""
+    heavy = kept.total_ms * sum(kept.shares.get(kind, 0.0) for kind in HEAVY)
+    return heavy, kept.total_ms - heavy
 
 
 def _accounted(one: Measured) -> str:

@@ -154,6 +154,12 @@ def test_the_paragraph_has_the_numbers(plan: Plan) -> None:
     assert "ResNet-50 fp32 76% (then softmax, 10%)" in gpu and "81% to 81% of a profiled call" in gpu
     assert "not measured in fp16: all ratios are to ResNet-50 fp32" in cpu and "Swin-T fp32 2.00 (2)" in cpu
     assert "gains a factor" not in cpu
+    assert "and all else" not in cpu
+    one = table(plan, published_times())
+    full, halved = Kept.of(profile()), Kept({"matmul": 0.5, "norm": 0.5}, 4.0, 4.0, 4.0, 5)
+    one.profiles.update({"swin_t fp32": full, "swin_t fp16": halved})  # type: ignore[attr-defined]
+    told = STUDY.paragraph([one])
+    assert "Swin-T 4.00 and 1.25" in told and "ResNet-50 1.00 and 1.00" in told  # 8 of 2 ms, 2.5 of 2 ms
     bare = STUDY.paragraph([table(plan, half(published_times()), profiles=False)])
     assert "Share of the time" not in bare
 
