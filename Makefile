@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n 2
 # The demo's recipe; .ci/run appends :smoke, which trains for a few steps only.
 DEMO_CONFIG ?= configs/next_vit_s.py
 
-.PHONY: help demo test test-full crash lint format types bench parity venv readme clean
+.PHONY: help demo test test-full crash lint format types bench lab parity venv readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,16 @@ bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training a
 	@$(BIN)/python tests/benchmarks/compile_time.py --torch-python $(TORCH_VENV)/bin/python
 	@$(BIN)/python tests/benchmarks/input_pipeline.py --torch-python $(TORCH_VENV)/bin/python
 	@$(BIN)/python tests/benchmarks/checkpoint.py --torch-python $(TORCH_VENV)/bin/python
+
+# Each command goes on where it was interrupted, and measures nothing twice on one machine with the same versions.
+STUDIES := t4_table fastvit_claims large_kernel repmixer density mixnet depth_shift hybrid_strategy next_blocks
+lab: $(VENV)/.ready  ## measure the models and all studies on this machine (two to three hours on 2 quiet cores) and write docs/latency.md
+	@for study in $(STUDIES); do $(BIN)/python -m export.studies.$$study --out docs/results/lab || exit $$?; done
+	@$(BIN)/python -m export.bench --models all --out docs/results/lab
+	@$(BIN)/python -m export.bench --models all --store docs/results/lab/bench_again.jsonl --out $(or $(TMPDIR),/tmp)/hvjax-bench-again
+	@$(BIN)/python -m export.bench --agree docs/results/lab/bench.jsonl docs/results/lab/bench_again.jsonl --out docs/results/lab
+	@$(BIN)/python -m export.studies.pareto --out docs/results/lab
+	@$(BIN)/python docs/write_latency_page.py
 
 parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at random weights
 	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
