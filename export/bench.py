@@ -17,17 +17,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export._optional import MissingExtra, require
+from export._optional import require
 from export.arguments import UsageError
-from export.interrupt import Interrupted, listening
 from export.lab import agree, bench_files
 from export.lab.bar import Bar
 from export.lab.bench_flags import PROGRAM, Asked, Two, parse
 from export.lab.bench_measure import measure, subjects
 from export.lab.bench_rows import Row, rows, setting_words
+from export.lab.ending import exit_status
 from export.lab.heat import Lab
 from export.lab.indecision import in_words
-from export.lab.options import NothingRuns
 from export.lab.record import Record
 from export.lab.store import Store
 
@@ -36,20 +35,13 @@ STUDY = "bench"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 measured, 1 something could not be, 2 a mistake, 130 or 143 interrupted."""
-    try:
-        with listening() as wish:
-            require("matplotlib")
-            asked = parse(argv)
-            return _agree(asked) if isinstance(asked, Two) else _bench(asked, wish.check)
-    except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    except (NothingRuns, MissingExtra, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as interrupted:
-        print(f"\n{PROGRAM}: interrupted; the same command goes on where this stopped", file=sys.stderr)
-        return interrupted.exit_status
+
+    def work(check: Callable[[], None]) -> int:
+        require("matplotlib")
+        asked = parse(argv)
+        return _agree(asked) if isinstance(asked, Two) else _bench(asked, check)
+
+    return exit_status(PROGRAM, work)
 
 
 def _bench(asked: Asked, check: Callable[[], None]) -> int:

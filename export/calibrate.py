@@ -18,18 +18,18 @@ from typing import Any
 
 from export._optional import MissingExtra
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
-from export.interrupt import Interrupted, listening
+from export.lab import written
 from export.lab.bar import Bar
 from export.lab.calibrate import STUDY, TOLERANCE, Calibrated, Candidate, OutOfReach, calibrate
 from export.lab.calibrate_keep import Keeping
 from export.lab.calibrate_knobs import HIGHEST, LOWEST, ladder
+from export.lab.ending import exit_status
 from export.lab.heat import Lab
 from export.lab.options import SECONDS, SMALL_SECONDS, NothingRuns
 from export.lab.runtimes import NAMES, Runtime, make
 from export.lab.setting import PRECISIONS, Setting
 from export.lab.store import Store
 from export.lab.subject import Subject
-from export.runtimes import BuildError
 
 PROGRAM = "python -m export.calibrate"
 #: Without --batch: what the papers time on a GPU, and what a CPU has patience for.
@@ -45,19 +45,11 @@ class _Parser(OneLineParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 the budget is met, 1 it cannot be or nothing can run here, 2 a mistake,
     130 or 143 interrupted."""
-    try:
-        with listening() as wish:
-            given = _parser().parse_known([*(sys.argv[1:] if argv is None else argv)])
-            return _run(given, wish.check)
-    except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    except (OutOfReach, BuildError, NothingRuns, MissingExtra, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as interrupted:
-        print(f"\n{PROGRAM}: interrupted; the same command goes on where this stopped", file=sys.stderr)
-        return interrupted.exit_status
+
+    def work(check: Callable[[], None]) -> int:
+        return _run(_parser().parse_known([*(sys.argv[1:] if argv is None else argv)]), check)
+
+    return exit_status(PROGRAM, work, failures=(OutOfReach,))
 
 
 def _parser() -> _Parser:
@@ -277,10 +269,7 @@ def _where(given: argparse.Namespace) -> tuple[Runtime, Setting]:
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    partial.replace(path)
+    written.write(path.parent, {path.name: (json.dumps(data, indent=2) + "\n").encode()})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from typing import Any
 from export._optional import MissingExtra, require
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.image_size import parse_sizes
-from export.interrupt import Interrupted, listening
 from export.lab.bar import Bar
+from export.lab.ending import exit_status
 from export.lab.files import Files
 from export.lab.options import NothingRuns
 from export.lab.profile import files
@@ -29,7 +29,6 @@ from export.lab.profile.take import NAMES, SECONDS, take
 from export.lab.runtimes import Runtime, make
 from export.lab.setting import PRECISIONS, Setting
 from export.lab.subject import Subject, network
-from export.runtimes import BuildError
 
 PROGRAM = "python -m export.profile"
 #: Levels of modules that the roofline shows, and the models it shows without --model.
@@ -56,19 +55,12 @@ class _Asked:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 written, 1 it cannot run or be built here, 2 a mistake, 130 or 143
     interrupted."""
-    try:
-        with listening():
-            require("matplotlib")
-            return _run(_asked(_parser().parse_known([*(sys.argv[1:] if argv is None else argv)])))
-    except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    except (NothingRuns, BuildError, MissingExtra, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as interrupted:
-        print(f"\n{PROGRAM}: interrupted; nothing was written", file=sys.stderr)
-        return interrupted.exit_status
+
+    def work(check: Callable[[], None]) -> int:
+        require("matplotlib")
+        return _run(_asked(_parser().parse_known([*(sys.argv[1:] if argv is None else argv)])))
+
+    return exit_status(PROGRAM, work, interrupted="nothing was written")
 
 
 def _parser() -> _Parser:

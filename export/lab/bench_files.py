@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from export._optional import require
-from export.lab import agree, agree_picture, bench_html, bench_picture, table
+from export.lab import agree, agree_picture, bench_html, bench_picture, table, written
 from export.lab.bench_rows import Row, conditions, groups, label, place, size
 from export.lab.outputs import SMALL
 
@@ -72,11 +68,11 @@ def write(found: Sequence[Row], missing: Sequence[str], folder: Path, *, small: 
     models = len({label(row.record) for row in found})
     title = f"Latency of {models} models" if models > 1 else f"Latency of {label(found[0].record)}"
     note = SMALL if small else ""
-    return _put(
+    return written.write(
         folder,
         {
             f"{NAME}.csv": table.as_csv([as_row(row) for row in found]).encode(),
-            **pictures(NAME, lambda figure: bench_picture.draw(figure, found, title=title), note),
+            **written.pictures(NAME, lambda figure: bench_picture.draw(figure, found, title=title), note),
             f"{NAME}.html": bench_html.page(found, missing, title=title, note=note).encode(),
         },
     )
@@ -118,43 +114,13 @@ def write_agreement(
         for pair in one.pairs
     ]
     said = "# Two full runs\n\n" + agree.as_markdown(found, alone)
-    return _put(
+    return written.write(
         folder,
         {
             f"{AGREEMENT}.csv": table.as_csv(lines).encode(),
-            **pictures(AGREEMENT, lambda figure: agree_picture.draw(figure, found, reference=reference)),
+            **written.pictures(
+                AGREEMENT, lambda figure: agree_picture.draw(figure, found, reference=reference)
+            ),
             f"{AGREEMENT}.md": f"{said}\n\n![two runs]({AGREEMENT}.png)\n".encode(),
         },
     )
-
-
-def pictures(name: str, draw: Callable[[Any], None], note: str = "") -> Mapping[str, bytes]:
-    """NAME.png and NAME.svg; the same data give the same bytes."""
-    require("matplotlib")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    draw(figure)
-    if note:
-        figure.text(
-            0.5, 0.5, note, ha="center", va="center", rotation=15, fontsize=20, color="#c8372d", alpha=0.3
-        )
-    made = {}
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        for kind, nothing in (("png", "Software"), ("svg", "Date")):
-            data = io.BytesIO()
-            figure.savefig(data, format=kind, facecolor="white", metadata={nothing: None})
-            made[f"{name}.{kind}"] = data.getvalue()
-    return made
-
-
-def _put(folder: Path, made: Mapping[str, bytes]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in made.items():
-        partial = folder / f".{name}.partial"
-        partial.write_bytes(data)
-        os.replace(partial, folder / name)
-    return [folder / name for name in made]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export._optional import require
-from export.lab import markdown, table
+from export.lab import markdown, table, written
 from export.lab.indecision import in_words
 from export.lab.plan import Measured
 from export.lab.record import Record
@@ -24,45 +21,15 @@ PRODUCTS = (".csv", ".png", ".svg", ".md", ".claims.csv")
 def write(study: Study, measured: Sequence[Measured], folder: Path, *, small: bool) -> list[Path]:
     """All files, each whole or as it was before; returns their paths."""
     rows = table.rows(measured, study.columns)
+    name = study.name
     made: dict[str, bytes] = {
-        ".csv": table.as_csv(rows).encode(),
-        **_pictures(study, measured, small),
-        ".md": _page(study, measured, rows, small).encode(),
+        f"{name}.csv": table.as_csv(rows).encode(),
+        **written.pictures(name, lambda figure: study.draw(figure, measured), SMALL if small else ""),
+        f"{name}.md": _page(study, measured, rows, small).encode(),
     }
     if claims := table.claims(measured):
-        made[".claims.csv"] = table.as_csv(claims).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for ending, data in made.items():
-        path = folder / f"{study.name}{ending}"
-        partial = folder / f".{path.name}.partial"
-        partial.write_bytes(data)
-        os.replace(partial, path)
-        paths.append(path)
-    return paths
-
-
-def _pictures(study: Study, measured: Sequence[Measured], small: bool) -> dict[str, bytes]:
-    require("matplotlib")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    study.draw(figure, measured)
-    if small:
-        figure.text(
-            0.5, 0.5, SMALL, ha="center", va="center", rotation=20, fontsize=22, color="#c8372d", alpha=0.3
-        )
-    made = {}
-    # the same data must give the same file: no date, and no random names in the SVG
-    with matplotlib.rc_context({"svg.hashsalt": study.name, "svg.fonttype": "none"}):
-        for kind, nothing in (("png", "Software"), ("svg", "Date")):
-            data = io.BytesIO()
-            figure.savefig(data, format=kind, facecolor="white", metadata={nothing: None})
-            made[f".{kind}"] = data.getvalue()
-    return made
+        made[f"{name}.claims.csv"] = table.as_csv(claims).encode()
+    return written.write(folder, made)
 
 
 def _page(study: Study, measured: Sequence[Measured], rows: Sequence[table.Row], small: bool) -> str:

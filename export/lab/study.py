@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from export._optional import MissingExtra, require
+from export._optional import require
 from export.arguments import UsageError, choice
-from export.interrupt import Interrupted, listening
 from export.lab import outputs, remembered
 from export.lab.bar import Bar
 from export.lab.claim import judge
+from export.lab.ending import exit_status
 from export.lab.heat import Lab
-from export.lab.options import NothingRuns, Options, parse
+from export.lab.options import Options, parse
 from export.lab.plan import Measured, Plan, Row
 from export.lab.runtimes import Runtime
 from export.lab.store import Store
@@ -68,23 +68,15 @@ def measure_plan(plan: Plan, lab: Lab, runtime: Runtime, options: Options, bar: 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> int:
     """The command of a study; returns the exit status: 0 measured, 1 something could not be, 2 a mistake, 130
-    or 143
-    interrupted: the same command goes on."""
-    program = f"python -m export.studies.{study.name}"
-    try:
-        with listening() as wish:
-            require("matplotlib")
-            options = parse(program, study.title, argv, default_out=f"studies/{study.name}")
-            return _run(study, options, wish.check)
-    except UsageError as error:
-        print(f"{study.name}: {error}", file=sys.stderr)
-        return 2
-    except (NothingRuns, MissingExtra, OSError) as error:
-        print(f"{study.name}: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as interrupted:
-        print(f"\n{study.name}: interrupted; the same command goes on where this stopped", file=sys.stderr)
-        return interrupted.exit_status
+    or 143 interrupted: the same command goes on."""
+
+    def work(check: Callable[[], None]) -> int:
+        require("matplotlib")
+        program = f"python -m export.studies.{study.name}"
+        options = parse(program, study.title, argv, default_out=f"studies/{study.name}")
+        return _run(study, options, check)
+
+    return exit_status(study.name, work)
 
 
 def _run(study: Study, options: Options, check: Callable[[], None]) -> int:

@@ -9,7 +9,6 @@ page that needs nothing else.
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from export.arguments import OneLineParser, UsageError
-from export.lab import study
+from export.lab import study, written
 from export.lab.bar import Bar
 from export.lab.claim import Claim, judge
 from export.lab.heat import Lab
@@ -229,11 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     status = study.main(made.study(), rest)
     if made.options is not None and any(one.heat.records for one in made.measured) and status in (0, 1):
-        path = made.options.out / f"{NAME}.html"
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(made.html().encode())
-        os.replace(partial, path)
-        print(path)
+        print(*written.write(made.options.out, {f"{NAME}.html": made.html().encode()}))
     return status
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from export import provenance
-from export._optional import require
+from export.lab import written
 from export.lab.profile import flame, page
 from export.lab.profile.kinds import by_kind, unknown
 from export.lab.profile.modules import UNATTRIBUTED, tree
@@ -30,12 +29,12 @@ def write(profile: Profile, folder: Path, depth: int | None = None) -> list[Path
     """
     root = tree(profile.ops, depth)
     made = {
-        ".json": (json.dumps(as_dict(profile, depth), indent=1) + "\n").encode(),
-        ".csv": as_csv(profile).encode(),
-        **picture(lambda figure: flame.draw(figure, profile, root), _NAME),
-        ".html": page.html(profile, root).encode(),
+        f"{_NAME}.json": (json.dumps(as_dict(profile, depth), indent=1) + "\n").encode(),
+        f"{_NAME}.csv": as_csv(profile).encode(),
+        **written.pictures(_NAME, lambda figure: flame.draw(figure, profile, root)),
+        f"{_NAME}.html": page.html(profile, root).encode(),
     }
-    return save(made, folder, _NAME)
+    return written.write(folder, made)
 
 
 def as_dict(profile: Profile, depth: int | None = None) -> dict[str, Any]:
@@ -100,37 +99,6 @@ def as_csv(profile: Profile) -> str:
     return text.getvalue()
 
 
-def picture(draw: Callable[[Any], None], salt: str) -> dict[str, bytes]:
-    """.png and .svg of what `draw` puts into an empty figure; the same data give the same files."""
-    require("matplotlib")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    draw(figure)
-    made = {}
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
-        for kind, nothing in (("png", "Software"), ("svg", "Date")):
-            data = io.BytesIO()
-            figure.savefig(data, format=kind, facecolor="white", metadata={nothing: None})
-            made[f".{kind}"] = data.getvalue()
-    return made
-
-
 def there(folder: Path, name: str, endings: Sequence[str]) -> Path | None:
     """One of the files that would be written, if it exists."""
     return next((path for end in endings if (path := folder / f"{name}{end}").exists()), None)
-
-
-def save(made: Mapping[str, bytes], folder: Path, name: str) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for ending, data in made.items():
-        path = folder / f"{name}{ending}"
-        partial = folder / f".{path.name}.partial"
-        partial.write_bytes(data)
-        os.replace(partial, path)
-        paths.append(path)
-    return paths

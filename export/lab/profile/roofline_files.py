@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from export import provenance
+from export.lab import written
 from export.lab.profile import roofline_picture
-from export.lab.profile.files import picture, save
 from export.lab.profile.peaks import Peaks
 from export.lab.profile.roofline import Point, rows
 from export.lab.runtimes import Runtime
@@ -35,11 +35,11 @@ def write(
     table = rows(found, peaks)
     title = f"Roofline: {runtime.name} ({runtime.device.upper()}), {setting.precision}, batch {setting.batch}"
     made = {
-        ".json": (json.dumps(_as_dict(peaks, table, runtime, setting), indent=1) + "\n").encode(),
-        ".csv": _as_csv(table).encode(),
-        **picture(lambda figure: roofline_picture.draw(figure, peaks, found, title), _NAME),
+        f"{_NAME}.json": (json.dumps(_as_dict(peaks, table, runtime, setting), indent=1) + "\n").encode(),
+        f"{_NAME}.csv": _as_csv(table).encode(),
+        **written.pictures(_NAME, lambda figure: roofline_picture.draw(figure, peaks, found, title)),
     }
-    return save(made, folder, _NAME)
+    return written.write(folder, made)
 
 
 def _as_dict(peaks: Peaks, table: list[dict[str, Any]], runtime: Runtime, setting: Setting) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_a_value_the_study_refuses_is_a_mistake(run: Run, capsys: pytest.Capture
         raise ValueError("batch 3 is odd")
 
     assert run(study=replace(STUDY, plans=refuses)) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "made_up: batch 3 is odd"
+    assert capsys.readouterr().err.splitlines()[-1] == "made_up: error: batch 3 is odd"
 
 
 def test_a_runtime_that_was_asked_for_must_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
