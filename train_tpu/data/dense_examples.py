@@ -1,0 +1,203 @@
+"""Examples of dense tasks, segmentation and detection: what a source gives, and masks that are drawn when asked.
+
+Coordinates are those of COCO and mmdetection: x to the right and y down, in pixels of the image as it is
+stored, the image's left edge at 0 and its right edge at its width. Pixel i covers [i, i + 1).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
+
+import grain
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from train_tpu.config import Config
+from train_tpu.errors import UserError, missing_extra
+
+SEGMENTATION, DETECTION = "segmentation", "detection"
+TASKS = (SEGMENTATION, DETECTION)
+IGNORE = 255  # in a semantic map: no class; neither learned nor scored
+
+
+class Mask(Protocol):
+    """Where an instance is, drawn when asked: an image has many instances, an example is often only looked at."""
+
+    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
+        """The pixels of the instance, in an image of this size.
+
+        Raises:
+          ValueError: the mask belongs to an image of another size, or is damaged.
+        """
+        ...
+
+
+class DenseExample(TypedDict):
+    """One image with what is known of it.
+
+    Attributes:
+      image: an encoded file (bytes) or uint8 pixels (h, w, 3).
+      name: for messages.
+      semantic: class of each pixel, IGNORE where there is none; None where the data set has no such map.
+      boxes: x1 y1 x2 y2 of each of the n instances. labels: their classes, from 0.
+      crowd: whether an instance is a group that is not told apart; neither learned nor scored as an object.
+      masks: where each instance is.
+      index: of the example in its source.
+      size: (height, width) of the image that the annotations were made on, where they say so.
+      area: pixels of each instance as the data set states them, by which COCO sorts objects into sizes;
+        missing: those of the mask.
+    """
+
+    image: "bytes | UInt8[np.ndarray, 'h w 3']"
+    name: str
+    semantic: "UInt8[np.ndarray, 'h w'] | None"
+    boxes: Float32[np.ndarray, "n 4"]
+    labels: Int32[np.ndarray, "n"]
+    crowd: Bool[np.ndarray, "n"]
+    masks: tuple[Mask, ...]
+    index: int
+    size: NotRequired[tuple[int, int]]
+    area: NotRequired[Float32[np.ndarray, "n"]]
+
+
+# len() and [i], where reading the same index twice gives the same example. A source may also have
+# name_of(i) and size_of(i) -> (height, width) of the image, both without reading it.
+DenseSource: TypeAlias = grain.sources.RandomAccessDataSource[DenseExample]
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseDataset:
+    """Training and held-out examples of a task.
+
+    Attributes:
+      tasks: those of TASKS that the examples can teach.
+      category_ids: what the data set itself calls each class (COCO's ids have gaps); () = the class's index.
+      most_objects: instances in the training image that has most; 0 = not known without reading all.
+      class_counts: training instances of each class (detection); () = not known without reading all.
+      embedded: needs no data directory. notes: what the user should know of how it was read, a line each.
+    """
+
+    name: str
+    train: DenseSource
+    held_out: DenseSource
+    class_names: tuple[str, ...]
+    tasks: tuple[str, ...]
+    category_ids: tuple[int, ...] = ()
+    most_objects: int = 0
+    class_counts: tuple[int, ...] = ()
+    embedded: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def no_instances() -> dict[str, Any]:
+    """The part of an example that tells of instances, where there are none."""
+    return {
+        "boxes": np.zeros((0, 4), np.float32),
+        "labels": np.zeros(0, np.int32),
+        "crowd": np.zeros(0, bool),
+        "masks": (),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Bitmap:
+    """A mask that is drawn already."""
+
+    pixels: Bool[np.ndarray, "h w"]
+
+    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
+        """As `Mask.bitmap`."""
+        _check_size(self.pixels.shape, (height, width))
+        return self.pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Polygons:
+    """The union of polygons, filled by COCO's own rule (pycocotools).
+
+    Args:
+      parts: each x1 y1 x2 y2 ... of three points or more, finite.
+    """
+
+    parts: Sequence[Float32[np.ndarray, "numbers"]]
+
+    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
+        """As `Mask.bitmap`; what lies outside of the image is cut off."""
+        coco = pycocotools_mask()
+        runs = coco.frPyObjects([np.asarray(part, np.float64) for part in self.parts], height, width)
+        return coco.decode(coco.merge(runs)).astype(bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLengths:
+    """COCO's RLE: lengths of runs of 0 and 1 in turn, down the columns.
+
+    Args:
+      size: (height, width) of the image.
+      counts: the lengths, or COCO's compressed text of them.
+    """
+
+    size: tuple[int, int]
+    counts: "str | bytes | Sequence[int]"
+
+    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
+        """As `Mask.bitmap`."""
+        _check_size(self.size, (height, width))
+        if isinstance(self.counts, str | bytes):
+            counts = self.counts.encode() if isinstance(self.counts, str) else self.counts
+            return pycocotools_mask().decode({"size": list(self.size), "counts": counts}).astype(bool)
+        lengths = np.asarray(self.counts, np.int64)
+        if lengths.sum() != height * width or (lengths < 0).any():
+            raise ValueError(
+                f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}"
+            )
+        values = np.arange(len(lengths)) % 2 == 1
+        return np.repeat(values, lengths).reshape(width, height).T
+
+
+def pycocotools_mask() -> Any:
+    """The module pycocotools.mask.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        from pycocotools import mask
+    except ModuleNotFoundError as error:
+        raise UserError(missing_extra(error)) from error
+    return mask
+
+
+def open_dense_dataset(data: Config, task: str) -> DenseDataset:
+    """What lies at `data.dir`: COCO, or pairs of folders as of ADE20K; the drawn scenes when it is empty.
+
+    Args:
+      task: one of TASKS.
+    Raises:
+      UserError: nothing, or something else, or it is not complete, or it cannot teach the task.
+    """
+    from train_tpu.data import ade20k, coco, scenes
+
+    if not data.dir:
+        return scenes.load(data, task)
+    directory = Path(data.dir).expanduser()
+    if not directory.is_dir():
+        raise UserError(f"--config.data.dir={data.dir}: no such directory")
+    for kind, reader in (("COCO", coco), ("images/ and annotations/ as of ADE20K", ade20k)):
+        if not reader.is_here(directory):
+            continue
+        dataset = reader.load(directory)
+        if task not in dataset.tasks:
+            raise UserError(
+                f"--config.data.dir={data.dir}: {kind} teaches {' and '.join(dataset.tasks)}, not {task}"
+            )
+        return dataset
+    raise UserError(
+        f"--config.data.dir={data.dir}: expected {coco.EXPECTED} (detection), or {ade20k.EXPECTED} (segmentation)"
+    )
+
+
+def _check_size(mine: Sequence[int], asked: tuple[int, int]) -> None:
+    if tuple(mine) != asked:
+        raise ValueError(f"a mask of {mine[0]}x{mine[1]} pixels, its image has {asked[0]}x{asked[1]}")
