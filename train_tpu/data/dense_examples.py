@@ -1,4 +1,4 @@
-"""Examples of dense tasks, segmentation and detection: what a source gives, and masks that are drawn when asked.
+"""Examples of dense tasks, segmentation and detection: what a source gives; masks are drawn when asked.
 
 Coordinates are those of COCO and mmdetection: x to the right and y down, in pixels of the image as it is
 stored, the image's left edge at 0 and its right edge at its width. Pixel i covers [i, i + 1).
@@ -22,7 +22,7 @@ IGNORE = 255  # in a semantic map: no class; neither learned nor scored
 
 
 class Mask(Protocol):
-    """Where an instance is, drawn when asked: an image has many instances, an example is often only looked at."""
+    """Where an instance is, drawn when asked: an image has many, and not every reader of it wants them."""
 
     def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
         """The pixels of the instance, in an image of this size.
@@ -149,9 +149,7 @@ class RunLengths:
             return pycocotools_mask().decode({"size": list(self.size), "counts": counts}).astype(bool)
         lengths = np.asarray(self.counts, np.int64)
         if lengths.sum() != height * width or (lengths < 0).any():
-            raise ValueError(
-                f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}"
-            )
+            raise ValueError(f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}")
         values = np.arange(len(lengths)) % 2 == 1
         return np.repeat(values, lengths).reshape(width, height).T
 
@@ -194,7 +192,8 @@ def open_dense_dataset(data: Config, task: str) -> DenseDataset:
             )
         return dataset
     raise UserError(
-        f"--config.data.dir={data.dir}: expected {coco.EXPECTED} (detection), or {ade20k.EXPECTED} (segmentation)"
+        f"--config.data.dir={data.dir}: expected {coco.EXPECTED} (detection), or "
+        f"{ade20k.EXPECTED} (segmentation)"
     )
 
 

@@ -9,10 +9,9 @@ One image is one call in one thread, from the file to the crop: grain's own work
 what need not be decoded is known in time.
 """
 
-import dataclasses
 import functools
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
@@ -25,13 +24,12 @@ from train_tpu.data import crops
 from train_tpu.data.augment import augment, random_shift
 from train_tpu.data.decode import decode_as_published, decode_crop
 from train_tpu.data.quarantine import CorruptImages
+from train_tpu.data.reading import Reader, read_options
 from train_tpu.data.repeats import repeat_views
 from train_tpu.data.resample import resize
-from train_tpu.data.sources import Example, Source, name_of
+from train_tpu.data.sources import Example, Source
 from train_tpu.data.watchdog import Watchdog
 from train_tpu.errors import RunFailed
-
-PREFETCH_BATCHES = 4
 
 
 def train_batches(
@@ -57,12 +55,12 @@ def train_batches(
     """
     index, count = process
     data = types.SimpleNamespace(**data.to_dict())  # looked up for every image, which a ConfigDict makes dear
-    reader = _Reader(source, corrupt, watchdog or Watchdog(0))
+    reader = Reader(source, corrupt, watchdog or Watchdog(0))
     row = functools.partial(_training_row, reader=reader, data=data, mean=mean)
     epochs = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)
     dataset = repeat_views(epochs, len(source), data.repeats).random_map(row)[index::count]
     return iter(
-        dataset.to_iter_dataset(_read_options(data, batch_size)).batch(batch_size, drop_remainder=True)
+        dataset.to_iter_dataset(read_options(data, batch_size)).batch(batch_size, drop_remainder=True)
     )
 
 
@@ -83,11 +81,11 @@ def eval_batches(
     """
     index, count = process
     watchdog = watchdog or Watchdog(0)
-    reader = _Reader(source, corrupt, watchdog)
+    reader = Reader(source, corrupt, watchdog)
     dataset = grain.MapDataset.range(len(source)).map(
         functools.partial(_evaluation_row, reader=reader, data=data, interpolation=interpolation)
     )[index::count]
-    batches = iter(dataset.to_iter_dataset(_read_options(data, batch_size)).batch(batch_size))
+    batches = iter(dataset.to_iter_dataset(read_options(data, batch_size)).batch(batch_size))
     size = data.image_size
     for _ in range(-(-len(source) // (batch_size * count))):
         with watchdog.waiting():
@@ -107,7 +105,7 @@ def sample(
 ) -> dict[str, np.ndarray]:
     """Up to `count` examples, spread evenly over the source, as evaluation sees them."""
     indices = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(int))
-    reader = _Reader(source, corrupt, Watchdog(0))
+    reader = Reader(source, corrupt, Watchdog(0))
     made = [_evaluation_row(int(i), reader=reader, data=data, interpolation=interpolation) for i in indices]
     rows = [row for row in made if row is not None]
     if not rows:
@@ -115,34 +113,10 @@ def sample(
     return {name: np.stack([row[name] for row in rows]) for name in ("image", "label")}
 
 
-@dataclasses.dataclass(frozen=True, repr=False)  # grain prints what it calls: not the whole source
-class _Reader:
-    """Examples out of the source; those that cannot be read are None, which grain skips."""
-
-    source: Source
-    corrupt: CorruptImages
-    watchdog: Watchdog
-
-    def row(self, index: int, make: Callable[[Example], np.ndarray]) -> dict[str, Any] | None:
-        """What `make` makes of the example's image, and its label."""
-        name = name_of(self.source, index)
-        try:
-            self.watchdog.at("reading", name)
-            example = self.source[index]
-            self.watchdog.at("decoding", name)
-            image = make(example)
-        except ValueError as error:
-            self.corrupt.report(name, str(error).splitlines()[0] if str(error) else "unreadable")
-            return None
-        finally:
-            self.watchdog.idle()
-        return {"image": image, "label": np.int32(example["label"])}
-
-
 def _training_row(
-    index: int, rng: np.random.Generator, *, reader: _Reader, data: Config, mean: Sequence[float]
+    index: int, rng: np.random.Generator, *, reader: Reader, data: Config, mean: Sequence[float]
 ) -> dict[str, Any] | None:
-    row = reader.row(index, lambda example: _training_crop(example, rng, data))
+    row = reader.row(index, lambda example: _labelled(_training_crop(example, rng, data), example))
     if row is not None:
         row["image"] = np.ascontiguousarray(augment(row["image"], rng, data, mean))
     return row
@@ -163,10 +137,12 @@ def _training_crop(example: Example, rng: np.random.Generator, data: Config) -> 
     return resize(pixels, size, crops.resampling(data.interpolation, rng), data.antialias)
 
 
-def _evaluation_row(
-    index: int, *, reader: _Reader, data: Config, interpolation: str
-) -> dict[str, Any] | None:
-    return reader.row(index, lambda example: _fit(example["image"], data, interpolation))
+def _evaluation_row(index: int, *, reader: Reader, data: Config, interpolation: str) -> dict[str, Any] | None:
+    return reader.row(index, lambda example: _labelled(_fit(example["image"], data, interpolation), example))
+
+
+def _labelled(image: np.ndarray, example: Example) -> dict[str, Any]:
+    return {"image": image, "label": np.int32(example["label"])}
 
 
 def _fit(image: bytes | np.ndarray, data: Config, interpolation: str = "bicubic") -> np.ndarray:
@@ -177,9 +153,3 @@ def _fit(image: bytes | np.ndarray, data: Config, interpolation: str = "bicubic"
     elif image.shape[:2] == (size, size):
         return image
     return preprocessing.resize_and_crop(image, size, data.eval_crop, interpolation)
-
-
-def _read_options(data: Config, batch_size: int) -> grain.ReadOptions:
-    if not data.threads:  # no prefetch buffer either: grain allows one only with threads
-        return grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-    return grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=PREFETCH_BATCHES * batch_size)
