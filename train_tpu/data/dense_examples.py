@@ -5,7 +5,7 @@ stored, the image's left edge at 0 and its right edge at its width. Pixel i cove
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
 
@@ -47,6 +47,7 @@ class DenseExample(TypedDict):
       size: (height, width) of the image that the annotations were made on, where they say so.
       area: pixels of each instance as the data set states them, by which COCO sorts objects into sizes;
         missing: those of the mask.
+      scale: of y and x: pixels of `image` for each pixel of the file; missing: 1. What resizes multiplies it.
     """
 
     image: "bytes | UInt8[np.ndarray, 'h w 3']"
@@ -59,6 +60,7 @@ class DenseExample(TypedDict):
     index: int
     size: NotRequired[tuple[int, int]]
     area: NotRequired[Float32[np.ndarray, "n"]]
+    scale: NotRequired[tuple[float, float]]
 
 
 # len() and [i], where reading the same index twice gives the same example. A source may also have
@@ -76,6 +78,7 @@ class DenseDataset:
       most_objects: instances in the training image that has most; 0 = not known without reading all.
       class_counts: training instances of each class (detection); () = not known without reading all.
       embedded: needs no data directory. notes: what the user should know of how it was read, a line each.
+      references: as of `sources.Dataset`; none.
     """
 
     name: str
@@ -88,6 +91,7 @@ class DenseDataset:
     class_counts: tuple[int, ...] = ()
     embedded: bool = False
     notes: tuple[str, ...] = ()
+    references: Callable[[], dict[str, float]] = dict
 
 
 def no_instances() -> dict[str, Any]:
