@@ -1,0 +1,82 @@
+"""The shapes of the drawn scenes, each as a function whose sign says what lies inside.
+
+A shape is centred at (0, 0), touches the circle of radius 1 and takes (u, v), float32 arrays that broadcast
+together. It gives about the distance to the shape's edge, in radii: negative inside. So an edge can be
+drawn smooth (by how far off a pixel lies) while the mask stays exact (pixels whose centre is inside). Only
+sums, products, square roots and comparisons are used, which give the same bits everywhere.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float32
+
+Plane = Float32[np.ndarray, "h w"]
+Shape = Callable[[Plane, Plane], Plane]
+
+
+def disc(u: Plane, v: Plane) -> Plane:
+    """All of the circle."""
+    return np.sqrt(u * u + v * v) - 1
+
+
+def ring(u: Plane, v: Plane) -> Plane:
+    """A circle with a hole of half its radius, through which one sees what is behind."""
+    return np.abs(np.sqrt(u * u + v * v) - 0.75) - 0.25
+
+
+def square(u: Plane, v: Plane) -> Plane:
+    """With sides of sqrt(2)."""
+    return np.maximum(np.abs(u), np.abs(v)) - math.sqrt(0.5)
+
+
+def triangle(u: Plane, v: Plane) -> Plane:
+    """With three equal sides."""
+    slope = math.sqrt(0.75)
+    return np.maximum(v, slope * np.abs(u) - 0.5 * v) - 0.5
+
+
+def cross(u: Plane, v: Plane) -> Plane:
+    """Two equal bars at a right angle."""
+    across, along = 0.3, math.sqrt(1 - 0.3**2)
+    u, v = np.abs(u), np.abs(v)
+    return np.minimum(np.maximum(u - along, v - across), np.maximum(v - along, u - across))
+
+
+def star(u: Plane, v: Plane) -> Plane:
+    """A pentagram: the points that at most one of the five lines through its tips cuts off."""
+    most = second = np.float32(-np.inf)
+    for k in range(5):
+        angle = 2 * math.pi * k / 5
+        line = math.cos(angle) * u + math.sin(angle) * v
+        second = np.maximum(second, np.minimum(most, line))
+        most = np.maximum(most, line)
+    return np.asarray(second) - math.cos(2 * math.pi / 5)
+
+
+def crescent(u: Plane, v: Plane) -> Plane:
+    """A circle without another that covers most of it."""
+    away = u - 0.45
+    return np.maximum(np.sqrt(u * u + v * v) - 1, 0.8 - np.sqrt(away * away + v * v))
+
+
+def bar(u: Plane, v: Plane) -> Plane:
+    """Three times as long as wide."""
+    across = math.sqrt(0.1)
+    return np.maximum(np.abs(u) - 3 * across, np.abs(v) - across)
+
+
+SHAPES: dict[str, Shape] = {
+    "disc": disc,
+    "ring": ring,
+    "square": square,
+    "triangle": triangle,
+    "cross": cross,
+    "star": star,
+    "crescent": crescent,
+    "bar": bar,
+}
+# The longer side of a shape's box, turned as it may be, lies between this and 1, in diameters of the circle:
+# a square that stands upright has the smallest box.
+SMALLEST_BOX = math.sqrt(0.5)
