@@ -205,7 +205,7 @@ def _diameters(side: int, rng: np.random.Generator) -> list[float]:
 def _find_place(
     label: int, diameter: float, owner: np.ndarray, areas: list[int], rng: np.random.Generator
 ) -> _Placed | None:
-    """A place where enough of each object below stays visible, if need be for a smaller one; None: nowhere."""
+    """A place where enough of each object below stays visible, for a smaller object if need be; else None."""
     least = SHORTEST / SMALLEST_BOX
     visible = np.bincount(owner[owner >= 0], minlength=len(areas))
     needed = LEAST_VISIBLE * np.array(areas, np.float64)
