@@ -5,14 +5,14 @@ as the fixed point of "a box stays unless a better one that stays overlaps it". 
 so the fixed point is unique; the box at the end of a chain of k boxes, each better than the next and
 overlapping it, is settled after k rounds, and real detections settle in a few. A round is a product of a
 vector with a matrix of zeros and ones: no loop over boxes, and all images of a batch at once.
+
+A round after the last one changes nothing, so an exported graph may hold a fixed number of them
+(`loop_rounds` of `export.convert`). Where that number is too small for a chain, an even one leaves boxes of
+it that should go, and an odd one takes boxes that should stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -22,29 +22,6 @@ from hvjax.dense.boxes import areas, intersections
 
 # Score of what did not stay, below every real one; finite, since a graph may hold it in the place of a score.
 LOWEST = float(np.finfo(np.float32).min)
-
-# Rounds that are written out where a graph can hold no loop that ends by itself (see `written_out`).
-ROUNDS = 16
-
-# A context that takes part in the keys of JAX's caches: a function that was jitted with the loop is traced
-# again where the loop must be written out.
-_rounds = jax.make_user_context(default_value=None)
-
-
-@contextmanager
-def written_out(rounds: int = ROUNDS) -> Iterator[None]:
-    """While active, suppression traces to this many rounds, in the place of a loop until nothing changes.
-
-    For exported graphs. Where chains of overlapping boxes are longer, the last boxes of such a chain may be
-    wrong: after an even number of rounds too many stay, after an odd number too few.
-
-    Raises:
-      ValueError: if the number is below 1.
-    """
-    if rounds < 1:
-        raise ValueError(f"rounds={rounds}: expected at least 1")
-    with _rounds(rounds):
-        yield
 
 
 def suppress(
@@ -80,13 +57,6 @@ def suppress(
     def refine(stays: Array) -> Array:
         better = jnp.matmul(stays.astype(jnp.float32)[..., None, :], conflicts)[..., 0, :]
         return start & (better < 0.5)
-
-    rounds: int | None = _rounds.value
-    if rounds is not None:
-        stays = start
-        for _ in range(rounds):
-            stays = refine(stays)
-        return stays
 
     def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
         after = refine(state[0])

@@ -12,7 +12,8 @@ that of one level, with static shapes, whatever the boxes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from dataclasses import dataclass
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,10 @@ from jaxtyping import Array, Float, Int
 from hvjax.dense.boxes import take
 
 Pair = tuple[int, int]
+Maps = tuple[Array, ...]
+
+# What the operation is called in the module that JAX hands on: an exporter may put its own in this place.
+COMPOSITE = "hvjax.roi_align"
 
 
 def roi_align(
@@ -46,7 +51,7 @@ def roi_align(
 
     Returns:
       (b, n, vertical, horizontal, c) in the type of the maps; sums are in float32. Points more than a pixel
-      outside of a map count as zero. Differentiable in the maps, not in the boxes.
+      outside of a map count as zero. Differentiable (in reverse mode) in the maps, not in the boxes.
 
     Raises:
       ValueError: if there is not one stride a map, or the sizes are not positive.
@@ -54,48 +59,118 @@ def roi_align(
     rows, columns = (size, size) if isinstance(size, int) else size
     if len(pyramid) != len(strides) or not pyramid:
         raise ValueError(f"{len(pyramid)} maps, but strides {tuple(strides)}: expected one stride a map")
-    if min(rows, columns, sampling_ratio) < 1:
-        raise ValueError(f"size={size}, sampling_ratio={sampling_ratio}: expected at least 1")
-    shapes = np.array([level.shape[1:3] for level in pyramid], np.int32)
-    counts = shapes.prod(axis=1)
-    starts = (np.cumsum(counts) - counts).astype(np.int32)
-    height, width, start = (_of_level(table, levels) for table in (shapes[:, 0], shapes[:, 1], starts))
-    scale = _of_level(1 / np.array(strides, np.float32), levels)
-    corners = lax.stop_gradient(boxes.astype(jnp.float32)) * scale - 0.5
-    y, y_weight = _taps(corners[..., 1:2], corners[..., 3:4], height, rows, sampling_ratio)
-    x, x_weight = _taps(corners[..., 0:1], corners[..., 2:3], width, columns, sampling_ratio)
-    # (b, n, vertical, taps) and (b, n, horizontal, taps) -> (b, n * vertical * horizontal, taps * taps)
-    y = start[..., None] + y * width[..., None]
-    index = y[..., :, None, :, None] + x[..., None, :, None, :]
-    weight = y_weight[..., :, None, :, None] * x_weight[..., None, :, None, :]
-    b, n = levels.shape
-    merged = (b, n * rows * columns, y.shape[-1] * x.shape[-1])
-    flat = jnp.concatenate([level.reshape(b, -1, level.shape[-1]) for level in pyramid], axis=1)
-    cells = _weighted_rows(flat, index.reshape(merged), weight.reshape(merged))
-    return cells.reshape(b, n, rows, columns, flat.shape[-1])
+    if min(rows, columns, sampling_ratio, *strides) < 1:
+        raise ValueError(
+            f"size={size}, strides={tuple(strides)}, sampling_ratio={sampling_ratio}: expected 1 or more"
+        )
+    grid = _Grid(rows, columns, tuple(strides), sampling_ratio)
+    cells = _align(grid, tuple(pyramid), boxes.astype(jnp.float32), levels.astype(jnp.int32))
+    return cells.reshape(*levels.shape, rows, columns, cells.shape[-1])
 
 
-def _of_level(table: np.ndarray, levels: Array) -> Array:
-    """What the table says of each box's level, (b, n, 1)."""
-    picked = jnp.asarray(table).at[levels].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    return picked[..., None]
+@dataclass(frozen=True)
+class _Grid:
+    rows: int
+    columns: int
+    strides: tuple[int, ...]
+    ratio: int
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _align(grid: _Grid, pyramid: Maps, boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
+    def read(*inputs: Array, **_: int | tuple[int, ...]) -> Array:
+        return _read(grid, inputs[:-2], *inputs[-2:])
+
+    named = lax.composite(read, name=COMPOSITE, version=1)
+    return named(
+        *pyramid,
+        boxes,
+        levels,
+        rows=grid.rows,
+        columns=grid.columns,
+        strides=grid.strides,
+        sampling_ratio=grid.ratio,
+    )
+
+
+def _forward(
+    grid: _Grid, pyramid: Maps, boxes: Array, levels: Array
+) -> tuple[Array, tuple[Maps, Array, Array]]:
+    # of the maps only shape and type are kept: the operation is linear in them
+    likes = tuple(level[..., :0] for level in pyramid)
+    return _read(grid, pyramid, boxes, levels), (likes, boxes, levels)
+
+
+def _backward(
+    grid: _Grid, kept: tuple[Maps, Array, Array], cotangent: Array
+) -> tuple[tuple[Array, ...], None, None]:
+    likes, boxes, levels = kept
+    index, weight = _taps(grid, [like.shape[1:3] for like in likes], boxes, levels)
+    counts = [like.shape[1] * like.shape[2] for like in likes]
+    b, channels = levels.shape[0], cotangent.shape[-1]
+    cotangent = cotangent.astype(jnp.float32).reshape(b, -1, channels)
+    gradient = jnp.zeros((b, sum(counts), channels), jnp.float32)
+    # one tap after the other, into one array: all at once would take 16 times the memory of the cotangent
+    for tap in range(index.shape[-1]):
+        gradient = jax.vmap(_add_rows)(gradient, index[..., tap], cotangent * weight[..., tap, None])
+    parts = jnp.split(gradient, np.cumsum(counts)[:-1].tolist(), axis=1)
+    gradients = tuple(
+        part.reshape(*like.shape[:3], channels).astype(like.dtype)
+        for part, like in zip(parts, likes, strict=True)
+    )
+    return gradients, None, None
+
+
+_align.defvjp(_forward, _backward)
+
+
+def _read(grid: _Grid, pyramid: Sequence[Array], boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
+    """The mean of each cell, as a weighted sum of pixels."""
+    b, _, _, channels = pyramid[0].shape
+    index, weight = _taps(grid, [level.shape[1:3] for level in pyramid], boxes, levels)
+    flat = jnp.concatenate([level.reshape(b, -1, channels) for level in pyramid], axis=1)
+    taps = (
+        take(flat, index[..., tap]).astype(jnp.float32) * weight[..., tap, None]
+        for tap in range(index.shape[-1])
+    )
+    cells = reduce(jnp.add, taps).astype(flat.dtype)
+    return cells.reshape(-1, grid.rows, grid.columns, channels)
 
 
 def _taps(
+    grid: _Grid, shapes: Sequence[tuple[int, ...]], boxes: Array, levels: Array
+) -> tuple[Int[Array, "b cells taps"], Float[Array, "b cells taps"]]:
+    """Which pixels of the flattened pyramid make each cell, and by what weights."""
+    sizes = np.array(shapes, np.int32)
+    counts = sizes.prod(axis=1)
+    starts = (np.cumsum(counts) - counts).astype(np.int32)
+    height, width, start = (_of_level(table, levels) for table in (sizes[:, 0], sizes[:, 1], starts))
+    scale = _of_level(1 / np.array(grid.strides, np.float32), levels)
+    # places are counted from the centre of a map's first pixel
+    corners = boxes * scale - 0.5
+    y, y_weight = _axis_taps(corners[..., 1:2], corners[..., 3:4], height, grid.rows, grid.ratio)
+    x, x_weight = _axis_taps(corners[..., 0:1], corners[..., 2:3], width, grid.columns, grid.ratio)
+    # (b, n, rows, taps) and (b, n, columns, taps) -> (b, n * rows * columns, taps * taps)
+    first = start[..., None] + y * width[..., None]
+    index = first[..., :, None, :, None] + x[..., None, :, None, :]
+    weight = y_weight[..., :, None, :, None] * x_weight[..., None, :, None, :]
+    b, n = levels.shape
+    merged = (b, n * grid.rows * grid.columns, y.shape[-1] * x.shape[-1])
+    return index.reshape(merged), weight.reshape(merged)
+
+
+def _axis_taps(
     first: Float[Array, "b n 1"],
     last: Float[Array, "b n 1"],
     length: Int[Array, "b n 1"],
     cells: int,
     ratio: int,
 ) -> tuple[Int[Array, "b n cells taps"], Float[Array, "b n cells taps"]]:
-    """Pixels that the points of each cell lie between along one axis, and their weights in its mean.
-
-    `first` and `last` are the borders of the box on the map, in pixels from the centre of the first one.
-    """
+    """The same along one axis, for boxes that reach from `first` to `last` on maps of `length` pixels."""
     places = (np.arange(cells * ratio, dtype=np.float32) + 0.5) / np.float32(cells * ratio)
     point = first + (last - first) * places
     end = length.astype(jnp.float32)
-    inside = ((point >= -1) & (point <= end)).astype(jnp.float32) / ratio
+    inside = ((point >= -1) & (point <= end)).astype(jnp.float32) * np.float32(1 / ratio)
     point = jnp.clip(point, 0, end - 1)
     # the last point lies between the last two pixels, with all its weight on the second
     low = jnp.minimum(jnp.floor(point), jnp.maximum(end - 2, 0))
@@ -107,38 +182,11 @@ def _taps(
     return pixels.reshape(shape), weights.reshape(shape)
 
 
-@jax.custom_vjp
-def _weighted_rows(
-    flat: Float[Array, "b p c"], index: Int[Array, "b m k"], weight: Float[Array, "b m k"]
-) -> Float[Array, "b m c"]:
-    """Sums over k of `weight * flat[index]`.
-
-    One tap after the other, forward and backward: all rows at once would be 16 times the result, and the
-    gradient that JAX derives would add up 16 arrays of the size of the pyramid.
-    """
-    taps = (
-        take(flat, index[..., tap]).astype(jnp.float32) * weight[..., tap, None]
-        for tap in range(index.shape[-1])
-    )
-    return reduce(jnp.add, taps).astype(flat.dtype)
-
-
-def _forward(flat: Array, index: Array, weight: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    # no pixel of the maps is kept, only their shape and type
-    return _weighted_rows(flat, index, weight), (flat[..., :0], index, weight)
-
-
-def _backward(kept: tuple[Array, Array, Array], cotangent: Array) -> tuple[Array, None, None]:
-    like, index, weight = kept
-    cotangent = cotangent.astype(jnp.float32)
-    gradient = jnp.zeros((*like.shape[:2], cotangent.shape[-1]), jnp.float32)
-    for tap in range(index.shape[-1]):
-        gradient = jax.vmap(_add_rows)(gradient, index[..., tap], cotangent * weight[..., tap, None])
-    return gradient.astype(like.dtype), None, None
+def _of_level(table: np.ndarray, levels: Array) -> Array:
+    """What the table says of each box's level, (b, n, 1)."""
+    picked = jnp.asarray(table).at[levels].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return picked[..., None]
 
 
 def _add_rows(total: Array, index: Array, rows: Array) -> Array:
     return total.at[index].add(rows, mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-_weighted_rows.defvjp(_forward, _backward)
