@@ -11,15 +11,16 @@ from jax.sharding import Mesh, NamedSharding
 from hvjax.registry import MODELS
 from train_tpu import memory
 from train_tpu.config import Config
-from train_tpu.data.sources import Dataset, open_dataset
+from train_tpu.data.sources import Dataset
 from train_tpu.distributed import sharding
 from train_tpu.learning import groups, schedule
 from train_tpu.learning.distill import Teacher, load_teacher
-from train_tpu.learning.objective import make_objective
 from train_tpu.learning.optim import make_optimizer
-from train_tpu.model import build_model, count_parameters
+from train_tpu.model import count_parameters
 from train_tpu.state import TrainState, create_state, ema_decay
-from train_tpu.step import eval_step, train_step
+from train_tpu.step import train_step
+from train_tpu.tasks.choice import task_of
+from train_tpu.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Assembly:
       rate: step -> learning rate. averaged: whether an average of the weights is kept.
       make_state: (start=None) -> a fresh state, compiled. shape_of_state: its shapes, types and shardings.
       take_step: (state, batch, teacher's variables) -> (state, metrics), compiled; the state is donated.
-      score_batch: (variables, batch) -> sums, compiled.
+      score_batch: (variables, batch) -> answers for the task's meter, compiled.
       smaller_step: compiles the step for other batches, to see what memory they would need.
     """
 
+    task: Task
     dataset: Dataset
     mesh: Mesh
     model: Any
@@ -52,7 +54,7 @@ class Assembly:
     make_state: Callable[..., TrainState]
     shape_of_state: TrainState
     take_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    score_batch: Callable[..., dict[str, jax.Array]]
+    score_batch: Callable[..., dict[str, Any]]
     smaller_step: Callable
 
 
@@ -63,14 +65,15 @@ def assemble(config: Config) -> Assembly:
       UserError: the data, the model, the devices or the teacher do not fit each other or the config.
     """
     # What is learned, from what, on what.
-    dataset = open_dataset(config.data)
+    task = task_of(config)
+    dataset = task.open()
     mesh = sharding.make_mesh(config.mesh.fsdp)
     host_batch = sharding.check_batch(
         "data.batch_size", config.data.batch_size, mesh, config.optimizer.accumulate
     )
     host_eval_batch = sharding.check_batch("data.eval_batch_size", config.data.eval_batch_size, mesh)
-    model = build_model(config.model, len(dataset.class_names), config.data.image_size)
-    image_shape = (config.data.image_size, config.data.image_size, model.config.in_channels)
+    model = task.build(dataset)
+    image_shape = task.image_shape(model)
     parameters = count_parameters(model, image_shape)
     length = schedule.run_length(config, len(dataset.train))
 
@@ -83,7 +86,6 @@ def assemble(config: Config) -> Assembly:
     stored, everywhere = sharding.of(shape_of_state), sharding.replicated(mesh)
     split, gathered = sharding.batch_sharding(mesh), everywhere if config.mesh.fsdp > 1 else None
     spec = MODELS[config.model.name]
-    objective = make_objective(config, len(dataset.class_names), dataset.class_counts, spec.mean, spec.std)
     teacher = load_teacher(config, dataset.class_names, spec, functools.partial(sharding.put, mesh=mesh))
 
     # The step and the evaluation, as compiled functions.
@@ -91,7 +93,7 @@ def assemble(config: Config) -> Assembly:
         train_step,
         model=model,
         optimizer=optimizer,
-        objective=objective,
+        objective=task.objective(dataset),
         ema_decay=decay,
         ema_warmup=config.ema.warmup,
         teach=teacher.teach,
@@ -99,13 +101,19 @@ def assemble(config: Config) -> Assembly:
         remat=config.model.remat,
         norm_groups=mesh.size if config.mesh.batch_norm == "device" else 1,
         frozen=functools.partial(groups.frozen, config.optimizer.freeze),
+        still_norms=config.optimizer.still_norms,
         gathered=gathered,
     )
-    score_of = functools.partial(
-        eval_step, model=model, mean=objective.mean, std=objective.std, gathered=gathered
-    )
+
+    def score_of(variables: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        if gathered is not None:
+            variables = jax.lax.with_sharding_constraint(variables, gathered)
+        return task.score(variables, batch, model=model)
+
     compiling = {"donate_argnums": 0, "out_shardings": (stored, everywhere)}
+    shapes_of_batch = functools.partial(task.batch_shapes, model)
     return Assembly(
+        task=task,
         dataset=dataset,
         mesh=mesh,
         model=model,
@@ -123,6 +131,6 @@ def assemble(config: Config) -> Assembly:
         take_step=jax.jit(step_of, **compiling),
         score_batch=jax.jit(score_of, out_shardings=everywhere),
         smaller_step=memory.compiler(
-            step_of, compiling, shape_of_state, teacher.variables, image_shape, split
+            step_of, compiling, shape_of_state, teacher.variables, shapes_of_batch, split
         ),
     )

@@ -1,5 +1,6 @@
 """Whether the values of a config can work; one small function a section."""
 
+import re
 from typing import Any
 
 from train_tpu.data import randaugment
@@ -7,9 +8,10 @@ from train_tpu.errors import UserError
 
 # What a key accepts, where that is a word.
 WORDS = {
+    "task": ("classification", "segmentation", "detection"),
     "model.remat": ("none", "dots", "full"),
     "data.interpolation": ("bicubic", "bilinear", "random"),
-    "schedule.name": ("cosine", "constant"),
+    "schedule.name": ("cosine", "constant", "poly", "drops"),
     "schedule.clock": ("step", "epoch", "finished_epoch"),
     "optimizer.decay": ("kernels", "timm"),
     "loss.name": ("cross_entropy", "bce"),
@@ -35,6 +37,7 @@ def check(config: Any) -> None:
         "data.eval_batch_size",
         "data.repeats",
         "schedule.epochs",
+        "schedule.power",
         "optimizer.accumulate",
         "optimizer.layer_decay",
         "distill.temperature",
@@ -50,6 +53,7 @@ def check(config: Any) -> None:
         "data.stall_seconds",
         "schedule.cooldown_epochs",
         "schedule.warmup_epochs",
+        "schedule.warmup_steps",
         "optimizer.clip_norm",
         "optimizer.clip_adaptive",
         "optimizer.weight_decay",
@@ -89,6 +93,27 @@ def check(config: Any) -> None:
             f"data.batch_size={config.data.batch_size}"
         )
     profile_window(config.profile.steps)
+    _check_task(config)
+
+
+def _check_task(config: Any) -> None:
+    """What a task needs of the other sections, and what it cannot use."""
+    dense = config.task != "classification"
+    if dense != bool(config.model.head):
+        needs = "needs a head, such as semantic_fpn or mask_rcnn" if dense else "has its own head"
+        raise UserError(f"--config.model.head={config.model.head!r}: {config.task} {needs}")
+    if dense and config.distill.teacher:
+        raise UserError(f"--config.distill.teacher={config.distill.teacher!r}: only classifiers are taught")
+    drops = tuple(config.schedule.drops)
+    if list(drops) != sorted({drop for drop in drops if drop > 0}):
+        raise UserError(f"--config.schedule.drops={drops!r}: expected rising epochs, such as (8, 11)")
+    still_norms = config.optimizer.still_norms
+    try:
+        re.compile(still_norms)
+    except re.error as error:
+        raise UserError(
+            f"--config.optimizer.still_norms={still_norms!r} is not a regular expression: {error}"
+        ) from error
 
 
 def profile_window(text: str) -> tuple[int, int] | None:

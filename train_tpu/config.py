@@ -18,11 +18,13 @@ Config: TypeAlias = Any
 def base_config() -> Config:
     """Every key with its default. Times are in epochs or optimizer steps, sizes in pixels or images."""
     config: Config = ConfigDict()
+    config.task = "classification"  # or segmentation, detection
     config.seed = 0  # of weights, dropout, data order and augmentation
     config.init = ""  # weights to start from: "pretrained[:TAG]", a file or a run; "" = drawn at random
 
     config.model = model = ConfigDict()
     model.name = "next_vit_s"  # a name of hvjax.list_models()
+    model.head = ""  # of hvjax.dense.HEADS, on that backbone; "" = its classifier
     model.drop_path_rate = 0.0  # of the last block; the others by the model's linear rule
     model.dtype = "float32"  # of the computation: float32 or bfloat16; parameters stay float32
     model.remat = "none"  # rematerialisation: none, dots (keep matrix products and convolutions) or full
@@ -32,6 +34,11 @@ def base_config() -> Config:
     data.dir = ""  # images or prepared records, see docs/data.md; "" = embedded digits, see `fallback`
     data.held_out = 0.1  # share of each class that is held out where `dir` has no split of its own
     data.image_size = 224
+    data.canvas = (512, 512)  # dense tasks: (height, width) of a training batch; an image fills the top left
+    data.eval_canvas = (512, 512)  # the same, in evaluation
+    data.eval_resize = (512, 2048)  # dense tasks, evaluation: shorter and longer side are at most this
+    data.max_objects = 100  # detection: of an image, in training; those beyond are left out
+    data.mask_size = 112  # detection: masks inside their boxes are learned from so many pixels a side
     data.batch_size = 1024  # over all devices of all hosts, for one optimizer step
     data.eval_batch_size = 256
     data.crop_scale = (0.08, 1.0)  # RandomResizedCrop: share of the area
@@ -56,12 +63,15 @@ def base_config() -> Config:
     mix.switch = 0.5  # of CutMix rather than mixup, where both are on
 
     config.schedule = schedule = ConfigDict()
-    schedule.name = "cosine"  # or constant, after the warm-up
+    schedule.name = "cosine"  # or constant, poly, drops; after the warm-up
+    schedule.power = 1.0  # poly: the rate falls as (1 - t / T) ** power
+    schedule.drops = ()  # drops: epochs after which the rate is a tenth of what it was
     schedule.epochs = 300.0
     schedule.steps = 0  # > 0: squeeze the whole schedule, warm-up too, into so many steps
     schedule.base_lr = 1e-3
     schedule.base_batch = 0  # > 0: the peak is base_lr * batch_size / base_batch
     schedule.warmup_epochs = 5.0
+    schedule.warmup_steps = 0  # > 0: instead of warmup_epochs
     schedule.warmup_lr = 1e-6  # at step 0
     schedule.end_lr = 1e-5  # at the last step
     schedule.cooldown_epochs = 0.0  # after `epochs`: at end_lr (constant: at the peak)
@@ -80,11 +90,13 @@ def base_config() -> Config:
     optimizer.clip_adaptive = 0.0  # gradient norm of an output unit, as a share of its weights'; 0 = off
     optimizer.layer_decay = 1.0  # fine-tuning: the rate of a block is this times that of the next; 1 = off
     optimizer.freeze = ""  # "backbone" (a linear probe) or a regular expression of parameter names
+    optimizer.still_norms = ""  # regular expression of batch norms that keep their running statistics
     optimizer.accumulate = 1  # the batch is computed in so many equal parts
 
     config.loss = loss = ConfigDict()
     loss.name = "cross_entropy"  # or bce: binary cross-entropy of each class
     loss.label_smoothing = 0.1
+    loss.auxiliary = 0.4  # segmentation: weight of an auxiliary head's loss
     loss.target_threshold = 0.0  # bce: targets above it become 1 and the others 0; 0 = as they are
     loss.class_weights = ""  # "balanced": by the inverse of how often a class occurs; "" = all alike
 
@@ -187,6 +199,7 @@ def shorten(config: Config, arg: str) -> Config:
             section.log_every = 2
             section.eval_every = 6
             section.schedule.steps = 12
+            section.schedule.warmup_steps = 0
     return config
 
 

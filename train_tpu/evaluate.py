@@ -10,13 +10,14 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from train_tpu.command import exit_status
-from train_tpu.errors import RunFailed, UserError
+from train_tpu.errors import UserError
+from train_tpu.evaluation.means import Means
 
 # Folding norms into convolutions reorders float32 sums. The largest difference of the logits over the largest
 # logit, both of all images, as in the gate of the export (those of one image may be near zero); a trained
@@ -24,27 +25,12 @@ from train_tpu.errors import RunFailed, UserError
 FORMS_AGREE = 1e-5
 
 
-class Means:
-    """Means over images out of sums over batches: {"loss", "top1", ...} and the "count" of images."""
+class Meter(Protocol):
+    """Gathers the answers to batches; see tasks.task.Meter."""
 
-    def __init__(self) -> None:
-        self._totals: dict[str, float] = {}
-
-    def add(self, sums: dict[str, Any]) -> None:
-        """The sums of one batch, its count among them."""
-        for name, value in sums.items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(value)
-
+    def add(self, answers: dict[str, Any]) -> None: ...
     @property
-    def value(self) -> dict[str, float]:
-        """Raises:
-        RunFailed: there was no image.
-        """
-        totals = dict(self._totals)
-        count = totals.pop("count", 0.0)
-        if not count:
-            raise RunFailed("no held-out image could be read; nothing to evaluate")
-        return {**{name: value / count for name, value in totals.items()}, "count": count}
+    def value(self) -> dict[str, float]: ...
 
 
 def evaluate(
@@ -52,21 +38,23 @@ def evaluate(
     variables: Any,
     batches: Iterable[dict[str, Any]],
     should_stop: Callable[[], bool] = lambda: False,
+    meter: Meter | None = None,
 ) -> dict[str, float] | None:
-    """Means over all real images: loss, top1, top5 (shares of 1), count; None if stopped before the end.
+    """Scores over all real images, by name; None if stopped before the end.
 
     Args:
-      eval_step: (variables, batch) -> sums, compiled.
-      batches: equal batches, padded with label -1.
+      eval_step: (variables, batch) -> answers, compiled.
+      batches: equal batches, with rows that are marked as padding.
+      meter: empty, of the task; of a classifier by default (loss, top1, top5 and count).
     Raises:
       RunFailed: there was no image to score.
     """
-    means = Means()
+    meter = meter or Means()
     for batch in batches:
         if should_stop():
             return None
-        means.add(eval_step(variables, batch))
-    return means.value
+        meter.add(eval_step(variables, batch))
+    return meter.value
 
 
 def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
@@ -88,8 +76,8 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     from train_tpu.data.quarantine import CorruptImages
     from train_tpu.data.sources import open_dataset
     from train_tpu.evaluation.mistakes import Answers
+    from train_tpu.learning.scoring import answers_of
     from train_tpu.monitoring.progress import Counting
-    from train_tpu.step import answers_of
 
     logging.set_verbosity(logging.ERROR)  # as in main
     loaded = load_inference(path, which)

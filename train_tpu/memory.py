@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from train_tpu.checkpointing.workdir import ALLOW_CHANGE
 from train_tpu.config import Config
@@ -87,22 +86,25 @@ def outside_of_steps(error: BaseException) -> RunFailed | None:
 
 
 def compiler(
-    step: Callable[..., Any], options: dict[str, Any], state: Any, teacher: Any, image_shape: Any, split: Any
+    step: Callable[..., Any],
+    options: dict[str, Any],
+    state: Any,
+    teacher: Any,
+    batch_shapes: Callable[[int], dict[str, jax.ShapeDtypeStruct]],
+    split: Any,
 ) -> Compile:
     """What compiles `step` for other batches; nothing is computed.
 
     Args:
       step: train_step with all but arrays and `accumulate` fixed. options: of jax.jit.
-      state: a tree of jax.ShapeDtypeStruct. teacher: variables, on the devices. image_shape: (h, w, c).
-      split: sharding of a batch.
+      state: a tree of jax.ShapeDtypeStruct. teacher: variables, on the devices.
+      batch_shapes: images -> shapes and types of a batch of so many. split: sharding of a batch.
     """
     taught = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), teacher)
 
     def compile_for(batch_size: int, parts: int) -> Any:
-        batch = {
-            "image": jax.ShapeDtypeStruct((batch_size, *image_shape), np.uint8, sharding=split),
-            "label": jax.ShapeDtypeStruct((batch_size,), np.int32, sharding=split),
-        }
+        shapes = batch_shapes(batch_size)
+        batch = {n: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=split) for n, s in shapes.items()}
 
         def divided(state: Any, batch: Any, teacher: Any) -> Any:
             return step(state, batch, teacher, accumulate=parts)

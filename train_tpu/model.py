@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import hvjax
+from hvjax.dense import HEADS
 from hvjax.registry import MODELS
 from train_tpu.config import Config
 from train_tpu.errors import UserError, choose, did_you_mean
@@ -44,6 +45,31 @@ def build_model(options: Config, num_classes: int, image_size: int | None = None
         )
     except (ValueError, TypeError) as error:
         raise UserError(f"model {options.name} with {overrides}: {error}") from error
+
+
+def build_dense_model(options: Config, num_classes: int, image_size: tuple[int, int]) -> Any:
+    """hvjax.create_model of the head of `options` (config.model) on its backbone.
+
+    `options.overrides` are fields of the head's config; among them "backbone", a table of the backbone's own.
+
+    Args:
+      image_size: (height, width) of what it will see; tables of positions are made for it.
+
+    Raises:
+      UserError: no such backbone, head or field, or a value that one of them refuses.
+    """
+    choose("model", options.name, MODELS)
+    choose("model.head", options.head, HEADS)
+    dtype = choose("model.dtype", options.dtype, DTYPES)
+    overrides: dict[str, Any] = options.overrides.to_dict()
+    backbone = {"drop_path_rate": options.drop_path_rate, **dict(overrides.pop("backbone", {}))}
+    if "image_size" in {field.name for field in dataclasses.fields(MODELS[options.name].config)}:
+        backbone.setdefault("image_size", image_size)
+    name = f"{options.name}+{options.head}"
+    try:
+        return hvjax.create_model(name, dtype=dtype, num_classes=num_classes, backbone=backbone, **overrides)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model {name} with {options.overrides.to_dict()}: {error}") from error
 
 
 def count_parameters(model: Any, image_shape: tuple[int, ...]) -> int:

@@ -9,14 +9,12 @@ from pathlib import Path
 import jax
 from jax.profiler import StepTraceAnnotation
 
-from hvjax.registry import MODELS
 from train_tpu import memory
 from train_tpu.assembly import assemble
 from train_tpu.checkpointing import phases, workdir
 from train_tpu.checkpointing.checkpoint import Checkpoints
 from train_tpu.checkpointing.interrupt import StopRequest
 from train_tpu.config import Config
-from train_tpu.data import pipeline
 from train_tpu.data.prefetch import AHEAD, Prefetched
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.watchdog import Watchdog
@@ -56,27 +54,18 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     # 1. What is learned, from what, on what, and how.
     made = assemble(config)
     dataset, teacher, length = made.dataset, made.teacher, made.length
-    spec = MODELS[config.model.name]
 
     # 2. The data, dealt out over the hosts.
     corrupt = CorruptImages(len(dataset.train) + len(dataset.held_out), config.data.max_corrupt)
     watchdog = Watchdog(config.data.stall_seconds)
     process = (jax.process_index(), jax.process_count())
     reading = {"corrupt": corrupt, "process": process, "watchdog": watchdog}
-    host_batches = pipeline.train_batches(
-        dataset.train, config.data, seed=config.seed, batch_size=made.host_batch, mean=spec.mean, **reading
-    )
+    host_batches = made.task.train_batches(dataset, batch_size=made.host_batch, **reading)
     put = functools.partial(sharding.to_devices, sharding=made.split)
     batches = Prefetched(host_batches, put, ahead=AHEAD if config.data.threads else 0, watchdog=watchdog)
 
     def held_out_batches():
-        held_out = pipeline.eval_batches(
-            dataset.held_out,
-            config.data,
-            batch_size=made.host_eval_batch,
-            interpolation=spec.interpolation,
-            **reading,
-        )
+        held_out = made.task.eval_batches(dataset, batch_size=made.host_eval_batch, **reading)
         images = len(dataset.held_out)
         return map(put, progress.evaluating(held_out, config.data.eval_batch_size, images))
 
@@ -89,7 +78,17 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
     corrupt.keep_in(directory, process[0])
     checkpoints = Checkpoints(directory)
     progress = Progress(length.total, checkpoints.last_step or 0, enabled=lead)
-    announce(progress.say, config, dataset, made.model, made.parameters, length, made.mesh.size, directory)
+    announce(
+        progress.say,
+        config,
+        dataset,
+        made.model,
+        made.parameters,
+        made.image_shape,
+        length,
+        made.mesh.size,
+        directory,
+    )
     for note in teacher.about:
         progress.say(note)
     if finish.is_finished(directory, checkpoints.last_step, length.total):
@@ -103,10 +102,8 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
         for change in claimed.changes:
             progress.say(f"config changed: {change}")
         workdir.keep_changes(directory, config, claimed)
-        gate = pipeline.sample(
-            dataset.held_out, config.data, workdir.GATE_IMAGES, corrupt, spec.interpolation
-        )
-        workdir.describe(directory, made.model, dataset, config.data.image_size, config.data.eval_crop, gate)
+        gate = made.task.sample(dataset, workdir.GATE_IMAGES, corrupt)
+        workdir.describe(directory, made.model, dataset, config.data.eval_crop, gate)
     if state is None:
         for note in about_start:
             progress.say(note)
@@ -173,8 +170,9 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
                     variables = state.variables(ema=weights == "ema")
                     evaluating = clock.doing(goodput.EVALUATION)
                     with phases.phase(phases.EVALUATE), memory.of_evaluation(config), evaluating:
-                        scores = evaluate(made.score_batch, variables, held_out_batches(), stop.now)
-                    finish.note_scores(progress.say, log, step, weights, scores)
+                        meter = made.task.meter(dataset)
+                        scores = evaluate(made.score_batch, variables, held_out_batches(), stop.now, meter)
+                    finish.note_scores(progress.say, log, step, weights, scores, made.task.said)
             with clock.doing(goodput.CHECKPOINT):
                 checkpoints.save(state, batches, scores)
             watch.speed.restart()

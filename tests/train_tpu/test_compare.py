@@ -59,9 +59,9 @@ def test_labels_say_what_is_a_runs_own() -> None:
 
 def test_summary_is_of_the_weights_that_are_used() -> None:
     assert summarise(Run("a", CONFIG, rows((0.5, 0.9, 0.9, 0.8)), 0.75)) == Summary(
-        steps=4, top1=0.8, loss=0.25, best=(0.9, 2), images_per_second=300.0, goodput=0.75
+        steps=4, main="top1", score=0.8, loss=0.25, best=(0.9, 2), images_per_second=300.0, goodput=0.75
     )
-    assert summarise(Run("a", CONFIG, rows((0.5, 0.4), ema=False))).top1 == 0.4
+    assert summarise(Run("a", CONFIG, rows((0.5, 0.4), ema=False))).score == 0.4
     begun = Run("a", CONFIG, [{"step": 3, "split": "train", "weights": "raw", "loss": 1.0}])
     assert summarise(begun) == Summary(3, None, None, None, None, None)
     assert table([begun])[1] == ("a", "3", "-", "-", "-", "-", "-")

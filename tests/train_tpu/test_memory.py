@@ -17,6 +17,7 @@ from train_tpu.model import build_model
 from train_tpu.monitoring.metrics import read_metrics
 from train_tpu.state import create_state
 from train_tpu.step import train_step
+from train_tpu.tasks.classification import Classification
 from train_tpu.train import run
 
 EXHAUSTED = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.")
@@ -139,7 +140,8 @@ def test_prediction_is_what_the_step_needs(tiny_config) -> None:
     step = functools.partial(train_step, model=model, optimizer=optimizer, objective=objective, ema_decay=0.5)
     state = sharding.abstract(functools.partial(create_state, model, optimizer, (16, 16, 3), 0, True), mesh)
     split = sharding.batch_sharding(mesh)
-    compile_for = memory.compiler(step, {"donate_argnums": 0}, state, None, (16, 16, 3), split)
+    shapes = functools.partial(Classification(config).batch_shapes, model)
+    compile_for = memory.compiler(step, {"donate_argnums": 0}, state, None, shapes, split)
     fixed, per_image = memory.line_through(lambda size: memory.needed(compile_for(size, 1)), 64, 1)
     whole = memory.needed(compile_for(64, 1))
     assert fixed + per_image * 64 == pytest.approx(whole, rel=PREDICTION)

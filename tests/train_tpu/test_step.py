@@ -10,8 +10,9 @@ import pytest
 
 import hvjax
 from train_tpu.learning.objective import Objective, normalise
+from train_tpu.learning.scoring import eval_step
 from train_tpu.state import create_state
-from train_tpu.step import eval_step, train_step
+from train_tpu.step import train_step
 
 FLOAT32 = 1e-6  # elementwise float32 against float64
 # A loss through seven convolutions, and its sums over a batch cut in two.

@@ -35,6 +35,7 @@ from train_tpu.checkpointing.workdir import CHECKPOINTS, MODEL
 from train_tpu.data import position
 from train_tpu.distributed import hosts
 from train_tpu.errors import UserError
+from train_tpu.scores import MAIN, main_of, rank
 from train_tpu.state import TrainState, as_variables
 
 KEEP_LAST = 2  # the older one stands in if the newer one is damaged on disk
@@ -66,11 +67,11 @@ class Checkpoints:
         hush_orphans()
         self._directory = workdir.resolve() / CHECKPOINTS
         policy = AnyPreservationPolicy(
-            [LatestN(KEEP_LAST), BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)]
+            [LatestN(KEEP_LAST), BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)]
         )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy,
-            best_fn=_rank,  # without it orbax keeps the metrics in memory only
+            best_fn=rank,  # without it orbax keeps the metrics in memory only
             cleanup_tmp_directories=True,
             temporary_path_class=_Sealed,
         )
@@ -95,8 +96,8 @@ class Checkpoints:
 
         Args:
           data: the iterator, at the position where the next step will read.
-          metrics: of the weights that inference would use ({"top1", "loss", ...}), if evaluated now; only
-            checkpoints with metrics can be the best.
+          metrics: of the weights that inference would use (the main score of train_tpu.scores among them),
+            if evaluated now; only checkpoints with metrics can be the best.
         Raises:
           RunFailed: this checkpoint or the one before it cannot be written.
         """
@@ -215,7 +216,8 @@ def load_inference(path: str | Path, which: str = "best") -> Inference:
 
     Args:
       path: a workdir, its checkpoints folder, or one checkpoint (a step's folder).
-      which: "best" by held-out top-1 (the last one if none was evaluated) or "last"; not used for a step.
+      which: "best" by the main held-out score (the last one if none was evaluated) or "last"; not used for
+        a step.
     Raises:
       UserError (a ValueError): no checkpoint there, or it is half-written, damaged or of another model.
     """
@@ -292,7 +294,7 @@ def _step_folder(path: Path, which: str) -> Path:
     if not steps:
         raise UserError(f"{path} holds no finished checkpoint (expected {folder}/<step>/)")
     if which == "best":
-        scored = [(_rank(metrics), step) for step in steps if (metrics := _metrics(step))]
+        scored = [(rank(metrics), step) for step in steps if (metrics := _metrics(step))]
         if scored:
             return max(scored, key=lambda pair: (pair[0], int(pair[1].name)))[1]
     return max(steps, key=lambda step: int(step.name))
@@ -306,20 +308,15 @@ def _metrics(step: Path) -> dict[str, float] | None:
     """What was measured at a checkpoint; None if nothing was.
 
     Raises:
-      UserError: the file says no top-1 and loss.
+      UserError: the file says no main score.
     """
     path = step / "metrics" / "metrics"
     if not path.is_file():
         return None
     found = _read_json(path)
-    if not all(isinstance(found.get(key), int | float) for key in ("top1", "loss")):
-        raise UserError(f"{path} says no top1 and loss; --which last does not need them")
+    if main_of(found) is None or not isinstance(found.get("loss", 0.0), int | float):
+        raise UserError(f"{path} says no {', '.join(MAIN)} or no loss; --which last does not need them")
     return found
-
-
-def _rank(metrics: Any) -> Any:
-    """What makes a checkpoint the best: held-out top-1, the lower loss among equals."""
-    return (metrics["top1"], -metrics["loss"])
 
 
 def _read_model_json(workdir: Path) -> dict[str, Any]:

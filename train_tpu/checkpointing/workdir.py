@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from hvjax.registry import MODELS, identify
+from hvjax.registry import get_spec, identify
 from train_tpu.checkpointing import lock
 from train_tpu.checkpointing.lock import Lock
 from train_tpu.config import Config, base_config, flatten
@@ -125,20 +125,23 @@ def describe(
     workdir: Path,
     model: Any,
     dataset: Dataset,
-    image_size: int,
     crop_pct: float,
     gate: dict[str, np.ndarray],
 ) -> None:
-    """Write model.json (how to rebuild the model and feed it) and gate.npz (real images to check it with)."""
+    """Write model.json (how to rebuild the model and feed it) and gate.npz (real images to check it with).
+
+    Args:
+      gate: "image" uint8 (n, h, w, c) and, where an image has one, its class, "label".
+    """
     name, overrides = identify(model)
-    spec = MODELS[name]
+    spec = get_spec(name)
     info = {
         "format": FORMAT,
         "model": name,
         "overrides": overrides,
         "num_classes": len(dataset.class_names),
         "class_names": list(dataset.class_names),
-        "image_size": [image_size, image_size],
+        "image_size": list(gate["image"].shape[1:3]),
         "mean": list(spec.mean),
         "std": list(spec.std),
         "crop_pct": crop_pct,
@@ -147,7 +150,7 @@ def describe(
     }
     write_json(workdir / MODEL, info)
     draft = workdir / f"{GATE}.tmp.npz"
-    np.savez_compressed(draft, images=gate["image"], labels=gate["label"])
+    np.savez_compressed(draft, **{f"{name}s": rows for name, rows in gate.items()})
     os.replace(draft, workdir / GATE)
 
 

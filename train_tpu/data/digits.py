@@ -44,6 +44,7 @@ def load(image_size: int) -> Dataset:
         class_names=tuple(str(digit) for digit in range(10)),
         class_counts=tuple(np.bincount(labels[train], minlength=10).tolist()),
         embedded=True,
+        references=reference_scores,
     )
 
 

@@ -1,6 +1,7 @@
 """What the pipeline reads from: random-access sources of examples, and which one a config means."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
@@ -35,6 +36,7 @@ class Dataset:
 
     class_counts: training examples of each class; () where only reading all of them would tell.
     embedded: needs no data directory. notes: what the user should know of how it was read, one line each.
+    references: computes what others score on the same held-out examples, a share of 1 by name.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Dataset:
     class_counts: tuple[int, ...]
     embedded: bool = False
     notes: tuple[str, ...] = ()
+    references: Callable[[], dict[str, float]] = dict
 
 
 def open_dataset(data: Config) -> Dataset:

@@ -12,14 +12,14 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import BatchNorm
 from hvjax.blocks.layers import DropPath
 from train_tpu.state import as_variables
 
-# The module path of a block in every family: what `model.remat` computes again as a unit.
-BLOCK = re.compile(r"stage\d+/block\d+")
+# The module path of a block in every family, also inside of a segmenter or detector: what `model.remat`
+# computes again as a unit.
+BLOCK = re.compile(r"(backbone/)?stage\d+/block\d+")
 
 _PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
 
@@ -51,49 +51,69 @@ class Forward:
         they get no gradient. A batch norm of frozen parameters normalises by its running statistics and
         leaves them as they are; a DropPath beside frozen parameters only drops nothing. None, of the function
         or what it returns: all are learned.
+      still_norms: regular expression of the names of batch norms ("backbone.stage1.block1.norm") that
+        normalise by their running statistics and leave them as they are, while scale and bias are learned;
+        "" = none. mmdetection's `norm_eval`.
+      method: of the model, which takes the arguments and `train`.
+      streams: names of what the method draws from; the first one's key is the one given.
     """
 
     model: Any
     remat: str = "none"
     groups: int = 1
     frozen: Callable[[Any], Any] | None = None
+    still_norms: str = ""
+    method: str = "__call__"
+    streams: tuple[str, ...] = ("dropout",)
 
-    def __call__(
-        self, params: Any, batch_stats: Any, images: Float[Array, "b h w c"], key: jax.Array
-    ) -> tuple[Float[Array, "b classes"], Any]:
-        """Logits, and the new running statistics."""
+    def __call__(self, params: Any, batch_stats: Any, *arguments: Any) -> tuple[Any, Any]:
+        """What the method answers, and the new running statistics.
+
+        Args:
+          *arguments: trees of arrays, batch first (images (b, h, w, c) alone, for a classifier); a key last.
+        Returns:
+          The answer (logits (b, classes), for a classifier) has the batch first too, or is a mean over it;
+          with `groups` it is then one for each group.
+        """
+        *inputs, key = arguments
         frozen = self.frozen(params) if self.frozen else None
         if frozen is not None:
             stop = jax.lax.stop_gradient
             params = jax.tree.map(lambda f, p: stop(p) if f else p, frozen, params)
         if self.groups == 1:
-            return self._apply(params, batch_stats, images, key)
-        parts = images.reshape(self.groups, -1, *images.shape[1:])
+            return self._apply(params, batch_stats, inputs, key)
+        parts = jax.tree.map(lambda x: x.reshape(self.groups, -1, *x.shape[1:]), inputs)
         keys = jax.random.split(key, self.groups)
-        logits, stats = jax.vmap(lambda part, key: self._apply(params, batch_stats, part, key))(parts, keys)
+        answer, stats = jax.vmap(lambda part, key: self._apply(params, batch_stats, part, key))(parts, keys)
         # the change's mean, not the mean: what has not changed stays the same bits
         stats = jax.tree.map(lambda old, new: old + (new - old).mean(0), batch_stats, stats)
-        return logits.reshape(-1, *logits.shape[2:]), stats
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), answer), stats
 
-    def _apply(self, params: Any, batch_stats: Any, images: Array, key: jax.Array) -> tuple[Array, Any]:
+    def _apply(self, params: Any, batch_stats: Any, inputs: list[Any], key: jax.Array) -> tuple[Any, Any]:
         frozen = self.frozen(params) if self.frozen else None
-        with nn.intercept_methods(_Interceptor(self.remat, _live_modules(frozen))):
-            logits, updated = self.model.apply(
+        still = re.compile(self.still_norms) if self.still_norms else None
+        keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(self.streams)))]
+        with nn.intercept_methods(_Interceptor(self.remat, _live_modules(frozen), still)):
+            answer, updated = self.model.apply(
                 as_variables(params, batch_stats),
-                images,
+                *inputs,
                 train=True,
                 mutable=["batch_stats"],
-                rngs={"dropout": key},
+                method=self.method,
+                rngs=dict(zip(self.streams, keys, strict=True)),
             )
-        return logits, updated.get("batch_stats", batch_stats)
+        return answer, updated.get("batch_stats", batch_stats)
 
 
 class _Interceptor:
     """Called by Flax in the place of each method of each module."""
 
-    def __init__(self, remat: str, live: frozenset[tuple[str, ...]] | None):
+    def __init__(
+        self, remat: str, live: frozenset[tuple[str, ...]] | None, still: "re.Pattern[str] | None" = None
+    ):
         self._policy = POLICIES.get(remat)
         self._live = live
+        self._still = still
         self._inside_block = False
 
     def __call__(
@@ -117,6 +137,8 @@ class _Interceptor:
             self._inside_block = False
 
     def _is_frozen(self, module: nn.Module) -> bool:
+        if self._still and isinstance(module, BatchNorm) and self._still.search(".".join(module.path)):
+            return True
         if self._live is None or not isinstance(module, BatchNorm | DropPath):
             return False
         return (module.path if isinstance(module, BatchNorm) else module.path[:-1]) not in self._live

@@ -13,6 +13,7 @@ from train_tpu.config import Config
 from train_tpu.errors import UserError
 
 HEAD = ("head",)  # what a linear probe trains
+BACKBONE = "backbone"  # holds it, in a segmenter or detector; the rest of these is head
 AFTER_BLOCKS = (*HEAD, "final_conv", "expand")  # counted with the head by layer-wise decay, as in timm
 
 # The first number of a layer; see `_layer`.
@@ -59,11 +60,12 @@ def learning_rate_scales(layer_decay: float, params: Any) -> Any:
     block are layers of their own, there and here.
     """
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    layers = sorted({_layer(path) for path in paths} - {LAST_NORM})
+    dense = any(path[0].key == BACKBONE for path in paths)
+    layers = sorted({_layer(path, dense) for path in paths} - {LAST_NORM})
     last = len(layers) - 1
     number = {layer: i for i, layer in enumerate(layers)}
     number[LAST_NORM] = max(i for i, layer in enumerate(layers) if layer[0] != END)
-    return jax.tree.map_with_path(lambda path, _: layer_decay ** (last - number[_layer(path)]), params)
+    return jax.tree.map_with_path(lambda path, _: layer_decay ** (last - number[_layer(path, dense)]), params)
 
 
 def frozen(freeze: str, params: Any) -> Any:
@@ -77,7 +79,9 @@ def frozen(freeze: str, params: Any) -> Any:
     if not freeze:
         return None
     if freeze == "backbone":
-        tree = jax.tree.map_with_path(lambda path, _: path[0].key not in HEAD, params)
+        parts = {path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+        still = {BACKBONE} if BACKBONE in parts else parts - set(HEAD)
+        tree = jax.tree.map_with_path(lambda path, _: path[0].key in still, params)
     else:
         pattern = _pattern("freeze", freeze)
         assert pattern is not None
@@ -96,9 +100,13 @@ def parameter_name(path: Any) -> str:
     return ".".join(str(part.key) for part in path)
 
 
-def _layer(path: Any) -> tuple[int, ...]:
-    """The layer of a parameter; they sort as layers follow each other."""
+def _layer(path: Any, dense: bool = False) -> tuple[int, ...]:
+    """The layer of a parameter; they sort as layers follow each other. dense: of a segmenter or detector."""
     top, *rest = (str(part.key) for part in path)
+    if dense:
+        if top != BACKBONE:
+            return (END,)
+        top, *rest = rest
     if top in AFTER_BLOCKS:
         return (END,)
     if top == "norm":

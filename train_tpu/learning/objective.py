@@ -10,7 +10,12 @@ from jaxtyping import Array, Float, UInt8
 from train_tpu.config import Config
 from train_tpu.errors import UserError
 from train_tpu.learning.erasing import Erasure, draw_erasure, erase
-from train_tpu.learning.losses import binary_cross_entropy, distillation_loss, soft_cross_entropy
+from train_tpu.learning.losses import (
+    binary_cross_entropy,
+    distillation_loss,
+    in_top_k,
+    soft_cross_entropy,
+)
 from train_tpu.learning.mixing import Mixing, flip, mix
 
 # What is drawn for the inputs of a step, each from its own key.
@@ -37,6 +42,31 @@ class Objective:
     threshold: float = 0.0
     class_weights: tuple[float, ...] = ()
     distillation: tuple[str, float, float] | None = None
+
+    # How the model is asked in training, see forward.Forward.
+    method = "__call__"
+    streams = ("dropout",)
+
+    def part(self, batch: dict[str, Any], key: jax.Array) -> tuple[Array, Array, Array]:
+        """What a step learns from, of a batch: images, soft targets, labels."""
+        return *self.inputs(batch, key), batch["label"]
+
+    def arguments(self, part: tuple[Array, ...]) -> tuple[Array]:
+        """What of a part the model is given; a teacher is given the first of it."""
+        return (part[0],)
+
+    def scored(
+        self, logits: Any, part: tuple[Array, ...], teacher_logits: Any = None
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The mean loss of a part, and what is to be logged of it: top1 and, if one teaches, teacher_top1.
+
+        Both are of the augmented images, by their labels before mixing.
+        """
+        _, targets, labels = part
+        scores = {"top1": in_top_k(logits, labels, 1).mean()}
+        if teacher_logits is not None:
+            scores["teacher_top1"] = in_top_k(teacher_logits, labels, 1).mean()
+        return self.loss(logits, targets, teacher_logits).mean(), scores
 
     def inputs(
         self, batch: dict[str, Any], key: jax.Array

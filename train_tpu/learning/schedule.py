@@ -29,6 +29,7 @@ def run_length(config: Config, examples: int) -> Length:
     """
     batch, schedule = config.data.batch_size, config.schedule
     epochs = schedule.epochs + schedule.cooldown_epochs
+    warmup = schedule.warmup_steps
     total = schedule.steps or round(epochs * examples / batch)
     if total < 1:
         raise UserError(
@@ -36,7 +37,7 @@ def run_length(config: Config, examples: int) -> Length:
         )
     return Length(
         epoch=max(1, round(examples / batch)),
-        warmup=min(round(total * schedule.warmup_epochs / epochs), total - 1),
+        warmup=min(warmup or round(total * schedule.warmup_epochs / epochs), total - 1),
         total=total,
         cooldown=min(round(total * schedule.cooldown_epochs / epochs), total - 1),
     )
@@ -49,11 +50,16 @@ def peak_lr(config: Config) -> float:
 
 
 def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int], jnp.ndarray]:
-    """Optimizer steps done -> learning rate of the next: timm's CosineLRScheduler, or a constant.
+    """Optimizer steps done -> learning rate of the next: timm's CosineLRScheduler, a constant, or mmcv's.
 
         t < warmup:  warmup_lr + (peak - warmup_lr) * t / warmup
         cosine:      end_lr + (peak - end_lr) / 2 * (1 + cos(pi * t / T)), and end_lr from t = T on
         constant:    peak
+        poly:        end_lr + (peak - end_lr) * (1 - t / T) ** power, and end_lr from t = T on
+        drops:       peak / 10 ** (drops so far)
+
+    In the warm-up of poly and drops the rate is that of the line above, times what their own formula says of
+    t over the peak: mmcv's linear warm-up, of which warmup_lr / peak is the ratio.
 
     As in timm, the cosine runs over the whole schedule (T is `epochs`, without the cool-down) and the warm-up
     hides its beginning. What t counts is `schedule.clock`:
@@ -68,8 +74,10 @@ def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int
     steps_of_epoch = length.total / (options.epochs + options.cooldown_epochs)
     if options.clock == "step":
         warmup, whole = float(length.warmup), float(length.total - length.cooldown)
+        drops = [drop * steps_of_epoch for drop in options.drops]
     else:
         warmup, whole = options.warmup_epochs, options.epochs
+        drops = list(options.drops)
 
     def rate(step):
         t = jnp.asarray(step, jnp.float32)
@@ -80,7 +88,14 @@ def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int
         ramp = start + (peak - start) * t / max(warmup, 1e-9)
         # (1 + cos 2x) / 2 = cos(x)^2, which keeps its digits where the cosine ends
         cosine = end + (peak - end) * jnp.square(jnp.cos(jnp.clip(t / whole, 0.0, 1.0) * (math.pi / 2)))
-        return jnp.where(t < warmup, ramp, cosine if options.name == "cosine" else peak)
+        if options.name == "poly":
+            rest = jnp.clip(1 - t / whole, 0.0, 1.0)
+            later = end + (peak - end) * jnp.power(rest, options.power)
+        elif options.name == "drops":
+            later = peak * jnp.power(0.1, sum(jnp.where(t >= drop, 1.0, 0.0) for drop in drops))
+        else:
+            return jnp.where(t < warmup, ramp, cosine if options.name == "cosine" else peak)
+        return later * jnp.where(t < warmup, ramp / peak, 1.0)
 
     return rate
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from train_tpu.monitoring.curves import GRID, INK, MUTED, log_scale, save, style
-from train_tpu.monitoring.runs import HEADER, Run, labels, table
+from train_tpu.monitoring.curves import GRID, INK, MUTED, error_title, log_scale, save, style
+from train_tpu.monitoring.runs import SCORES, Run, labels, score_of, summarise, table
+from train_tpu.scores import main_of
 
 # Of equal weight to the eye and told apart by the colour-blind (after Okabe and Ito 2008); then dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b4c9a", "#4d4d4d")
@@ -34,10 +35,11 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     grid = figure.add_gridspec(3, 3, height_ratios=(3.7, 3.7, below))
     batches = {run.config.get("data.batch_size") for run in runs}
     axes = [figure.add_subplot(grid[i // 3, i % 3]) for i in range(6)]
+    score = score_of(summarise(run).main for run in runs)
     panels: tuple[tuple[str, Callable[[Run], Any], str, float, bool], ...] = (
         ("training loss (log scale)", Run.train, "loss", 1.0, True),
         ("held-out loss (log scale)", Run.held_out, "loss", 1.0, True),
-        ("held-out top-1 error, % (log scale)", Run.held_out, "top1", 100.0, True),
+        (f"{error_title(score)} (log scale)", Run.held_out, "error", 100.0, True),
         ("learning rate, 1/1000", Run.train, "lr", 1000.0, False),
         ("gradient norm (log scale)", Run.train, "grad_norm", 1.0, True),
         ("images/s", Run.train, "images_per_second", 1.0, False),
@@ -49,7 +51,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
             axis.xaxis.set_major_formatter(lambda value, _: _thousands(value))
         for index, run in enumerate(runs):
             per_step = run.config.get("data.batch_size", 1) if len(batches) > 1 else 1
-            rows = [row for row in rows_of(run) if name in row]
+            rows = [row for row in rows_of(run) if (main_of(row) if name == "error" else name in row)]
             values = [_value(row, name) * scale for row in rows]
             marker = "o" if rows_of is Run.held_out else ""
             x = [row["step"] * per_step for row in rows]
@@ -76,7 +78,7 @@ def _table(axis: Any, rows: list[tuple[str, ...]]) -> None:
                     axis.plot((0.002, 0.026), (y, y), **_line(number - 1), transform=axis.transAxes)
                 axis.text(0.0 if head else 0.033, y, cell, **words)
             else:
-                bold = "bold" if HEADER[column] in ("top-1", "best top-1") and not head else "normal"
+                bold = "bold" if column in SCORES and not head else "normal"
                 axis.text(right, y, cell, ha="right", fontweight=bold, **words)
         if number == 0:
             axis.axhline(1 - height, color=GRID, lw=1)
@@ -96,9 +98,9 @@ def _line(index: int) -> dict[str, Any]:
 
 
 def _value(row: dict[str, Any], name: str) -> float:
-    if name != "top1":
+    if name != "error":
         return row[name]
-    return max(1 - row["top1"], 1e-3)  # a logarithmic axis has no 0
+    return max(1 - row[main_of(row)], 1e-3)  # a logarithmic axis has no 0
 
 
 def _thousands(value: float) -> str:

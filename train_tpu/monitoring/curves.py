@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from train_tpu.scores import MAIN, main_of
+
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 TRAIN, RAW, EMA = "#9aa5b1", "#f0a35e", "#2563eb"
 REFERENCES = ("#0f766e", "#be185d")
@@ -13,11 +15,11 @@ REFERENCES = ("#0f766e", "#be185d")
 def draw_curves(
     rows: list[dict[str, Any]], path: Path, title: str, references: dict[str, float] | None = None
 ) -> None:
-    """Draw loss, held-out top-1 and learning rate over steps.
+    """Draw loss, the main held-out score and learning rate over steps.
 
     Args:
       rows: of metrics.jsonl.
-      references: held-out top-1 (share of 1) of other classifiers, drawn as dashed lines.
+      references: held-out score (share of 1) of other classifiers, drawn as dashed lines.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -42,20 +44,21 @@ def draw_curves(
         label="training (as it is minimised)",
     )
     for weights, color, label in (("raw", RAW, "held out, raw"), ("ema", EMA, "held out, averaged")):
-        points = held_out[weights]
+        points = [row for row in held_out[weights] if "loss" in row]
         axes[0].plot(*_points(points, "loss"), color=color, lw=1.8, marker="o", ms=3, label=label)
     log_scale(axes[0])
     axes[0].legend(*_present(axes[0]), frameon=False, fontsize=8, labelcolor=INK)
 
-    style(axes[1], "held-out top-1 error, % (log scale)")
+    main = next(filter(None, map(main_of, (*held_out["ema"], *held_out["raw"]))), "top1")
+    style(axes[1], f"{error_title(MAIN[main])} (log scale)")
     for weights, color, label in (("raw", RAW, "raw weights"), ("ema", EMA, "averaged weights")):
-        x, top1 = _points(held_out[weights], "top1")
-        axes[1].plot(x, [_error(v) for v in top1], color=color, lw=1.8, marker="o", ms=3, label=label)
-        if top1:
-            last = f"{top1[-1]:.2%}"
+        x, scores = _points(held_out[weights], main)
+        axes[1].plot(x, [_error(v) for v in scores], color=color, lw=1.8, marker="o", ms=3, label=label)
+        if scores:
+            last = f"{scores[-1]:.2%}"
             axes[1].annotate(
                 last,
-                (x[-1], _error(top1[-1])),
+                (x[-1], _error(scores[-1])),
                 xytext=(5, 0),
                 textcoords="offset points",
                 fontsize=8,
@@ -147,8 +150,13 @@ def _points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[floa
     return [row["step"] for row in rows], [row[name] for row in rows]
 
 
-def _error(top1: float) -> float:
-    return max(100 * (1 - top1), 0.1)  # a logarithmic axis has no 0; 0.1 % is below one image in 360
+def error_title(score: str) -> str:
+    """What is drawn of a main score, on a logarithmic axis: what is missing to 100 %."""
+    return "held-out top-1 error, %" if score == "top-1" else f"held out, 100 % - {score}"
+
+
+def _error(score: float) -> float:
+    return max(100 * (1 - score), 0.1)  # a logarithmic axis has no 0; 0.1 % is below one image in 360
 
 
 def _present(axis: Any) -> tuple[list[Any], list[str]]:

@@ -7,11 +7,11 @@ import hvjax
 from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.checkpointing.workdir import CURVE, MACHINE_CURVE, WEIGHTS
 from train_tpu.config import Config
-from train_tpu.data import digits
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import Dataset
 from train_tpu.monitoring.curves import draw_curves, draw_machine
 from train_tpu.monitoring.metrics import MetricsLog, read_metrics
+from train_tpu.scores import MAIN, main_of
 
 Say = Callable[[str], None]
 
@@ -27,16 +27,18 @@ def what_is_there(directory: Path) -> str:
 
 
 def note_scores(
-    say: Say, log: MetricsLog | None, step: int, weights: str, scores: dict[str, float] | None
+    say: Say,
+    log: MetricsLog | None,
+    step: int,
+    weights: str,
+    scores: dict[str, float] | None,
+    said: Callable[[dict[str, float]], str],
 ) -> None:
-    """Print and log one evaluation; None is one that was cut short."""
+    """Print and log one evaluation; None is one that was cut short. said: scores -> what is printed."""
     if scores is None:
         return
     kind = "averaged" if weights == "ema" else "raw"
-    say(
-        f"step {step}  held out, {kind:8} weights: top-1 {scores['top1']:.2%}  top-5 {scores['top5']:.2%}  "
-        f"loss {scores['loss']:.4f}"
-    )
+    say(f"step {step}  held out, {kind:8} weights: {said(scores)}")
     if log:
         log.write(step, "held_out", weights, **scores)
 
@@ -49,18 +51,20 @@ def finish(
     if not lead:
         return
     rows = read_metrics(directory)
-    references = digits.reference_scores() if dataset.embedded else {}
+    references = dataset.references()
     title = f"{config.model.name} on {dataset.name}"
     draw_machine(rows, directory / MACHINE_CURVE, title)
     draw_curves(rows, directory / CURVE, title, references)
     hvjax.save_weights(directory / WEIGHTS, best.variables, best.model, best.info["class_names"])
 
     say("")
-    say(f"held-out top-1 ({len(dataset.held_out):,} images)")
+    held_out = [row for row in rows if row["split"] == "held_out"]
+    main = next(filter(None, map(main_of, held_out)), "top1")
+    say(f"held-out {MAIN[main]} ({len(dataset.held_out):,} images)")
     for weights, label in (("ema", "averaged weights, last step"), ("raw", "raw weights, last step")):
-        scores = [row for row in rows if row["split"] == "held_out" and row["weights"] == weights]
+        scores = [row for row in held_out if row["weights"] == weights]
         if scores:
-            say(f"  {label:28}{scores[-1]['top1']:8.2%}")
+            say(f"  {label:28}{scores[-1][main]:8.2%}")
     for name, score in references.items():
         say(f"  {name:28}{score:8.2%}   (same split)")
     unreadable = corrupt.listing()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from train_tpu.errors import UserError
 from train_tpu.monitoring.goodput import FILE as GOODPUT
 from train_tpu.monitoring.metrics import FILE as METRICS
 from train_tpu.monitoring.metrics import read_metrics
+from train_tpu.scores import MAIN, main_of
 
 KEYS_SHOWN = 4  # in a label of the legend
 WIDEST = 72  # letters of a label
@@ -41,11 +42,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """steps: done so far; top1, loss: held out, of the last evaluation; best: highest top-1 and its step;
+    """steps: done so far; main: key of the main score; score, loss: held out, of the last evaluation;
+    best: highest score and its step;
     images_per_second: median over the log. None: not known (yet)."""
 
     steps: int
-    top1: float | None
+    main: str | None
+    score: float | None
     loss: float | None
     best: tuple[float, int] | None
     images_per_second: float | None
@@ -104,11 +107,14 @@ def summarise(run: Run) -> Summary:
     """What the table says of a run."""
     held_out = run.held_out()
     last = held_out[-1] if held_out else {}
-    best = max(((row["top1"], -row["step"]) for row in held_out), default=None)
+    main = main_of(last)
+    scored = [row for row in held_out if main in row]
+    best = max(((row[main], -row["step"]) for row in scored), default=None) if main else None
     speeds = sorted(row["images_per_second"] for row in run.train() if "images_per_second" in row)
     return Summary(
         steps=max(row["step"] for row in run.rows),
-        top1=last.get("top1"),
+        main=main,
+        score=last[main] if main else None,
         loss=last.get("loss"),
         best=(best[0], -best[1]) if best else None,
         images_per_second=speeds[len(speeds) // 2] if speeds else None,
@@ -116,19 +122,21 @@ def summarise(run: Run) -> Summary:
     )
 
 
-HEADER = ("run", "steps", "top-1", "loss", "best top-1", "images/s", "goodput")
+SCORES = (2, 4)  # columns of the table with scores
 
 
 def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """HEADER and a row of text for each run."""
-    rows: list[tuple[str, ...]] = [HEADER]
-    for label, summary in zip(labels(runs), map(summarise, runs), strict=True):
+    """A header and a row of text for each run."""
+    summaries = [summarise(run) for run in runs]
+    score = score_of(summary.main for summary in summaries)
+    rows: list[tuple[str, ...]] = [("run", "steps", score, "loss", f"best {score}", "images/s", "goodput")]
+    for label, summary in zip(labels(runs), summaries, strict=True):
         best = f"{summary.best[0]:.2%} at {summary.best[1]:,}" if summary.best else "-"
         rows.append(
             (
                 label,
                 f"{summary.steps:,}",
-                _written(summary.top1, ".2%"),
+                _written(summary.score, ".2%"),
                 _written(summary.loss, ".4f"),
                 best,
                 _written(summary.images_per_second, ",.0f"),
@@ -136,6 +144,12 @@ def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def score_of(keys: Iterable[str | None]) -> str:
+    """What to call the main scores of several runs: "score" where they are of different tasks."""
+    found = set(keys) - {None} or {"top1"}
+    return MAIN[found.pop()] if len(found) == 1 else "score"
 
 
 def as_text(rows: Sequence[tuple[str, ...]]) -> str:

@@ -123,11 +123,11 @@ def utilisation_of(
 ) -> float | None:
     """MFU at one image a second on all devices of all hosts: times images/s, it is the MFU of a run.
 
-    None where the peak is not known, and where a part is frozen: how much of the backward pass that saves
-    depends on which part it is.
+    None where the peak is not known, where a part is frozen (how much of the backward pass that saves depends
+    on which part it is), and for segmenters and detectors, whose operations nobody has counted here yet.
     """
     device = jax.devices()[0]
     peak = peak_of(device.device_kind, config.model.dtype)
-    if peak is None or config.optimizer.freeze:
+    if peak is None or config.optimizer.freeze or config.task != "classification":
         return None
     return training_flops(model, image_shape, teacher) / (peak * jax.device_count())

@@ -15,8 +15,9 @@ from train_tpu import train
 from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.checkpointing.interrupt import StopRequest
 from train_tpu.learning.objective import Objective
+from train_tpu.learning.scoring import eval_step
 from train_tpu.state import create_state
-from train_tpu.step import eval_step, train_step
+from train_tpu.step import train_step
 from train_tpu.train import run
 
 TINY_SWIN = {"embed_dim": 4, "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2), "window_size": 2}

@@ -1,0 +1,19 @@
+"""Which of its held-out scores says how good a network is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Key in metrics.jsonl -> what people call it; shares of 1. A row has one of them, by its task.
+MAIN = {"top1": "top-1", "miou": "mIoU", "box_ap": "box AP"}
+
+
+def main_of(scores: Mapping[str, Any]) -> str | None:
+    """The key of the main score; None if there is none."""
+    return next((key for key in MAIN if isinstance(scores.get(key), int | float)), None)
+
+
+def rank(scores: Mapping[str, Any]) -> tuple[float, float]:
+    """Larger is better: by the main score, and by the lower loss among equals, where a loss is known."""
+    key = main_of(scores)
+    assert key is not None, f"no main score among {', '.join(scores)}"
+    return scores[key], -scores.get("loss", 0.0)

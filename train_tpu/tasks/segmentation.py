@@ -1,0 +1,43 @@
+"""A class for every pixel."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from train_tpu.data.dense_examples import SEGMENTATION, DenseDataset
+from train_tpu.evaluation.segmentation_scores import SegmentationMeter, pixel_confusion
+from train_tpu.learning.objective import normalise
+from train_tpu.learning.segmenting import Segmenting, pixel_loss
+from train_tpu.tasks.dense import Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation(Dense):
+    """See `task.Task`. Scores are taken at the size of the evaluation's canvas: mIoU, mean and overall
+    accuracy."""
+
+    name = SEGMENTATION
+
+    def objective(self, dataset: DenseDataset) -> Segmenting:
+        return Segmenting(self.spec.mean, self.spec.std, self.config.loss.auxiliary)
+
+    def score(self, variables: Any, batch: dict[str, Any], *, model: Any) -> dict[str, Any]:
+        logits = model.apply(variables, normalise(batch["image"], self.spec.mean, self.spec.std))
+        real = batch["index"] >= 0
+        return {
+            "confusion": pixel_confusion(
+                jnp.argmax(logits, -1), batch["labels"], batch["index"], logits.shape[-1]
+            ),
+            "loss": pixel_loss(logits, batch["labels"], real),
+            "count": real.sum(),
+        }
+
+    def meter(self, dataset: DenseDataset) -> SegmentationMeter:
+        return SegmentationMeter(dataset.class_names)
+
+    def said(self, scores: dict[str, float]) -> str:
+        return (
+            f"mIoU {scores['miou']:.2%}  mean accuracy {scores['macc']:.2%}  "
+            f"pixels {scores['aacc']:.2%}  loss {scores['loss']:.4f}"
+        )
