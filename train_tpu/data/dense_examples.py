@@ -94,16 +94,6 @@ class DenseDataset:
     references: Callable[[], dict[str, float]] = dict
 
 
-def no_instances() -> dict[str, Any]:
-    """The part of an example that tells of instances, where there are none."""
-    return {
-        "boxes": np.zeros((0, 4), np.float32),
-        "labels": np.zeros(0, np.int32),
-        "crowd": np.zeros(0, bool),
-        "masks": (),
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class Bitmap:
     """A mask that is drawn already."""
@@ -143,7 +133,7 @@ class RunLengths:
     """
 
     size: tuple[int, int]
-    counts: "str | bytes | Sequence[int]"
+    counts: "str | bytes | Sequence[int] | np.ndarray"
 
     def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
         """As `Mask.bitmap`."""

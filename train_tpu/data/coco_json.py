@@ -1,0 +1,263 @@
+"""COCO's annotation file as columns of numbers.
+
+Format: https://cocodataset.org/#format-data, "object detection". COCO's own training file has 860,000
+annotations; as Python objects they would take gigabytes for as long as the run lasts.
+"""
+
+import array
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from train_tpu.data.dense_examples import Mask, Polygons, RunLengths
+from train_tpu.errors import UserError
+
+LEAST_NUMBERS = 6  # of a polygon: three points
+FARTHEST = 1e5  # pixels: COCO's filling walks along every edge, and one to infinity never ends
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """The masks of annotations, in the order of the file.
+
+    Attributes:
+      numbers: x and y of all polygons of all annotations, one after the other.
+      part_ends: polygon p is numbers[part_ends[p] : part_ends[p + 1]].
+      ends: annotation a has the polygons ends[a] to ends[a + 1].
+      runs: those annotations that are run lengths instead.
+    """
+
+    numbers: Float32[np.ndarray, "numbers"]
+    part_ends: Int64[np.ndarray, "parts+1"]
+    ends: Int64[np.ndarray, "annotations+1"]
+    runs: dict[int, RunLengths]
+
+    def mask(self, annotation: int) -> Mask:
+        """Of one annotation."""
+        if annotation in self.runs:
+            return self.runs[annotation]
+        parts = range(self.ends[annotation], self.ends[annotation + 1])
+        return Polygons([self.numbers[self.part_ends[p] : self.part_ends[p + 1]] for p in parts])
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """What an annotation file says, its n annotations sorted by their images.
+
+    Attributes:
+      categories: id -> name, by rising id: the order of the classes.
+      names: file of each image. ids: what the file calls it. sizes: height and width.
+      first: image i has the annotations first[i] to first[i + 1].
+      area: as the file states it; None if it does not for every annotation.
+      place: of each annotation in `shapes`.
+      without_mask: how many annotations were left out since they have no mask that can be drawn.
+    """
+
+    categories: dict[int, str]
+    names: list[str]
+    ids: list[Any]
+    sizes: Int32[np.ndarray, "images 2"]
+    first: Int64[np.ndarray, "images+1"]
+    boxes: Float32[np.ndarray, "n 4"]
+    labels: Int32[np.ndarray, "n"]
+    crowd: Bool[np.ndarray, "n"]
+    area: "Float32[np.ndarray, 'n'] | None"
+    place: Int64[np.ndarray, "n"]
+    shapes: Shapes
+    without_mask: int
+
+
+def read_annotations(file: Path) -> Annotations:
+    """Read one annotation file.
+
+    Raises:
+      UserError: it is no JSON, or not as COCO writes it, or contradicts itself, or has no masks at all.
+    """
+    content = _load(file)
+    categories = _categories(content["categories"], file)
+    names, ids, sizes = _images(content["images"], file)
+    builder = _Builder(file, categories, names, ids, sizes)
+    for number, annotation in enumerate(content["annotations"]):
+        try:
+            builder.add(annotation)
+        except UserError:
+            raise
+        except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
+            raise _odd(file, "annotations", number, error) from error
+    return builder.finish()
+
+
+def _load(file: Path) -> dict[str, list]:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is no valid JSON: {error}") from error
+    needed = ("images", "annotations", "categories")
+    missing = [k for k in needed if not isinstance(content, dict) or not isinstance(content.get(k), list)]
+    if missing:
+        raise UserError(f"{file} is not as COCO writes it: no list {' and no list '.join(missing)}")
+    return content
+
+
+def _categories(rows: list, file: Path) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for number, row in enumerate(rows):
+        try:
+            key, name = row["id"], row["name"]
+            if not isinstance(key, int) or not isinstance(name, str):
+                raise TypeError("id must be an integer and name a text")
+        except (KeyError, TypeError) as error:
+            raise _odd(file, "categories", number, error) from error
+        if key in found:
+            raise UserError(f"{file}: two categories have the id {key}: {found[key]} and {name}")
+        found[key] = name
+    if not found:
+        raise UserError(f"{file}: no categories")
+    return dict(sorted(found.items()))
+
+
+def _images(rows: list, file: Path) -> tuple[list[str], list[Any], Int32[np.ndarray, "images 2"]]:
+    names, ids, sizes = [], [], np.zeros((len(rows), 2), np.int32)
+    for number, row in enumerate(rows):
+        try:
+            height, width = row["height"], row["width"]
+            if not isinstance(row["file_name"], str) or not row["file_name"]:
+                raise TypeError("file_name must be a text")
+            if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
+                raise TypeError(f"height {height!r} and width {width!r} must be positive integers")
+            sizes[number] = height, width
+        except (KeyError, TypeError, OverflowError) as error:
+            raise _odd(file, "images", number, error) from error
+        names.append(row["file_name"])
+        ids.append(row.get("id"))
+    if not names:
+        raise UserError(f"{file}: no images")
+    return names, ids, sizes
+
+
+class _Builder:
+    """Columns that grow annotation by annotation."""
+
+    def __init__(
+        self, file: Path, categories: dict[int, str], names: list[str], ids: list, sizes: np.ndarray
+    ):
+        self._file = file
+        self._categories, self._names, self._ids, self._sizes = categories, names, ids, sizes
+        self._label_of = {key: label for label, key in enumerate(categories)}
+        try:
+            self._row_of = {key: row for row, key in enumerate(ids)}
+        except TypeError as error:
+            raise UserError(f"{file}: an image has no plain id: {error}") from error
+        if len(self._row_of) < len(ids):
+            twice = next(key for row, key in enumerate(ids) if self._row_of[key] != row)
+            raise UserError(f"{file}: two images have the id {twice!r}")
+        self._image, self._label, self._crowd = array.array("q"), array.array("i"), array.array("b")
+        self._boxes, self._areas = array.array("f"), array.array("f")
+        self._numbers = array.array("f")
+        self._part_ends, self._ends = array.array("q", [0]), array.array("q", [0])
+        self._runs: dict[int, RunLengths] = {}
+        self._without_area = self._without_mask = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One annotation as the file has it."""
+        called = f"{self._file}: annotation {row.get('id', '(no id)')}"
+        image, label = self._row_of.get(row["image_id"]), self._label_of.get(row["category_id"])
+        if image is None:
+            raise UserError(f"{called} is of image {row['image_id']!r}, which is not in the file")
+        if label is None:
+            raise UserError(f"{called} is of category {row['category_id']!r}, which is not in the file")
+        x, y, w, h = _box(row["bbox"], called)
+        if not self._add_mask(row.get("segmentation"), image, called):
+            self._without_mask += 1
+            return
+        self._image.append(image)
+        self._label.append(label)
+        self._crowd.append(bool(row.get("iscrowd", 0)))
+        self._boxes.extend((x, y, x + w, y + h))
+        area = row.get("area")
+        self._without_area += area is None
+        self._areas.append(0.0 if area is None else float(area))
+
+    def _add_mask(self, shape: Any, image: int, called: str) -> bool:
+        """Whether there is one that can be drawn; then it is kept."""
+        if isinstance(shape, dict):
+            self._runs[len(self._image)] = self._run_lengths(shape, image, called)
+        else:
+            parts = [part for part in map(_polygon, shape or ()) if part is not None]
+            if not parts:
+                return False
+            for part in parts:
+                self._numbers.frombytes(part.tobytes())
+                self._part_ends.append(len(self._numbers))
+        self._ends.append(len(self._part_ends) - 1)
+        return True
+
+    def _run_lengths(self, shape: dict[str, Any], image: int, called: str) -> RunLengths:
+        height, width = self._sizes[image].tolist()
+        if list(shape["size"]) != [height, width]:
+            raise UserError(
+                f"{called}: its mask is of {shape['size']} pixels (height, width), "
+                f"its image {self._names[image]} of [{height}, {width}]"
+            )
+        counts = shape["counts"]
+        return RunLengths(
+            (height, width), counts if isinstance(counts, str) else np.asarray(counts, np.int32)
+        )
+
+    def finish(self) -> Annotations:
+        """The columns, sorted."""
+        if self._without_mask and not self._image:
+            raise UserError(
+                f"{self._file}: none of its {self._without_mask} annotations has a segmentation (polygons or "
+                "RLE), which masks are learned from"
+            )
+        image = np.frombuffer(self._image, np.int64)
+        place = np.argsort(image, kind="stable")
+        counts = np.bincount(image, minlength=len(self._names))
+        return Annotations(
+            categories=self._categories,
+            names=self._names,
+            ids=self._ids,
+            sizes=self._sizes,
+            first=np.concatenate([[0], np.cumsum(counts)]),
+            boxes=np.frombuffer(self._boxes, np.float32).reshape(-1, 4)[place],
+            labels=np.frombuffer(self._label, np.int32)[place],
+            crowd=np.frombuffer(self._crowd, np.int8)[place].astype(bool),
+            area=None if self._without_area else np.frombuffer(self._areas, np.float32)[place],
+            place=place,
+            shapes=Shapes(
+                numbers=np.frombuffer(self._numbers, np.float32),
+                part_ends=np.frombuffer(self._part_ends, np.int64),
+                ends=np.frombuffer(self._ends, np.int64),
+                runs=self._runs,
+            ),
+            without_mask=self._without_mask,
+        )
+
+
+def _box(box: Any, called: str) -> tuple[float, float, float, float]:
+    values = np.asarray(box, np.float64) if isinstance(box, list | tuple) else np.zeros(0)
+    if values.shape != (4,) or not np.isfinite(values).all() or min(values[2:]) < 0:
+        raise UserError(f"{called}: bbox {box!r}; expected [x, y, width, height]")
+    return tuple(values.tolist())
+
+
+def _polygon(part: Any) -> "Float32[np.ndarray, 'numbers'] | None":
+    """None where it cannot be drawn."""
+    values = np.asarray(part, np.float64)
+    if values.ndim != 1:
+        raise TypeError(f"a polygon must be a list of numbers, not {type(part).__name__}")
+    if len(values) < LEAST_NUMBERS or len(values) % 2 or not (np.abs(values) < FARTHEST).all():
+        return None
+    return values.astype(np.float32)
+
+
+def _odd(file: Path, table: str, number: int, error: Exception) -> UserError:
+    said = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+    return UserError(f"{file} is not as COCO writes it: {table}[{number}]: {said}")
