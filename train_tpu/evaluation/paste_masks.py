@@ -1,0 +1,68 @@
+"""Masks predicted on a grid inside a box, as masks of the whole image, and as run lengths of COCO."""
+
+import math
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+
+from train_tpu.data.dense_examples import pycocotools_mask
+
+
+class RunLengths(TypedDict):
+    """COCO's compressed RLE: size [height, width], counts as ASCII text."""
+
+    size: list[int]
+    counts: str
+
+
+def paste_mask(
+    grid: Num[np.ndarray, "rows columns"],
+    box: Num[np.ndarray, "4"],
+    height: int,
+    width: int,
+    threshold: float = 0.5,
+) -> Bool[np.ndarray, "height width"]:
+    """Where the grid, stretched over the box, is at least `threshold` at a pixel's centre.
+
+    Between the cells' centres it is interpolated linearly, and zero outside of the box; as in mmdetection's
+    FCNMaskHead and detectron2's paste_masks_in_image (Mask R-CNN, section 3.1: "Inference").
+
+    Args:
+      grid: probabilities, or 0 and 1.
+      box: x1 y1 x2 y2 in pixels; may reach beyond the image. One without area has no mask.
+    Returns:
+      In column-major order, as `run_lengths` needs it.
+    """
+    mask = np.zeros((height, width), bool, order="F")
+    x1, y1, x2, y2 = (float(value) for value in box)
+    top, down = _weights(y1, y2, grid.shape[0], height)
+    left, across = _weights(x1, x2, grid.shape[1], width)
+    values = down @ grid.astype(np.float64) @ across.T
+    mask[top : top + len(down), left : left + len(across)] = values >= threshold
+    return mask
+
+
+def _weights(
+    start: float, stop: float, cells: int, length: int
+) -> tuple[int, Float[np.ndarray, "pixels cells"]]:
+    """What each cell gives to each pixel of a line, and the first pixel that is given anything."""
+    size = (stop - start) / cells
+    if not size > 0:
+        return 0, np.zeros((0, cells))
+    first = max(0, math.ceil(start - size / 2 - 0.5))
+    last = min(length - 1, math.floor(stop + size / 2 - 0.5))
+    centres = (np.arange(first, last + 1) + 0.5 - start) / size - 0.5
+    return first, np.maximum(0.0, 1 - np.abs(centres[:, None] - np.arange(cells)))
+
+
+def run_lengths(mask: Bool[np.ndarray, "h w"]) -> RunLengths:
+    """A mask as COCO's RLE, encoded by pycocotools.
+
+    Raises:
+      UserError: pycocotools is not installed.
+    """
+    height, width = mask.shape
+    columns = np.asfortranarray(mask).view(np.uint8)
+    counts = pycocotools_mask().encode(columns)["counts"]
+    return {"size": [height, width], "counts": counts.decode("ascii")}
