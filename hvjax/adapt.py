@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hvjax.models.features import Backbone
+from hvjax.models.features import Network
 from hvjax.ops.trees import Path, Tree, flatten, unflatten
 from hvjax.registry import get_spec, identify
 from hvjax.structure import abstract_variables, sample_size
@@ -25,7 +25,7 @@ from hvjax.weights.convert import position_tables
 from hvjax.weights.rules import Leaf
 
 
-def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: Any = None) -> Tree:
+def adapt(variables: Mapping[str, Any], donor: Network, model: Network, key: Any = None) -> Tree:
     """Variables for `model` from those of `donor`, which differs in `num_classes`, `in_channels` or
     `image_size` only.
 
@@ -75,7 +75,7 @@ def adapt(variables: Mapping[str, Any], donor: Backbone, model: Backbone, key: A
 
 
 def _at_image_size(
-    variables: Mapping[str, Any], donor: Backbone, model: Backbone
+    variables: Mapping[str, Any], donor: Network, model: Network
 ) -> tuple[Mapping[str, Any], list[Path]]:
     """Variables whose tables of positions are for the images of `model`, and which ones were interpolated."""
     if getattr(donor.config, "image_size", None) == getattr(model.config, "image_size", None):
@@ -94,7 +94,7 @@ def _at_image_size(
     return unflatten(flat), resized
 
 
-def _position_tables(model: Backbone) -> dict[Path, Leaf]:
+def _position_tables(model: Network) -> dict[Path, Leaf]:
     tables = get_spec(identify(model)[0]).weight_tables(model.config)
     return position_tables(tables[0], flatten(abstract_variables(model))) if tables else {}
 
@@ -108,7 +108,7 @@ def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
     return np.take(repeated, range(channels), axis) * np.asarray(before / channels, kernel.dtype)
 
 
-def reading_channels(model: Backbone) -> dict[Path, int]:
+def reading_channels(model: Network) -> dict[Path, int]:
     """Path -> axis of the tensors whose shape follows `in_channels`; found by asking for one more."""
     more = model.clone(config=replace(model.config, in_channels=model.config.in_channels + 1))
     ours, theirs = flatten(abstract_variables(model)), flatten(abstract_variables(more))
@@ -122,7 +122,7 @@ def reading_channels(model: Backbone) -> dict[Path, int]:
     return found
 
 
-def head_tensors(model: Backbone) -> set[Path]:
+def head_tensors(model: Network) -> set[Path]:
     """Paths of the tensors that a model without classes does not have."""
     if not model.config.num_classes:
         return set()
@@ -131,7 +131,7 @@ def head_tensors(model: Backbone) -> set[Path]:
 
 
 def _warn(
-    fresh: list[Path], channels: Mapping[Path, int], resized: list[Path], donor: Backbone, model: Backbone
+    fresh: list[Path], channels: Mapping[Path, int], resized: list[Path], donor: Network, model: Network
 ) -> None:
     said = []
     if fresh:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hvjax.models.features import Backbone
+from hvjax.dense.heads import HEADS
+from hvjax.models.features import Network
 from hvjax.registry import MODELS
 from hvjax.reparam import transform
 from hvjax.structure import check_variables
 
 
-def reparameterize(model: Backbone, variables: Mapping[str, Any]) -> tuple[Backbone, Mapping[str, Any]]:
+def reparameterize(model: Network, variables: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
     """Fuse every batch norm into a neighbouring layer: fewer operations, the same function.
 
     A pure function: the input is not edited, and with a fixed model it works under `jax.jit`. The
@@ -32,5 +33,6 @@ def reparameterize(model: Backbone, variables: Mapping[str, Any]) -> tuple[Backb
     check_variables(model, variables)
     if model.deploy:
         return model, variables
-    fusion_rules = next(spec.fusion_rules for spec in MODELS.values() if spec.model is type(model))
+    rows = (*MODELS.values(), *HEADS.values())
+    fusion_rules = next(row.fusion_rules for row in rows if row.model is type(model))
     return model.clone(deploy=True), transform.reparameterize(variables, fusion_rules(model.config))

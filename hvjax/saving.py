@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import hvjax
-from hvjax.models.features import Backbone
+from hvjax.models.features import Network
 from hvjax.ops.trees import Path, Tree, flatten, unflatten
 from hvjax.registry import create_model, identify
 from hvjax.structure import check_collections, check_variables
@@ -21,7 +21,7 @@ from hvjax.weights.io import FileInfo, read_file, write_file
 def save_weights(
     path: str | os.PathLike[str],
     variables: Mapping[str, Any],
-    model: Backbone | None = None,
+    model: Network | None = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
     """Write variables to a `.safetensors` file; an existing one is replaced in one step.
@@ -50,10 +50,10 @@ def save_weights(
 
 
 @overload
-def load_weights(path: str | os.PathLike[str]) -> tuple[Backbone, Tree]: ...
+def load_weights(path: str | os.PathLike[str]) -> tuple[Any, Tree]: ...
 @overload
-def load_weights(path: str | os.PathLike[str], model: Backbone) -> Tree: ...
-def load_weights(path: str | os.PathLike[str], model: Backbone | None = None) -> tuple[Backbone, Tree] | Tree:
+def load_weights(path: str | os.PathLike[str], model: Network) -> Tree: ...
+def load_weights(path: str | os.PathLike[str], model: Network | None = None) -> tuple[Any, Tree] | Tree:
     """Read a file that `save_weights` wrote.
 
     Args:
@@ -80,7 +80,7 @@ def load_weights(path: str | os.PathLike[str], model: Backbone | None = None) ->
     return (built, arrays) if model is None else arrays
 
 
-def _rebuild(path: str | os.PathLike[str], info: FileInfo) -> Backbone:
+def _rebuild(path: str | os.PathLike[str], info: FileInfo) -> Any:
     if info.model is None:
         raise ValueError(
             f"{str(path)!r} was saved without its model: give it, load_weights(path, model), or save with "
@@ -94,7 +94,7 @@ def _rebuild(path: str | os.PathLike[str], info: FileInfo) -> Backbone:
         ) from error
 
 
-def _checked_names(class_names: Sequence[str], model: Backbone | None) -> tuple[str, ...]:
+def _checked_names(class_names: Sequence[str], model: Network | None) -> tuple[str, ...]:
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names={class_names!r}: expected a sequence of strings")
     if model is not None and len(class_names) != model.config.num_classes:

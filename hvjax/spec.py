@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hvjax.models.features import Backbone
+from hvjax.models.features import Network
 from hvjax.reparam.rules import Rule
 from hvjax.weights.rules import Table
 
@@ -69,7 +69,7 @@ class Spec:
         a reconstruction.
     """
 
-    model: type[Backbone]
+    model: type[Network]
     config: Any
     fusion_rules: Callable[[Any], tuple[Rule, ...]]
     weight_tables: Callable[[Any], tuple[Table, ...]]

@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hvjax.models.features import Backbone
+from hvjax.models.features import Network
 from hvjax.ops.trees import Tree, differences
 
 PROBE_SIZE = (224, 224)  # pixels; every model whose tensors do not depend on the image's size can take it
 
 
-def sample_size(model: Backbone) -> tuple[int, int]:
+def sample_size(model: Network) -> tuple[int, int]:
     """Return an image size, (height, width), that the model can take.
 
     It is the one of its config where position tables depend on it (`config.image_size`), 224x224 otherwise.
@@ -25,19 +25,19 @@ def sample_size(model: Backbone) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def abstract_variables(model: Backbone) -> Tree:
+def abstract_variables(model: Network) -> Tree:
     """Return what `model.init` would make, with `jax.ShapeDtypeStruct` leaves; computes no numbers."""
     images = jax.ShapeDtypeStruct((1, *sample_size(model), model.config.in_channels), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 
-def check_variables(model: Backbone, variables: Mapping[str, Any]) -> None:
+def check_variables(model: Network, variables: Mapping[str, Any]) -> None:
     """Do nothing if `variables` have the names and shapes of the model's.
 
     Raises:
       ValueError: otherwise; the message lists what is missing, misshapen and unexpected.
     """
-    if not isinstance(model, Backbone):
+    if not isinstance(model, Network):
         shown = repr(model) if isinstance(model, str) else f"a {type(model).__name__}"
         raise ValueError(f"expected a model made by hvjax.create_model, got {shown}")
     check_collections(variables)
@@ -58,18 +58,18 @@ def check_collections(variables: Mapping[str, Any]) -> None:
         )
 
 
-def describe_form(model: Backbone) -> str:
+def describe_form(model: Network) -> str:
     """Return what a model is in messages: `next_vit_s (10 classes, deploy form)`."""
     return (
         f"{model.variant or type(model).__name__} ({model.config.num_classes} classes, {_form(model)} form)"
     )
 
 
-def _form(model: Backbone) -> str:
+def _form(model: Network) -> str:
     return "deploy" if model.deploy else "training"
 
 
-def _hint(model: Backbone, variables: Mapping[str, Any]) -> str:
+def _hint(model: Network, variables: Mapping[str, Any]) -> str:
     if "batch_stats" not in abstract_variables(model.clone(deploy=False)):
         other = model.clone(deploy=not model.deploy)
         fits = not differences(abstract_variables(other), variables)

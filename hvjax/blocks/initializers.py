@@ -47,6 +47,11 @@ def uniform_within(bound: float) -> Initializer:
     return _Draw("uniform", lambda shape: bound)
 
 
+def xavier_uniform() -> Initializer:
+    """Uniform with variance 2 / (fan in + fan out) for HWIO and (in, out) kernels (Glorot, Bengio 2010)."""
+    return _Draw("uniform", _xavier_bound)
+
+
 def uniform_fan_in() -> Initializer:
     """Uniform within 1 / sqrt(fan in) for HWIO and (in, out) kernels: how PyTorch starts its layers.
 
@@ -66,6 +71,10 @@ def init_at_once(init: Callable[[], Any], key: Array) -> Any:
     leaves, structure = jax.tree.flatten(tree, is_leaf=_is_drawn)
     values = _values([leaf for leaf in leaves if _is_drawn(leaf)], key)
     return structure.unflatten([next(values) if _is_drawn(leaf) else leaf for leaf in leaves])
+
+
+def _xavier_bound(shape: tuple[int, ...]) -> float:
+    return math.sqrt(6 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
 
 
 @dataclass(frozen=True)

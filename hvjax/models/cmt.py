@@ -278,7 +278,7 @@ class CMT(Backbone):
     config: CMTConfig = CMTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         self._check_size(*images.shape[1:3])
@@ -290,6 +290,8 @@ class CMT(Backbone):
             stage_rates = rates[end - config.depths[i] : end]
             stage = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")
             x = out[f"stage{i + 1}"] = stage(x, train=train)
+        if not tail:
+            return out
         c = config.head_channels
         x = Conv(config.widths[-1], c, form=form, kernel_init=CONV_INIT, name="expand")(x)
         if not form.deploy:

@@ -156,7 +156,7 @@ class ConvNeXt(Backbone):
     config: ConvNeXtConfig = ConvNeXtConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         height, width = images.shape[1:3]
@@ -174,6 +174,8 @@ class ConvNeXt(Backbone):
             stage_rates = rates[end - config.depths[i] : end]
             stage = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")
             x = out[f"stage{i + 1}"] = stage(x, train=train)
+        if not tail:
+            return out
         c = config.widths[-1]
         out["pre_logits"] = LayerNorm(c, EPSILON, form, name="norm")(global_avg_pool(x))
         if config.num_classes:

@@ -278,7 +278,7 @@ class EfficientFormer(Backbone):
     config: EfficientFormerConfig = EfficientFormerConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         _check_size(self, images)
@@ -292,6 +292,8 @@ class EfficientFormer(Backbone):
             out[f"stage{i + 1}"] = x
         c = config.widths[-1]
         out["stage4"] = x.reshape(-1, *config.attention_map, c)
+        if not tail:
+            return out
         x = LayerNorm(c, EPSILON, form, name="norm")(x)
         wide = jnp.promote_types(x.dtype, jnp.float32)
         out["pre_logits"] = jnp.mean(x, axis=1, dtype=wide).astype(x.dtype)

@@ -196,7 +196,7 @@ class FastViT(Backbone):
     config: FastViTConfig = FastViTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -209,6 +209,8 @@ class FastViT(Backbone):
             out[f"stage{i + 1}"] = x
         if config.official_taps and config.position_kernels[-1]:
             out["stage4"] = before
+        if not tail:
+            return out
         c = config.widths[-1]
         wide = config.expansion * c
         hidden = max(1, int(wide * config.se_ratio))

@@ -17,8 +17,8 @@ STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 Features = dict[str, Array]
 
 
-class Backbone(nn.Module):
-    """An image classifier that hands back its intermediate feature maps.
+class Network(nn.Module):
+    """What every model of hvjax is made with.
 
     Attributes:
       config: the numbers of the variant, a frozen dataclass of the family.
@@ -46,10 +46,14 @@ class Backbone(nn.Module):
         Args:
           rngs: a key, or a dict of keys with the entry "params".
           images: of the shape and type to be used.
-          **options: as of `__call__`.
+          **options: as of `__call__`, or `method` and its options.
         """
         key = rngs["params"] if isinstance(rngs, Mapping) else rngs
         return init_at_once(lambda: _init(self, rngs, images, tuple(sorted(options.items()))), key)
+
+
+class Backbone(Network):
+    """An image classifier that hands back its intermediate feature maps."""
 
     def __call__(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Float[Array, "b classes"]:
         """Class scores; the pooled vector ("pre_logits") where `config.num_classes` is 0.
@@ -60,7 +64,9 @@ class Backbone(nn.Module):
         features = self.features(images, train=train)
         return features["logits" if self.config.num_classes else "pre_logits"]
 
-    def features(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Features:
+    def features(
+        self, images: Float[Array, "b h w c"], *, train: bool = False, tail: bool = True
+    ) -> Features:
         """Intermediate results: "stem", "stage1" to "stage4" (NHWC), "pre_logits" and "logits".
 
         Channels and strides of the published variants are in the registry (`Spec.channels`, `Spec.strides`):
@@ -70,12 +76,16 @@ class Backbone(nn.Module):
         "logits" is absent where `config.num_classes` is 0. In deploy form a norm that was folded into the
         head no longer acts on "pre_logits", which then holds the pooled map before that norm; all other
         entries are equal in both forms.
+
+        With `tail=False` the network ends with stage 4: no final norm, expansion, pooling or head is made,
+        and `init(..., method="features", tail=False)` makes no parameters for them. "pre_logits" and "logits"
+        are then absent.
         """
         raise NotImplementedError
 
 
 @partial(jax.jit, static_argnums=(0, 3))  # compiled as a whole, the forward pass is dropped
-def _init(model: Backbone, rngs: Any, images: Array, options: tuple[tuple[str, Any], ...]) -> Any:
+def _init(model: Network, rngs: Any, images: Array, options: tuple[tuple[str, Any], ...]) -> Any:
     return nn.Module.init(model, rngs, images, **dict(options))
 
 

@@ -141,7 +141,7 @@ class MetaFormer(Backbone):
     config: MetaFormerConfig = MetaFormerConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -154,6 +154,8 @@ class MetaFormer(Backbone):
             x = out[f"stage{i + 1}"] = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")(
                 x, train=train
             )
+        if not tail:
+            return out
         c = config.widths[-1]
         out["pre_logits"] = LayerNorm(c, HEAD_EPSILON, form, name="norm")(global_avg_pool(x))
         if config.num_classes:

@@ -147,7 +147,7 @@ class MobileOne(Backbone):
     config: MobileOneConfig = MobileOneConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -162,6 +162,8 @@ class MobileOne(Backbone):
             x = out[f"stage{i + 1}"] = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")(
                 x, train=train
             )
+        if not tail:
+            return out
         out["pre_logits"] = global_avg_pool(x)
         if config.num_classes:
             c = config.widths[-1]

@@ -25,6 +25,7 @@ from hvjax.models.next_vit_blocks import (
     conv_norm,
     normalize,
     patch_embed,
+    stage_norm,
 )
 from hvjax.models.next_vit_config import (
     CONVOLUTION,
@@ -183,7 +184,7 @@ class NextViT(Backbone):
     config: NextViTConfig = NextViTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         check_size(config, images.shape[1], images.shape[2])
@@ -193,9 +194,12 @@ class NextViT(Backbone):
         rates = drop_path_rates(config.drop_path_rate, sum(map(len, config.blocks)))
         for i, letters in enumerate(config.blocks):
             stage_rates, rates = rates[: len(letters)], rates[len(letters) :]
-            x = out[f"stage{i + 1}"] = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")(
-                x, train=train
-            )
+            x = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")(x, train=train)
+            if config.stage_norms:
+                x = stage_norm(x, config, form, f"stage_norm{i + 1}", train)
+            out[f"stage{i + 1}"] = x
+        if not tail:
+            return out
         c = config.widths[-1][-1]
         if config.norm == "layer" or not self.deploy:
             out["pre_logits"] = global_avg_pool(normalize(x, config, form, "norm", train))

@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from hvjax.blocks.batch_norm import BatchNorm
+from hvjax.blocks.batch_norm import Affine, BatchNorm
 from hvjax.blocks.bottleneck import EXPANSION, Bottleneck
 from hvjax.blocks.form import Form
 from hvjax.blocks.layer_norm import LayerNorm
@@ -43,6 +43,13 @@ def normalize(x: Array, config: NextViTConfig, form: Form, name: str, train: boo
     if config.norm == "layer":
         return LayerNorm(x.shape[-1], EPSILON, form, name=name)(x)
     return x if form.deploy else BatchNorm(x.shape[-1], form=form, name=name)(x, train=train)
+
+
+def stage_norm(x: Array, config: NextViTConfig, form: Form, name: str, train: bool) -> Array:
+    """As `normalize`, of a map that several layers read; folded into none of them."""
+    if form.deploy and config.norm == "batch":
+        return Affine(x.shape[-1], form, name=name)(x)
+    return normalize(x, config, form, name, train)
 
 
 class ConvLayerNorm(nn.Module):

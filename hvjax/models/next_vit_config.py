@@ -48,6 +48,8 @@ class NextViTConfig:
         "convnext", "transformer", "pool" and "lsa" (next_vit_blocks.py).
       norm, activation: "batch" or "layer", "relu" or "gelu", in all parts that are Next-ViT's own.
       window: side of the windows of "lsa" blocks.
+      stage_norms: normalise the output of each stage, also where it flows on into the next one, as the recipe
+        for segmentation does (bytedance/Next-ViT segmentation/, "extra norm").
 
     Raises:
       ValueError: if the numbers do not fit together.
@@ -71,6 +73,7 @@ class NextViTConfig:
     norm: str = "batch"
     activation: str = "relu"
     window: int = 7
+    stage_norms: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):  # lists, as JSON and config files give them, are fine too
@@ -95,6 +98,8 @@ class NextViTConfig:
             check_positive(name, getattr(self, name))
         if not isinstance(self.mix_ratio, NUMBERS) or not 0 <= self.mix_ratio <= 1:
             raise ValueError(f"mix_ratio={self.mix_ratio!r}: expected a number, 0 <= mix_ratio <= 1")
+        if not isinstance(self.stage_norms, bool):
+            raise ValueError(f"stage_norms={self.stage_norms!r}: expected True or False")
         for name, known in (("conv_block", CONV_BLOCKS), ("norm", NORMS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}")

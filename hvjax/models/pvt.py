@@ -192,7 +192,7 @@ class PVT(Backbone):
     config: PVTConfig = PVTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         _check_size(self, images.shape[1], images.shape[2])
@@ -210,6 +210,8 @@ class PVT(Backbone):
             others = tokens.shape[1] - x.shape[1] * x.shape[2]  # the class token, where there is one
             x = out[f"stage{i + 1}"] = (tokens[:, others:] if others else tokens).reshape(x.shape)
             before = c
+        if not tail:
+            return out
         out["pre_logits"] = LayerNorm(before, EPSILON, form, name="norm")(tokens[:, 0])
         if config.num_classes:
             out["logits"] = Dense(before, config.num_classes, form, LINEAR_INIT, name="head")(

@@ -226,7 +226,7 @@ class PyramidTNT(Backbone):
     config: PyramidTNTConfig = PyramidTNTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         _check_size(self, images.shape[1], images.shape[2])
@@ -243,6 +243,8 @@ class PyramidTNT(Backbone):
             stage = Stage(config, i, rates[end - config.depths[i] : end], form, name=f"stage{i + 1}")
             words, x = stage(words, x, train=train)
             out[f"stage{i + 1}"] = x
+        if not tail:
+            return out
         c = config.outer_widths[-1]
         x = LayerNorm(c, EPSILON, form, name="norm")(x.reshape(x.shape[0], -1, c))
         out["pre_logits"] = jnp.mean(x, axis=1, dtype=jnp.promote_types(x.dtype, jnp.float32)).astype(x.dtype)

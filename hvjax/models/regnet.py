@@ -175,7 +175,7 @@ class RegNetY(Backbone):
     config: RegNetYConfig = RegNetYConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -189,6 +189,8 @@ class RegNetY(Backbone):
             stage = Stage(config, c, width, stage_rates, form, name=f"stage{i + 1}")
             x = out[f"stage{i + 1}"] = stage(x, train=train)
             c = width
+        if not tail:
+            return out
         out["pre_logits"] = global_avg_pool(x)
         if config.num_classes:
             out["logits"] = Dense(c, config.num_classes, form, HEAD_INIT, name="head")(out["pre_logits"])

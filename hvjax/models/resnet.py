@@ -85,7 +85,7 @@ class ResNet(Backbone):
     config: ResNetConfig = ResNetConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -101,6 +101,8 @@ class ResNet(Backbone):
             stage = Stage(c, width, STRIDES[i], stage_rates, form, name=f"stage{i + 1}")
             x = out[f"stage{i + 1}"] = stage(x, train=train)
             c = EXPANSION * width
+        if not tail:
+            return out
         out["pre_logits"] = global_avg_pool(x)
         if config.num_classes:
             start = uniform_within(c**-0.5)  # kernel and bias, as PyTorch starts its linear layers

@@ -246,7 +246,7 @@ class Swin(Backbone):
     config: SwinConfig = SwinConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -261,6 +261,8 @@ class Swin(Backbone):
             stage_rates = rates[end - config.depths[i] : end]
             stage = Stage(width, heads, window, config.mlp_ratio, stage_rates, form, name=f"stage{i + 1}")
             x = out[f"stage{i + 1}"] = stage(x, train=train)
+        if not tail:
+            return out
         c = config.widths[-1]
         out["pre_logits"] = global_avg_pool(LayerNorm(c, EPSILON, form, name="norm")(x))
         if config.num_classes:

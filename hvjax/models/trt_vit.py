@@ -88,7 +88,7 @@ class TrtViT(Backbone):
     config: TrtViTConfig = TrtViTConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         form = Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
@@ -104,6 +104,8 @@ class TrtViT(Backbone):
                 x, train=train
             )
             c = config.channels[i]
+        if not tail:
+            return out
         out["pre_logits"] = self._pool(x, form, train)
         if config.num_classes:
             head = Dense(c, config.num_classes, form, DENSE_INIT, name="head")

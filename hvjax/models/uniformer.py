@@ -211,7 +211,7 @@ class UniFormer(Backbone):
     config: UniFormerConfig = UniFormerConfig()
 
     @nn.compact
-    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+    def features(self, images: FeatureMap, *, train: bool = False, tail: bool = True) -> Features:
         config = self.config
         check_images(images, config.in_channels)
         check_size(config, images.shape[1], images.shape[2])
@@ -228,6 +228,8 @@ class UniFormer(Backbone):
             stage_rates = rates[end - config.depths[i] : end]
             x = Stage(config, i, stage_rates, form, name=f"stage{i + 1}")(x, train=train)
             out[f"stage{i + 1}"] = x
+        if not tail:
+            return out
         c = config.widths[-1]
         if not self.deploy:
             out["pre_logits"] = global_avg_pool(BatchNorm(c, form=form, name="norm")(x, train=train))

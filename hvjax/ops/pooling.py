@@ -63,6 +63,30 @@ def max_pool2d(
     return _reduce(x, lax.max, -jnp.inf, windows, strides, pads)
 
 
+def adaptive_avg_pool2d(x: Float[Array, "b h w c"], size: int | Pair) -> Float[Array, "b ho wo c"]:
+    """Mean over a grid of windows that together cover the map, as `torch.nn.AdaptiveAvgPool2d`.
+
+    Of h rows, window i of n has those from floor(i h / n) to ceil((i + 1) h / n), so that windows
+    overlap where n does not divide h. Sums are taken in at least float32; the result has the type of `x`.
+
+    Raises:
+      ValueError: if `size` is less than 1.
+    """
+    down, across = _pair(size)
+    if min(down, across) < 1:
+        raise ValueError(f"size={size}: expected at least 1 window a side")
+    h, w = x.shape[1:3]
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    y = x.astype(wide)
+    if h % down == 0 and w % across == 0:
+        window = (h // down, w // across)
+        return avg_pool2d(y, window, window).astype(x.dtype)
+    rows, columns = jnp.asarray(_shares(h, down), wide), jnp.asarray(_shares(w, across), wide)
+    y = jnp.einsum("bhwc,hi->biwc", y, rows, precision=lax.Precision.HIGHEST)
+    y = jnp.einsum("biwc,wj->bijc", y, columns, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)
+
+
 def global_avg_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
     """Mean over height and width, accumulated in at least float32 and returned in the type of `x`."""
     return jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32)).astype(x.dtype)
@@ -84,6 +108,15 @@ def avg_pool_tokens(x_bnc: Float[Array, "b n c"], window: int) -> Float[Array, "
         raise ValueError(f"cannot average runs of {window} tokens: there are only {n}")
     runs = x_bnc[:, : groups * window].reshape(b, groups, window, c)
     return jnp.mean(runs, axis=2)
+
+
+def _shares(size: int, count: int) -> np.ndarray:
+    """Weight of each of `size` positions in the mean of each of `count` windows, (size, count)."""
+    shares = np.zeros((size, count))
+    for i in range(count):
+        window = slice(i * size // count, -(-(i + 1) * size // count))
+        shares[window, i] = 1 / len(range(size)[window])
+    return shares
 
 
 def _pair(value: int | Pair) -> Pair:

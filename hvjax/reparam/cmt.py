@@ -33,7 +33,7 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         Rule("stage*.block*.mlp", add_identity("conv")),
         Rule("stage*.block*.mlp", into_previous("norm3", "fc2")),
         Rule("stage*.block*.mlp", into_following("norm2", "fc2")),
-        Rule("", into_previous("norm", "expand")),
+        Rule("", into_previous("norm", "expand"), tail=True),
     )
 
 

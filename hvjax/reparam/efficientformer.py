@@ -28,7 +28,7 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         *(NORM_MLP if pooling else ()),
         *(ATTENTION if config.attention_blocks else ()),
         Rule("stage*.block*", rules.scale_into_previous("layer_scale2", "mlp.fc2")),
-        *((Rule("head", mean_of_layers("label", "distillation")),) if config.num_classes else ()),
+        *((HEADS,) if config.num_classes else ()),
     )
 
 
@@ -37,3 +37,4 @@ NORM_MLP = (
     Rule("stage*.block*.mlp[norm2]", into_previous("norm2", "fc2")),
 )
 ATTENTION = (Rule("stage*.block*[attention]", rules.scale_into_previous("layer_scale1", "attention.proj")),)
+HEADS = Rule("head", mean_of_layers("label", "distillation"), tail=True)

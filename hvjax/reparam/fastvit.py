@@ -33,7 +33,7 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         *(REP_MIXER_BLOCK if "repmixer" in config.token_mixers else ()),
         *(ATTENTION_BLOCK if "attention" in config.token_mixers else ()),
         *(LARGE_KERNEL_FFN if any(config.ffn_kernels) else ()),
-        Rule("final_conv", merge_branches(), upstream=True),
+        Rule("final_conv", merge_branches(), upstream=True, tail=True),
     )
 
 

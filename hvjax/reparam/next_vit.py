@@ -40,7 +40,8 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         *(REDUCED_ATTENTION if attends and any(s > 1 for s in ratios) else ()),
         *(ATTENTION if attends else ()),
         *(TRANSFORMER_BLOCK if ratios else ()),
-        Rule("", into_following("norm", "head") if config.num_classes else to_affine("norm")),
+        *(STAGE_NORMS if config.stage_norms else ()),
+        Rule("", into_following("norm", "head") if config.num_classes else to_affine("norm"), tail=True),
     )
 
 
@@ -69,3 +70,5 @@ POOL_NORMS = (
     Rule("stage*.block*.pool", rules.into_scale_of_difference("norm1", "layer_scale1", epsilon=EPSILON)),
     Rule("stage*.block*.pool", into_following("norm2", "mlp.fc1")),
 )
+# Two layers read the output of a stage, one of them in the next stage, and a neck may read it too.
+STAGE_NORMS = tuple(Rule("", to_affine(f"stage_norm{i}")) for i in (1, 2, 3, 4))

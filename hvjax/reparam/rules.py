@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hvjax.ops import conv_math
 from hvjax.ops.trees import Path, Tree
@@ -30,16 +30,22 @@ class Rule:
       fuse: maps a node to its fused form. It must not edit the node.
       upstream: the reference implementation's own fusion does this too. For a checkpoint saved after it
         only the other rules remain, so that rules of the two kinds must not depend on each other.
+      tail: it rewrites what a backbone without its head does not have (`features(tail=False)`).
     """
 
     path: str
     fuse: Fuse
     upstream: bool = False
+    tail: bool = False
 
     def matches(self, path: Path, node: Tree) -> bool:
         """Say whether the rule rewrites `node`, found at `path`."""
         pattern, _, child = self.path.partition("[")
         return bool(_regex(pattern).fullmatch(".".join(path))) and (not child or child.rstrip("]") in node)
+
+    def under(self, prefix: str) -> Rule:
+        """Return the same rule for a tree that lies under the child `prefix` of a larger one."""
+        return replace(self, path=f"{prefix}.{self.path}" if self.path else prefix)
 
 
 def into_previous(norm: str, layer: str, *, epsilon: float) -> Fuse:
@@ -106,6 +112,16 @@ def to_affine(norm: str, *, epsilon: float) -> Fuse:
     def fuse(node: Tree) -> Tree:
         affine = affine_of(node, norm, epsilon)
         return _replace(node, norm, {"scale": affine.scale, "bias": affine.shift})
+
+    return fuse
+
+
+def drop(child: str) -> Fuse:
+    """Leave out `child`, which only training computes."""
+
+    def fuse(node: Tree) -> Tree:
+        child_of(node, child)
+        return _without(node, child)
 
     return fuse
 

@@ -54,7 +54,7 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         ),
         *((Rule("stage*.block*.widen", into_previous("norm", "conv")),) if "B" in uneven else ()),
         *(Rule(f"stage*.block*.{name}", into_previous("norm", "conv")) for name in sorted(embeds)),
-        *((Rule("", last_norm),) if config.ends_in_residual_sum() else ()),
+        *((Rule("", last_norm, tail=True),) if config.ends_in_residual_sum() else ()),
     )
 
 

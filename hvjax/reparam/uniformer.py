@@ -24,7 +24,7 @@ def fusion_rules(config: Any) -> tuple[Rule, ...]:
         Rule("stage{1,2}.block*", into_following("norm1", "mhra.value")),
         Rule("stage{1,2}.block*", into_following("norm2", "mlp.fc1")),
         *(() if config.layer_scale is None else LAYER_SCALE),
-        Rule("", into_following("norm", "head") if config.num_classes else to_affine("norm")),
+        Rule("", into_following("norm", "head") if config.num_classes else to_affine("norm"), tail=True),
     )
 
 

@@ -1,0 +1,143 @@
+"""A backbone inside a network for dense prediction: its four maps, frozen or normalised as a recipe asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from hvjax.blocks.batch_norm import Affine, BatchNorm
+from hvjax.blocks.form import Form
+from hvjax.blocks.initializers import kaiming_normal_fan_out
+from hvjax.blocks.layer_norm import LayerNorm
+from hvjax.dense.config import STAGES, DenseConfig
+from hvjax.models.features import Features, Network
+from hvjax.registry import MODELS
+from hvjax.spec import Spec
+
+FeatureMap = Float[Array, "b h w c"]
+
+EPSILON = 1e-5  # of layer norms on outputs, PyTorch's default
+# Start of convolutions with norm and ReLU, as mmcv's ConvModule has it.
+KERNEL_INIT = kaiming_normal_fan_out()
+# What a backbone holds besides `stem` and `stage1` to `stage4` that acts before stage 1.
+BEFORE_STAGE_1 = frozenset({"stem", "patch_embed1", "inner_pos", "outer_pos"})
+
+
+def backbone_row(config: Any) -> Spec:
+    """Row of the registry whose model a backbone's config is for: the first of its family.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    for row in MODELS.values():
+        if type(row.config) is type(config):
+            return row
+    raise ValueError(f"{type(config).__name__} is not the config of a backbone of hvjax")
+
+
+def is_frozen(path: Sequence[str], config: DenseConfig) -> bool:
+    """Whether `config.frozen_stages` freezes the parameter at `path`, ("backbone", "stem", ...)."""
+    if config.frozen_stages < 1 or len(path) < 2 or path[0] != "backbone":
+        return False
+    return path[1] in BEFORE_STAGE_1 | _frozen_stages(config)
+
+
+class DenseModel(Network):
+    """A backbone without its tail, `backbone`, and what a subclass builds on its maps.
+
+    Subclasses set up their own parts after `super().setup()`, and start from `taps`. Attributes as of
+    `Network`, with `config` a `DenseConfig`; `variant` is a name such as "next_vit_s+semantic_fpn".
+    """
+
+    config: DenseConfig
+
+    def setup(self) -> None:
+        config = self.config
+        row = backbone_row(config.backbone)
+        name = self.variant.partition("+")[0]
+        self.backbone = row.model(
+            config=config.backbone,
+            variant=name,
+            dtype=self.dtype,
+            deploy=self.deploy,
+            axis_name=self.axis_name,
+        )
+        if config.output_norms != "none":
+            self.output_norms = OutputNorms(config.output_norms, self.form)
+
+    @property
+    def form(self) -> Form:
+        """How the blocks of the head are built."""
+        return Form(self.dtype, self.deploy, self.axis_name, KERNEL_INIT)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the image per position of stage1 to stage4, those of the backbone's row."""
+        return backbone_row(self.config.backbone).strides[1:]
+
+    def features(self, images: FeatureMap, *, train: bool = False) -> Features:
+        """Intermediate maps of the backbone, "stem" and "stage1" to "stage4", before `config.output_norms`.
+
+        Raises:
+          ValueError: if the images have the wrong rank, type, channels or a size the backbone cannot take.
+        """
+        with _frozen(self.config, train):
+            return self.backbone.features(images, train=train, tail=False)
+
+    def taps(self, images: FeatureMap, *, train: bool = False) -> tuple[FeatureMap, ...]:
+        """The maps of stages 1 to 4, finest first, with `config.output_norms`; raises as `features`."""
+        maps = self.features(images, train=train)
+        stages = tuple(maps[f"stage{i}"] for i in range(1, STAGES + 1))
+        return self.output_norms(stages, train=train) if self.config.output_norms != "none" else stages
+
+
+class OutputNorms(nn.Module):
+    """A norm for each map, `norm1` to `norm4`: batch norm, an affine map in deploy form, or layer norm."""
+
+    kind: str
+    form: Form
+
+    @nn.compact
+    def __call__(self, maps: Sequence[FeatureMap], *, train: bool = False) -> tuple[FeatureMap, ...]:
+        return tuple(self._norm(x, f"norm{i}", train) for i, x in enumerate(maps, start=1))
+
+    def _norm(self, x: FeatureMap, name: str, train: bool) -> FeatureMap:
+        c, form = x.shape[-1], self.form
+        if self.kind == "layer":
+            return LayerNorm(c, EPSILON, form, name=name)(x)
+        return Affine(c, form, name=name)(x) if form.deploy else BatchNorm(c, form, name=name)(x, train=train)
+
+
+def _frozen_stages(config: DenseConfig) -> frozenset[str]:
+    numbers = range(1, config.frozen_stages + 1)
+    return frozenset(f"{kind}{i}" for kind in ("stage", "stage_norm") for i in numbers)
+
+
+@contextmanager
+def _frozen(config: DenseConfig, train: bool) -> Iterator[None]:
+    """Inside, the backbone trains without what the config freezes; families need not know of it."""
+    stages = _frozen_stages(config)
+    if not train or not (stages or config.frozen_norms):
+        yield
+        return
+
+    def call(method: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if context.method_name != "__call__":
+            return method(*args, **kwargs)
+        module = context.module
+        inside = module.path[-2:-1] == ("backbone",)
+        frozen = inside and module.name in BEFORE_STAGE_1 | stages
+        still = frozen or (config.frozen_norms and isinstance(module, BatchNorm))
+        if still and "train" in kwargs:
+            kwargs = {**kwargs, "train": False}
+        result = method(*args, **kwargs)
+        # Nothing before stage n reaches the loss but through its output.
+        return lax.stop_gradient(result) if frozen else result
+
+    with nn.intercept_methods(call):
+        yield
