@@ -39,6 +39,15 @@ def decode(data: bytes) -> Pixels:
     return _reading(data, lambda image, turn: _whole(data, image, turn))
 
 
+def decode_stored(data: bytes) -> Pixels:
+    """As `decode`, but gray and RGB JPEGs as they lie in the file, whatever their EXIF orientation.
+
+    Raises:
+      ValueError: as of `decode`.
+    """
+    return _reading(data, lambda image, _: _whole(data, image, None))
+
+
 def decode_crop(data: bytes, choose: Callable[[int, int], Box], size: int) -> Pixels:
     """The part of an encoded image that a box shows; of large JPEGs at 1/2 to 1/8 of its size.
 

@@ -184,11 +184,22 @@ def open_dense_dataset(data: Config, task: str) -> DenseDataset:
             raise UserError(
                 f"--config.data.dir={data.dir}: {kind} teaches {' and '.join(dataset.tasks)}, not {task}"
             )
-        return dataset
+        return _with_room(dataset, data.max_objects) if task == DETECTION else dataset
     raise UserError(
         f"--config.data.dir={data.dir}: expected {coco.EXPECTED} (detection), or "
         f"{ade20k.EXPECTED} (segmentation)"
     )
+
+
+def _with_room(dataset: DenseDataset, room: int) -> DenseDataset:
+    """With a note if a training image has more objects than a row of a batch has room for."""
+    if dataset.most_objects <= room:
+        return dataset
+    note = (
+        f"an image has {dataset.most_objects} objects; of more than {room} (data.max_objects) the largest are "
+        "learned from"
+    )
+    return dataclasses.replace(dataset, notes=(*dataset.notes, note))
 
 
 def _check_size(mine: Sequence[int], asked: tuple[int, int]) -> None:

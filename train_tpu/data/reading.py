@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grain
 
@@ -11,6 +11,7 @@ from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import name_of
 from train_tpu.data.watchdog import Watchdog
 
+Made = TypeVar("Made")
 PREFETCH_BATCHES = 4
 
 
@@ -22,7 +23,7 @@ class Reader:
     corrupt: CorruptImages
     watchdog: Watchdog
 
-    def row(self, index: int, make: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+    def row(self, index: int, make: Callable[[Any], Made]) -> Made | None:
         """What `make` makes of the example; None, and a line in the account, after its ValueError."""
         name = name_of(self.source, index)
         try:
