@@ -9,6 +9,8 @@ from typing import Any
 
 from hvjax.dense import fusion
 from hvjax.dense.config import DenseConfig
+from hvjax.dense.mask_rcnn import MaskRCNN
+from hvjax.dense.mask_rcnn_config import MaskRCNNConfig
 from hvjax.dense.semantic_fpn import SemanticFPN, SemanticFPNConfig
 from hvjax.dense.taps import DenseModel
 from hvjax.dense.upernet import UPerNet, UPerNetConfig
@@ -49,6 +51,7 @@ HEADS: dict[str, Head] = {
         SemanticFPN, SemanticFPNConfig, fusion.semantic_fpn_rules, SEGMENTATION, "1901.02446", 512
     ),
     "upernet": Head(UPerNet, UPerNetConfig, fusion.upernet_rules, SEGMENTATION, "1807.10221", 512),
+    "mask_rcnn": Head(MaskRCNN, MaskRCNNConfig, fusion.backbone_rules, DETECTION, "1703.06870", 800),
 }
 
 
