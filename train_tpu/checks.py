@@ -104,6 +104,8 @@ def _check_task(config: Any) -> None:
         raise UserError(f"--config.model.head={config.model.head!r}: {config.task} {needs}")
     if dense and config.distill.teacher:
         raise UserError(f"--config.distill.teacher={config.distill.teacher!r}: only classifiers are taught")
+    if dense:
+        _check_views(config)
     drops = tuple(config.schedule.drops)
     if list(drops) != sorted({drop for drop in drops if drop > 0}):
         raise UserError(f"--config.schedule.drops={drops!r}: expected rising epochs, such as (8, 11)")
@@ -114,6 +116,27 @@ def _check_task(config: Any) -> None:
         raise UserError(
             f"--config.optimizer.still_norms={still_norms!r} is not a regular expression: {error}"
         ) from error
+
+
+def _check_views(config: Any) -> None:
+    """Sizes that only dense tasks have."""
+    for name in ("data.canvas", "data.eval_canvas", "data.eval_resize"):
+        sides = tuple(_value(config, name))
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise UserError(f"--config.{name}={sides!r}: expected two whole numbers of pixels")
+    shorter = tuple(config.view.shorter)
+    if not shorter or not all(isinstance(side, int) and side > 0 for side in shorter):
+        raise UserError(f"--config.view.shorter={shorter!r}: expected sides in pixels, such as (480, 800)")
+    if config.task == "segmentation" and len(shorter) > 1:
+        raise UserError(f"--config.view.shorter={shorter!r}: segmentation takes one; view.ratio varies it")
+    low, high = config.view.ratio
+    if not 0 < low <= high:
+        raise UserError(f"--config.view.ratio={(low, high)!r}: must be (low, high) with 0 < low <= high")
+    if not 0 < config.view.most_of_one <= 1:
+        raise UserError(f"--config.view.most_of_one={config.view.most_of_one!r}: must be above 0, at most 1")
+    for name in ("view.longer", "data.max_objects", "data.mask_size"):
+        if not _value(config, name) > 0:
+            raise UserError(f"--config.{name}={_value(config, name)!r}: must be greater than 0")
 
 
 def profile_window(text: str) -> tuple[int, int] | None:

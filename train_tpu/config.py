@@ -56,6 +56,14 @@ def base_config() -> Config:
     data.max_corrupt = 0.01  # share of unreadable images above which the run stops
     data.stall_seconds = 300.0  # the watchdog speaks when no batch came for so long; 0 = never
 
+    config.view = view = ConfigDict()  # dense tasks: how a training example is shown on its canvas
+    view.shorter = (512,)  # sides to choose from, by chance; the ratio is kept
+    view.longer = 2048  # side at most
+    view.ratio = (0.5, 2.0)  # segmentation: random factor of the size, before the crop
+    view.most_of_one = 0.75  # segmentation: crops are drawn anew where one class has so much of it; 1 = never
+    view.photometric = False  # distortion of brightness, contrast, saturation and hue
+    view.crop_first = False  # detection: half of the images are cropped before, as in DETR
+
     config.mix = mix = ConfigDict()  # of images and labels, on the device
     mix.mixup = 0.0  # alpha of mixup's Beta distribution; 0 = off
     mix.cutmix = 0.0  # alpha of CutMix's; 0 = off
@@ -209,7 +217,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         name = f"{prefix}{key}"
         if name.endswith("model.overrides"):
-            flat[name] = dict(value)
+            flat[name] = value.to_dict() if isinstance(value, ConfigDict) else dict(value)
         elif isinstance(value, ConfigDict):
             flat.update(flatten(value, f"{name}."))
         else:

@@ -11,7 +11,7 @@ import numpy as np
 from hvjax.registry import get_spec
 from hvjax.spec import Spec
 from train_tpu.config import Config
-from train_tpu.data import dense_augment, dense_pipeline
+from train_tpu.data import dense_pipeline
 from train_tpu.data.dense_examples import DenseDataset, open_dense_dataset
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.watchdog import Watchdog
@@ -53,6 +53,10 @@ class Dense:
         shapes = dense_pipeline.batch_shapes(self.config.data, self.name, size, canvas)
         return {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in shapes.items()}
 
+    def augmentation(self) -> dense_pipeline.Augment:
+        """Of training examples, by config.view."""
+        raise NotImplementedError
+
     def train_batches(
         self,
         dataset: DenseDataset,
@@ -66,7 +70,7 @@ class Dense:
             dataset.train,
             self.config.data,
             self.name,
-            augment=dense_augment.augmentation(self.config.data, self.name, self.spec.mean),
+            augment=self.augmentation(),
             seed=self.config.seed,
             batch_size=batch_size,
             corrupt=corrupt,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from train_tpu.data.dense_augment import MultiScale
 from train_tpu.data.dense_examples import DETECTION, DenseDataset
 from train_tpu.evaluation.detection_scores import DetectionMeter
 from train_tpu.learning.detecting import Detecting
@@ -15,6 +16,17 @@ class Detection(Dense):
     """See `task.Task`. Scores are COCO's, at the images' own size."""
 
     name = DETECTION
+
+    def augmentation(self) -> MultiScale:
+        view, data = self.config.view, self.config.data
+        return MultiScale(
+            canvas=tuple(data.canvas),
+            shorter=tuple(view.shorter),
+            longer=view.longer,
+            flip=data.flip,
+            photometric=view.photometric,
+            crop=view.crop_first,
+        )
 
     def objective(self, dataset: DenseDataset) -> Detecting:
         return Detecting(self.spec.mean, self.spec.std)

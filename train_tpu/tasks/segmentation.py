@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from train_tpu.data.dense_augment import RandomCrop
 from train_tpu.data.dense_examples import SEGMENTATION, DenseDataset
 from train_tpu.evaluation.segmentation_scores import SegmentationMeter, pixel_confusion
 from train_tpu.learning.objective import normalise
@@ -18,6 +19,18 @@ class Segmentation(Dense):
     accuracy."""
 
     name = SEGMENTATION
+
+    def augmentation(self) -> RandomCrop:
+        view, data = self.config.view, self.config.data
+        return RandomCrop(
+            canvas=tuple(data.canvas),
+            shorter=view.shorter[0],
+            longer=view.longer,
+            ratio=tuple(view.ratio),
+            most_of_one=view.most_of_one,
+            flip=data.flip,
+            photometric=view.photometric,
+        )
 
     def objective(self, dataset: DenseDataset) -> Segmenting:
         return Segmenting(self.spec.mean, self.spec.std, self.config.loss.auxiliary)
