@@ -196,8 +196,8 @@ def _with_room(dataset: DenseDataset, room: int) -> DenseDataset:
     if dataset.most_objects <= room:
         return dataset
     note = (
-        f"an image has {dataset.most_objects} objects; of more than {room} (data.max_objects) the largest are "
-        "learned from"
+        f"an image has {dataset.most_objects} objects; of more than {room} (data.max_objects) the largest "
+        "are learned from"
     )
     return dataclasses.replace(dataset, notes=(*dataset.notes, note))
 

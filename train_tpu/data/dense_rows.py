@@ -128,8 +128,8 @@ class Rows:
 def draw(example: DenseExample, task: str) -> DenseExample:
     """The example with its image as pixels and its masks as bitmaps; what the task does not need is left out.
 
-    COCO's annotations were made on images as they lie in their files, so that is how a file is read; upright by
-    EXIF if only so its size is that of its annotations.
+    COCO's annotations were made on images as they lie in their files, so that is how a file is read; upright
+    by EXIF if only so its size is that of its annotations.
 
     Raises:
       ValueError: the image or a mask is damaged, or of another size than the annotations.

@@ -98,6 +98,7 @@ def show(example: DenseExample, view: View, tight: bool = False) -> DenseExample
         "masks": tuple(masks),
         "index": example["index"],
         "size": (view.height, view.width),
+        "scale": view.scale,
     }
     return shown
 
