@@ -16,6 +16,7 @@ from export.lower import (
     padding,
     reduce,
     resize,
+    roi_align,
     shape,
     window,
 )
@@ -37,6 +38,7 @@ LOWERINGS: dict[str, Callable[[Context, Op], None]] = {
     **padding.LOWERINGS,
     **reduce.LOWERINGS,
     **resize.LOWERINGS,
+    **roi_align.LOWERINGS,
     **shape.LOWERINGS,
     **window.LOWERINGS,
 }

@@ -14,9 +14,6 @@ from export.lower.graph import Tensor, onnx_type
 from export.lower.layout import Perm, permute, reshape
 from export.lower.program import Batch, Op, UnsupportedError
 
-# The name under which the operation arrives, and what it is called here.
-COMPOSITES = {"hvjax.roi_align": "roi_align"}
-
 _NCHW: Perm = (0, 3, 1, 2)
 _FLOAT32, _BOOL = np.dtype(np.float32), np.dtype(np.bool_)
 
