@@ -160,8 +160,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from train_tpu.checkpointing.workdir import task_at
     from train_tpu.evaluation import evaluation_files as files
 
+    if task_at(options.ckpt) != "classification":
+        from train_tpu import evaluate_dense
+
+        return evaluate_dense.run(options)
     if options.out is not None:
         files.check_room(Path(options.out).expanduser(), options.overwrite)
     result = score_forms(options.ckpt, options.which, options.data_dir)

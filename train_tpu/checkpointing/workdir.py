@@ -176,6 +176,15 @@ def read_config(workdir: Path) -> Config:
     return config
 
 
+def task_at(path: str) -> str:
+    """The task of the run that a checkpoint folder belongs to; that of classifiers where no run is found."""
+    start = Path(path).expanduser()
+    for folder in (start, *start.resolve().parents[:2]):
+        if (folder / CONFIG).is_file():
+            return read_config(folder).task
+    return "classification"
+
+
 def write_json(path: Path, content: Any, durable: bool = True) -> None:
     """Write it whole or not at all; durable: as of `write_whole`."""
     write_whole(path, json.dumps(content, indent=2) + "\n", durable)

@@ -10,6 +10,8 @@ import jax
 import hvjax
 from hvjax import pretrained
 from hvjax.adapt import adapt
+from hvjax.dense.start import from_classifier
+from hvjax.dense.taps import DenseModel, classifier_of
 from hvjax.registry import MODELS, identify
 from hvjax.weights.io import is_ours, read_info
 from train_tpu.checkpointing.workdir import CHECKPOINTS
@@ -53,6 +55,8 @@ def load_start(
 
 def _read_start(init: str, model: Any, key: jax.Array) -> tuple[Any, Names]:
     name = identify(model)[0]
+    if isinstance(model, DenseModel):
+        return _read_dense_start(init, name, model, key)
     published = init.partition(":")[0] == "pretrained"
     if published and not MODELS[name].pretrained:
         raise ValueError(
@@ -67,6 +71,24 @@ def _read_start(init: str, model: Any, key: jax.Array) -> tuple[Any, Names]:
     if identify(donor)[0] != name:
         raise ValueError(f"this is a run of {identify(donor)[0]}, not of {name}")
     return adapt(variables, donor, model, key), known
+
+
+def _read_dense_start(init: str, name: str, model: DenseModel, key: jax.Array) -> tuple[Any, Names]:
+    """Another run's segmenter or detector of the same kind, or a classifier for the backbone alone."""
+    path, published = Path(init).expanduser(), init.partition(":")[0] == "pretrained"
+    if not published and is_run(init):
+        donor, variables, known = read_run(init)
+    elif not published and path.is_file() and is_ours(path):
+        donor, variables, known = read_ours(init)
+    else:
+        donor, known = classifier_of(model), None
+        variables = pretrained.load_start(init, donor, key)
+    found = identify(donor)[0]
+    if found == name:
+        return adapt(variables, donor, model, key), known
+    if found != identify(classifier_of(model))[0]:
+        raise ValueError(f"these are weights of {found}, neither of {name} nor of its backbone")
+    return from_classifier(variables, donor, model, key), None
 
 
 def is_run(source: str) -> bool:

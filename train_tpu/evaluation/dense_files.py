@@ -1,0 +1,64 @@
+"""What `evaluate` leaves behind of a segmenter or detector: scores, a table of classes and a picture."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from train_tpu.errors import UserError
+from train_tpu.evaluation.evaluation_files import CLASSES, FOLDER, RESULTS
+
+PICTURE = "predictions.png"
+ALL = (RESULTS, CLASSES, PICTURE)
+
+
+def check_room(out: Path, overwrite: bool) -> None:
+    """Raises:
+    UserError: the folder holds an evaluation that is not to be overwritten, or is none.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file")
+    there = [out / name for name in ALL if (out / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"{there[0]} exists; give another --out, or --overwrite")
+
+
+def own_folder(checkpoint: Path, data_dir: str | None) -> Path:
+    """WORKDIR/evaluation/step_N, with the name of the data where it is not the run's own."""
+    other = f"_{Path(data_dir).expanduser().resolve().name}" if data_dir is not None else ""
+    return checkpoint.parent.parent / FOLDER / f"step_{checkpoint.name}{other}"
+
+
+def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], pictures: Any, title: str) -> str:
+    """Write everything, results.json last; returns the line that says where it is.
+
+    Args:
+      classes: dataclass rows, one a class. pictures: has `draw(path, title)`.
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ALL:
+            (folder / name).unlink(missing_ok=True)
+        rows = [_row(row) for row in classes]
+        with (folder / CLASSES).open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        pictures.draw(folder / PICTURE, title)
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written to ({error.strerror}); name a folder with --out"
+        ) from error
+    return f"tables and pictures: {folder} ({', '.join(ALL)})"
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """A class as cells: its fields and what it computes of them (`iou`, `accuracy`), "" where there is none."""
+    names = [*row.__dataclass_fields__, *(n for n, v in vars(type(row)).items() if isinstance(v, property))]
+    cells = {name: getattr(row, name) for name in names}
+    return {name: "" if value is None else value for name, value in cells.items()}
