@@ -24,8 +24,8 @@ from train_tpu.monitoring.progress import Counting
 from train_tpu.tasks.choice import task_of
 from train_tpu.tasks.task import Task
 
-# As in train_tpu.evaluate: folding norms reorders float32 sums. Of the maps of the backbone, as shares of their
-# largest value, since boxes and classes are decisions and do not differ by little.
+# As in train_tpu.evaluate: folding norms reorders float32 sums. Of the maps of the backbone, as shares of
+# their largest value, since boxes and classes are decisions and do not differ by little.
 FORMS_AGREE = 1e-5
 
 

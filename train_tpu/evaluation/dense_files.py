@@ -58,7 +58,7 @@ def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], picture
 
 
 def _row(row: Any) -> dict[str, Any]:
-    """A class as cells: its fields and what it computes of them (`iou`, `accuracy`), "" where there is none."""
+    """A class as cells: its fields, and what it computes of them (`iou`); "" where there is none."""
     names = [*row.__dataclass_fields__, *(n for n, v in vars(type(row)).items() if isinstance(v, property))]
     cells = {name: getattr(row, name) for name in names}
     return {name: "" if value is None else value for name, value in cells.items()}
