@@ -17,7 +17,8 @@ from train_tpu.data.crops import Box, Pixels, crop
 from train_tpu.data.dense_examples import DenseExample, Mask
 
 cv2.setNumThreads(0)  # the loader's threads are as many as there is work for
-LEAST_SIDE = 1.0  # pixels: a box that a view leaves thinner goes, as mmdetection leaves out such annotations
+# Pixels: a box that a view leaves thinner goes, as mmdetection leaves out annotations. One, but for rounding.
+LEAST_SIDE = 0.999
 
 Boxes = Float32[np.ndarray, "n 4"]
 
@@ -81,7 +82,7 @@ def show(example: DenseExample, view: View, tight: bool = False) -> DenseExample
     for number in np.flatnonzero(wide_enough(boxes)).tolist():
         mask = Viewed(example["masks"][number].bitmap(height, width), view)
         around = mask.box()
-        if around is None:
+        if around is None or (tight and not wide_enough(around[None])[0]):
             continue
         if tight:
             boxes[number] = around
