@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hvjax.dense.taps import BACKBONE, DenseModel, classifier_of
 from hvjax.models.features import Network
 from hvjax.ops.trees import Path, Tree, flatten, unflatten
 from hvjax.registry import get_spec, identify
@@ -95,6 +96,9 @@ def _at_image_size(
 
 
 def _position_tables(model: Network) -> dict[Path, Leaf]:
+    if isinstance(model, DenseModel):
+        inside = _position_tables(classifier_of(model))
+        return {(kind, BACKBONE, *path): leaf for (kind, *path), leaf in inside.items()}
     tables = get_spec(identify(model)[0]).weight_tables(model.config)
     return position_tables(tables[0], flatten(abstract_variables(model))) if tables else {}
 
@@ -110,20 +114,31 @@ def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
 
 def reading_channels(model: Network) -> dict[Path, int]:
     """Path -> axis of the tensors whose shape follows `in_channels`; found by asking for one more."""
-    more = model.clone(config=replace(model.config, in_channels=model.config.in_channels + 1))
-    ours, theirs = flatten(abstract_variables(model)), flatten(abstract_variables(more))
+    more = {"in_channels": model.config.in_channels + 1}
+    if isinstance(model, DenseModel):
+        more = {"backbone": replace(model.config.backbone, **more)}
+    return _following(model, **more)
+
+
+def _following(model: Network, **numbers: Any) -> dict[Path, int]:
+    """Path -> axis of the tensors whose shape changes with these numbers of the config."""
+    other = model.clone(config=replace(model.config, **numbers))
+    ours, theirs = flatten(abstract_variables(model)), flatten(abstract_variables(other))
     found = {}
     for path, leaf in ours.items():
-        other = theirs.get(path)
-        if other is not None and other.shape != leaf.shape:
-            found[path] = next(
-                i for i, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b
-            )
+        if path in theirs and theirs[path].shape != leaf.shape:
+            sides = zip(leaf.shape, theirs[path].shape, strict=True)
+            found[path] = next(i for i, (a, b) in enumerate(sides) if a != b)
     return found
 
 
 def head_tensors(model: Network) -> set[Path]:
-    """Paths of the tensors that a model without classes does not have."""
+    """Paths of the tensors that a model without classes does not have.
+
+    Of a segmenter or detector, which is nothing without classes, those that follow their number.
+    """
+    if isinstance(model, DenseModel):
+        return set(_following(model, num_classes=model.config.num_classes + 1))
     if not model.config.num_classes:
         return set()
     without = model.clone(config=replace(model.config, num_classes=0))

@@ -17,7 +17,7 @@ from hvjax.adapt import adapt as adapt_variables
 from hvjax.adapt import reading_channels
 from hvjax.blocks.batch_norm import EPSILON
 from hvjax.fuse import reparameterize
-from hvjax.models.features import Backbone
+from hvjax.models.features import Network
 from hvjax.ops.trees import Tree
 from hvjax.registry import get_spec, identify
 from hvjax.reparam import transform
@@ -31,7 +31,7 @@ PARALLEL_PREFIX = "module."  # put before every name by torch's DataParallel
 
 
 def load_torch(
-    source: str | os.PathLike[str] | StateDict, model: Backbone, *, adapt: bool = False, key: Any = None
+    source: str | os.PathLike[str] | StateDict, model: Network, *, adapt: bool = False, key: Any = None
 ) -> Tree:
     """Variables of `model` from a PyTorch checkpoint.
 
@@ -89,7 +89,7 @@ def load_torch(
     return dict(reparameterize(trained, variables)[1]) if model.deploy else variables
 
 
-def _finish_fusion(tensors: Mapping[str, np.ndarray], table: Table, expected: Tree, model: Backbone) -> Tree:
+def _finish_fusion(tensors: Mapping[str, np.ndarray], table: Table, expected: Tree, model: Network) -> Tree:
     """Variables of the deploy form from a checkpoint that the reference implementation has fused.
 
     It has done the rules marked `upstream`: what they make of the training form is what the checkpoint must
@@ -107,7 +107,7 @@ def _finish_fusion(tensors: Mapping[str, np.ndarray], table: Table, expected: Tr
     return transform.reparameterize(variables, [rule for rule in rules if not rule.upstream])
 
 
-def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: Backbone) -> None:
+def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: Network) -> None:
     if not resized:
         return
     (name, (old, new)), more = next(iter(resized.items())), len(resized) - 1
@@ -118,7 +118,7 @@ def _warn_of_resized(resized: Mapping[str, tuple[tuple[int, ...], ...]], model: 
     )
 
 
-def model_of(source: str | os.PathLike[str] | StateDict, model: Backbone) -> Backbone:
+def model_of(source: str | os.PathLike[str] | StateDict, model: Network) -> Any:
     """`model` with the numbers of classes and of image channels that a checkpoint has.
 
     Raises:
@@ -130,7 +130,7 @@ def model_of(source: str | os.PathLike[str] | StateDict, model: Backbone) -> Bac
     return _donor(tensors, table, model)
 
 
-def _donor(tensors: Mapping[str, np.ndarray], table: Table, model: Backbone) -> Backbone:
+def _donor(tensors: Mapping[str, np.ndarray], table: Table, model: Network) -> Any:
     """The model that a checkpoint is of: `model` with the checkpoint's numbers of classes and channels."""
     head = head_tensors(tensors, table)
     classes = {tensors[name].shape[0] for name in head} or {0}
@@ -200,7 +200,7 @@ def _to_numpy(name: str, tensor: Any) -> np.ndarray:
     return np.asarray(tensor)
 
 
-def _check_head(tensors: Mapping[str, np.ndarray], head: list[str], model: Backbone) -> None:
+def _check_head(tensors: Mapping[str, np.ndarray], head: list[str], model: Network) -> None:
     """Say what to do about another number of classes, before shapes are compared."""
     classes, wanted = {tensors[name].shape[0] for name in head}, model.config.num_classes
     if head and not wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from flax import linen as nn
@@ -15,12 +16,13 @@ from hvjax.blocks.form import Form
 from hvjax.blocks.initializers import kaiming_normal_fan_out
 from hvjax.blocks.layer_norm import LayerNorm
 from hvjax.dense.config import STAGES, DenseConfig
-from hvjax.models.features import Features, Network
+from hvjax.models.features import Backbone, Features, Network
 from hvjax.registry import MODELS
 from hvjax.spec import Spec
 
 FeatureMap = Float[Array, "b h w c"]
 
+BACKBONE = "backbone"  # the child that it is
 EPSILON = 1e-5  # of layer norms on outputs, PyTorch's default
 # Start of convolutions with norm and ReLU, as mmcv's ConvModule has it.
 KERNEL_INIT = kaiming_normal_fan_out()
@@ -40,9 +42,25 @@ def backbone_row(config: Any) -> Spec:
     raise ValueError(f"{type(config).__name__} is not the config of a backbone of hvjax")
 
 
+def classifier_of(model: DenseModel) -> Backbone:
+    """Classifier with the backbone of `model`, as published: with its classes, without norms of stages."""
+    config = model.config.backbone
+    row, name = backbone_row(config), model.variant.partition("+")[0]
+    changes: dict[str, Any] = {"num_classes": row.config.num_classes}
+    if hasattr(config, "stage_norms"):
+        changes["stage_norms"] = False
+    return row.model(
+        config=replace(config, **changes),
+        variant=name,
+        dtype=model.dtype,
+        deploy=model.deploy,
+        axis_name=model.axis_name,
+    )
+
+
 def is_frozen(path: Sequence[str], config: DenseConfig) -> bool:
     """Whether `config.frozen_stages` freezes the parameter at `path`, ("backbone", "stem", ...)."""
-    if config.frozen_stages < 1 or len(path) < 2 or path[0] != "backbone":
+    if config.frozen_stages < 1 or len(path) < 2 or path[0] != BACKBONE:
         return False
     return path[1] in BEFORE_STAGE_1 | _frozen_stages(config)
 
@@ -130,7 +148,7 @@ def _frozen(config: DenseConfig, train: bool) -> Iterator[None]:
         if context.method_name != "__call__":
             return method(*args, **kwargs)
         module = context.module
-        inside = module.path[-2:-1] == ("backbone",)
+        inside = module.path[-2:-1] == (BACKBONE,)
         frozen = inside and module.name in BEFORE_STAGE_1 | stages
         still = frozen or (config.frozen_norms and isinstance(module, BatchNorm))
         if still and "train" in kwargs:
