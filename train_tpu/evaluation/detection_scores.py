@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from train_tpu.data.dense_examples import pycocotools_mask
+from train_tpu.data.masks import pycocotools_mask
 from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluation.detection_records import (
     Instance,
@@ -216,7 +216,7 @@ def _coco(records: Mapping[int, Record], num_classes: int, part: str, kind: str)
                     "segmentation": instance["mask"],
                 }
             )
-    coco = COCO()
+    coco: Any = COCO()
     coco.dataset = {
         "images": [{"id": i + 1, "height": r["height"], "width": r["width"]} for i, r in records.items()],
         "annotations": annotations,

@@ -10,12 +10,12 @@ from jaxtyping import Bool, Int, Num, UInt8
 from PIL import Image, ImageColor, ImageDraw
 
 from train_tpu.data.dense_examples import IGNORE
-from train_tpu.evaluation.sheets import INK, cut, font
+from train_tpu.evaluation.sheets import BAD, INK, cut, font
 from train_tpu.monitoring.compare_picture import COLOURS
 
 LETTERS = 11.5  # size of names
 TINT, MASK_TINT = 0.62, 0.5  # how much of a class's colour covers the image
-WRONG = "#d55e00"
+WRONG = BAD  # dark on pale gray: seen by the colour-blind too, and no colour of a class
 LONGEST = 110  # pixels of a name beside a box
 
 
@@ -80,7 +80,7 @@ def draw_mistakes(
     predicted: Int[np.ndarray, "h w"],
     side: int,
 ) -> Image.Image:
-    """A gray image with the pixels of wrong class in vermilion; pixels labelled IGNORE are hatched."""
+    """A gray image with the pixels of wrong class in crimson; pixels labelled IGNORE are hatched."""
     gray = _gray(image, side)
     truth, predicted = _enlarged(truth, gray), _enlarged(predicted, gray)
     gray = 0.5 * gray + 127  # pale, so that the mistakes stand out
