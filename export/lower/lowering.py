@@ -16,7 +16,6 @@ from export.lower import (
     padding,
     reduce,
     resize,
-    roi_align,
     shape,
     window,
 )
@@ -38,7 +37,6 @@ LOWERINGS: dict[str, Callable[[Context, Op], None]] = {
     **padding.LOWERINGS,
     **reduce.LOWERINGS,
     **resize.LOWERINGS,
-    **roi_align.LOWERINGS,
     **shape.LOWERINGS,
     **window.LOWERINGS,
 }

@@ -7,8 +7,8 @@ overlapping it, is settled after k rounds, and real detections settle in a few. 
 vector with a matrix of zeros and ones: no loop over boxes, and all images of a batch at once.
 
 A round after the last one changes nothing, so an exported graph may hold a fixed number of them
-(`loop_rounds` of `export.convert`). Where that number is too small for a chain, an even one leaves boxes of
-it that should go, and an odd one takes boxes that should stay.
+(`loop_rounds` of `export.convert`). Where that number is too small for a chain, its last boxes are wrong: by
+turns with each round, too many stay or too few.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ points, each read from the map by bilinear interpolation. As detectron2's and mm
 not widened.
 
 All levels lie in one array, one row a pixel, and each box reads the rows of its own level. So the work is
-that of one level, with static shapes, whatever the boxes.
+that of one level, with static shapes, whatever the boxes. An exported graph has the same gathers: TensorRT
+knows ONNX's operator as a plugin that asks for the GPU while a file is read, and engines are built without
+one (TensorRT for RTX 1.7).
 """
 
 from __future__ import annotations
@@ -18,16 +20,12 @@ from functools import partial, reduce
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from hvjax.dense.boxes import take
 
 Pair = tuple[int, int]
 Maps = tuple[Array, ...]
-
-# What the operation is called in the module that JAX hands on: an exporter may put its own in this place.
-COMPOSITE = "hvjax.roi_align"
 
 
 def roi_align(
@@ -78,19 +76,7 @@ class _Grid:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _align(grid: _Grid, pyramid: Maps, boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
-    def read(*inputs: Array, **_: int | tuple[int, ...]) -> Array:
-        return _read(grid, inputs[:-2], *inputs[-2:])
-
-    named = lax.composite(read, name=COMPOSITE, version=1)
-    return named(
-        *pyramid,
-        boxes,
-        levels,
-        rows=grid.rows,
-        columns=grid.columns,
-        strides=grid.strides,
-        sampling_ratio=grid.ratio,
-    )
+    return _read(grid, pyramid, boxes, levels)
 
 
 def _forward(

@@ -45,7 +45,7 @@ def test_order_is_rows_columns_ratios() -> None:
     assert isinstance(anchors, np.ndarray)  # a constant of the traced model
     for row, column, ratio in [(0, 0, 0), (0, 1, 2), (2, 0, 1), (2, 4, 2)]:
         moved = cell_anchors(8)[ratio] + np.array([column, row, column, row]) * 8
-        np.testing.assert_array_equal(anchors[(row * 5 + column) * 3 + ratio], moved)
+        np.testing.assert_allclose(anchors[(row * 5 + column) * 3 + ratio], moved, rtol=1e-6)
 
 
 def test_published_number_of_anchors() -> None:

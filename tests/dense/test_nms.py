@@ -107,7 +107,7 @@ def test_as_onnx_runtime(
 ) -> None:
     """Its NonMaxSuppression, which keeps the classes apart; ours as groups."""
     rng, classes, images = np.random.default_rng(seed), 3, 2
-    boxes = draw_boxes(rng, images, 60, most=30)
+    boxes = draw_boxes(rng, images, 60, size=(32, 40), least=10, most=30)
     scores = rng.permutation(images * classes * 60).reshape(images, classes, 60).astype(np.float32) / 360
     limit = np.array([60], np.int64)
     found = onnx_operator(

@@ -118,7 +118,7 @@ def test_operation_of_two_arrays(name: str, same_as_jax: Check) -> None:
 
 MODEL_OPERATIONS = {"convolution", "linear", "average_pool", "reduce_window", "split", "layout", "head_sum"}
 # tests/export/lower has a file for each of these
-MODEL_OPERATIONS |= {*FORMULAS, "resize", "argmax", "argmin", "top_k", "take_along", "roi_align"}
+MODEL_OPERATIONS |= {*FORMULAS, "resize", "argmax", "argmin", "top_k", "take_along"}
 
 
 def test_every_lowering_is_tested_above_or_below() -> None:
