@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from train_tpu.data.coco_json import Annotations, read_annotations
-from train_tpu.data.dense_examples import DETECTION, DenseDataset, DenseExample, pycocotools_mask
+from train_tpu.data.dense_examples import DETECTION, DenseDataset, DenseExample
+from train_tpu.data.masks import pycocotools_mask
 from train_tpu.errors import UserError
 
 EXPECTED = "annotations/instances_train*.json and instances_val*.json with the images in train*/ and val*/"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from train_tpu.data.dense_examples import Mask, Polygons, RunLengths
+from train_tpu.data.masks import Mask, Polygons, RunLengths
 from train_tpu.errors import UserError
 
 LEAST_NUMBERS = 6  # of a polygon: three points
@@ -245,7 +245,8 @@ def _box(box: Any, called: str) -> tuple[float, float, float, float]:
     values = np.asarray(box, np.float64) if isinstance(box, list | tuple) else np.zeros(0)
     if values.shape != (4,) or not np.isfinite(values).all() or min(values[2:]) < 0:
         raise UserError(f"{called}: bbox {box!r}; expected [x, y, width, height]")
-    return tuple(values.tolist())
+    x, y, width, height = values.tolist()
+    return x, y, width, height
 
 
 def _polygon(part: Any) -> "Float32[np.ndarray, 'numbers'] | None":

@@ -1,36 +1,25 @@
-"""Examples of dense tasks, segmentation and detection: what a source gives; masks are drawn when asked.
+"""Examples of dense tasks, segmentation and detection: what a source gives.
 
 Coordinates are those of COCO and mmdetection: x to the right and y down, in pixels of the image as it is
 stored, the image's left edge at 0 and its right edge at its width. Pixel i covers [i, i + 1).
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 import grain
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
 from train_tpu.config import Config
-from train_tpu.errors import UserError, missing_extra
+from train_tpu.data.masks import Mask
+from train_tpu.errors import UserError
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
 TASKS = (SEGMENTATION, DETECTION)
 IGNORE = 255  # in a semantic map: no class; neither learned nor scored
-
-
-class Mask(Protocol):
-    """Where an instance is, drawn when asked: an image has many, and not every reader of it wants them."""
-
-    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
-        """The pixels of the instance, in an image of this size.
-
-        Raises:
-          ValueError: the mask belongs to an image of another size, or is damaged.
-        """
-        ...
 
 
 class DenseExample(TypedDict):
@@ -94,71 +83,14 @@ class DenseDataset:
     references: Callable[[], dict[str, float]] = dict
 
 
-@dataclasses.dataclass(frozen=True)
-class Bitmap:
-    """A mask that is drawn already."""
-
-    pixels: Bool[np.ndarray, "h w"]
-
-    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
-        """As `Mask.bitmap`."""
-        _check_size(self.pixels.shape, (height, width))
-        return self.pixels
-
-
-@dataclasses.dataclass(frozen=True)
-class Polygons:
-    """The union of polygons, filled by COCO's own rule (pycocotools).
-
-    Args:
-      parts: each x1 y1 x2 y2 ... of three points or more, finite.
-    """
-
-    parts: Sequence[Float32[np.ndarray, "numbers"]]
-
-    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
-        """As `Mask.bitmap`; what lies outside of the image is cut off."""
-        coco = pycocotools_mask()
-        runs = coco.frPyObjects([np.asarray(part, np.float64) for part in self.parts], height, width)
-        return coco.decode(coco.merge(runs)).astype(bool)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunLengths:
-    """COCO's RLE: lengths of runs of 0 and 1 in turn, down the columns.
-
-    Args:
-      size: (height, width) of the image.
-      counts: the lengths, or COCO's compressed text of them.
-    """
-
-    size: tuple[int, int]
-    counts: "str | bytes | Sequence[int] | np.ndarray"
-
-    def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
-        """As `Mask.bitmap`."""
-        _check_size(self.size, (height, width))
-        if isinstance(self.counts, str | bytes):
-            counts = self.counts.encode() if isinstance(self.counts, str) else self.counts
-            return pycocotools_mask().decode({"size": list(self.size), "counts": counts}).astype(bool)
-        lengths = np.asarray(self.counts, np.int64)
-        if lengths.sum() != height * width or (lengths < 0).any():
-            raise ValueError(f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}")
-        values = np.arange(len(lengths)) % 2 == 1
-        return np.repeat(values, lengths).reshape(width, height).T
-
-
-def pycocotools_mask() -> Any:
-    """The module pycocotools.mask.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        from pycocotools import mask
-    except ModuleNotFoundError as error:
-        raise UserError(missing_extra(error)) from error
-    return mask
+def no_instances() -> dict[str, Any]:
+    """The part of an example that tells of instances, where there are none."""
+    return {
+        "boxes": np.zeros((0, 4), np.float32),
+        "labels": np.zeros(0, np.int32),
+        "crowd": np.zeros(0, bool),
+        "masks": (),
+    }
 
 
 def open_dense_dataset(data: Config, task: str) -> DenseDataset:
@@ -200,8 +132,3 @@ def _with_room(dataset: DenseDataset, room: int) -> DenseDataset:
         "are learned from"
     )
     return dataclasses.replace(dataset, notes=(*dataset.notes, note))
-
-
-def _check_size(mine: Sequence[int], asked: tuple[int, int]) -> None:
-    if tuple(mine) != asked:
-        raise ValueError(f"a mask of {mine[0]}x{mine[1]} pixels, its image has {asked[0]}x{asked[1]}")

@@ -149,5 +149,5 @@ def _evaluation_row(index: int, *, reader: Reader, rows: Rows, sides: tuple[int,
     example = reader.row(index, functools.partial(draw, task=rows.task))
     if example is None:
         return None
-    height, width = example["image"].shape[:2]
+    height, width = np.asarray(example["image"]).shape[:2]
     return rows.row(geometry.show(example, geometry.fit(height, width, *sides, canvas=rows.canvas)))

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Int64, UInt8
 from hvjax.spec import IMAGENET_MEAN
 from train_tpu.data import geometry
 from train_tpu.data.decode import decode, decode_stored
-from train_tpu.data.dense_examples import DETECTION, IGNORE, SEGMENTATION, Bitmap, DenseExample
+from train_tpu.data.dense_examples import DETECTION, IGNORE, SEGMENTATION, DenseExample
+from train_tpu.data.masks import Bitmap
 
 Batch: TypeAlias = dict[str, np.ndarray]
 Row: TypeAlias = dict[str, Any]

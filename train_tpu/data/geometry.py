@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from train_tpu.data.crops import Box, Pixels, crop
-from train_tpu.data.dense_examples import DenseExample, Mask
+from train_tpu.data.dense_examples import DenseExample
+from train_tpu.data.masks import Mask
 
 cv2.setNumThreads(0)  # the loader's threads are as many as there is work for
 # Pixels: a box that a view leaves thinner goes, as mmdetection leaves out annotations. One, but for rounding.

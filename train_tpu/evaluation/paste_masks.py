@@ -6,7 +6,7 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from train_tpu.data.dense_examples import pycocotools_mask
+from train_tpu.data.masks import pycocotools_mask
 
 
 class RunLengths(TypedDict):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from train_tpu.data.crops import Box, crop
-from train_tpu.data.decode import decode, decode_as_published, decode_crop
+from train_tpu.data.decode import decode, decode_as_published, decode_crop, decode_stored
 
 # Two JPEG decoders round the inverse cosine transform and the colour conversion differently.
 JPEG_LEVELS = 3
@@ -141,3 +141,14 @@ def test_large_jpegs_are_decoded_small() -> None:
     assert np.abs(resized[0].astype(float) - resized[1]).mean() < SCALED_LEVELS
     full = decode_crop(data, lambda height, width: box, 400)
     np.testing.assert_array_equal(full, crop(decode(data), box))
+
+
+def test_stored_pixels_are_not_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    data = encode(Image.fromarray(RGB), "JPEG", quality=90, exif=exif)
+    assert decode(data).shape == (32, 24, 3)
+    plain = encode(Image.fromarray(RGB), "JPEG", quality=90)
+    np.testing.assert_array_equal(decode_stored(data), decode(plain))
+    with pytest.raises(ValueError, match="not an image"):
+        decode_stored(b"text")
