@@ -59,7 +59,8 @@ def objects_of(targets: Mapping[str, Any], images: int, classes: int) -> Objects
             f"masks ({images}, m, S, S), m at least 1"
         )
     boxes = boxes.astype(jnp.float32)
-    real = (labels >= 0) & ~crowd & has_area(boxes)
+    real = (labels >= 0) & ~crowd.astype(bool) & has_area(boxes)
+    boxes = jnp.where(real[..., None], boxes, 0.0)  # the places of others are read, too
     return Objects(boxes, jnp.clip(labels.astype(jnp.int32), 0, classes - 1), masks, real)
 
 
