@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float, Int64
 
 from train_tpu.errors import UserError, missing_extra
 
@@ -44,7 +44,7 @@ class Polygons:
       parts: each x1 y1 x2 y2 ... of three points or more, finite.
     """
 
-    parts: Sequence[Float32[np.ndarray, "numbers"]]
+    parts: Sequence[Float[np.ndarray, "numbers"]]
 
     def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
         """As `Mask.bitmap`; what lies outside of the image is cut off."""

@@ -1,5 +1,7 @@
 """COCO's annotation file: columns of what it says, and one line for each way to be wrong."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,32 @@ def test_files_that_are_no_json(tmp_path: Path, data: bytes) -> None:
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*gone.json: No such file"):
         read_annotations(tmp_path / "gone.json")
+
+
+def random_shape(rng: np.random.Generator) -> "list[list[float]]":
+    """One or two polygons with two decimals, as COCO's are, some corners beyond the image."""
+    corners = [rng.uniform(-3, 33, int(rng.integers(3, 12)) * 2) for _ in range(rng.integers(1, 3))]
+    return [[round(float(value), 2) for value in part] for part in corners]
+
+
+def test_polygons_are_filled_as_pycocotools_fills_them(tmp_path: Path) -> None:
+    """To the pixel, by its own reader of the same file; also where a coordinate is 12.3, say, which is where
+    filling rounds."""
+    from pycocotools import mask as mask_of
+    from pycocotools.coco import COCO
+
+    rng = np.random.default_rng(0)
+    shapes = [random_shape(rng) for _ in range(300)]
+    shapes[::3] = [[np.round(part, 1).tolist() for part in shape] for shape in shapes[::3]]
+    content = coco_content()
+    content["annotations"] = [
+        {**SQUARE, "id": number, "image_id": (11, 12)[number % 2], "segmentation": shape}
+        for number, shape in enumerate(shapes, 1)
+    ]
+    told = read(tmp_path, content)
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = COCO(str(tmp_path / "instances.json"))
+    for number in range(1, 301):
+        ours = told.shapes.mask(number - 1).bitmap(HEIGHT, WIDTH)
+        expected = theirs.annToRLE(theirs.anns[number])
+        assert mask_of.encode(np.asfortranarray(ours.astype(np.uint8)))["counts"] == expected["counts"]
