@@ -18,7 +18,7 @@ from train_tpu.data.masks import Bitmap
 
 Batch: TypeAlias = dict[str, np.ndarray]
 Row: TypeAlias = dict[str, Any]
-FRACTIONS = 255  # levels of an image whose mean is given as a share of 1
+LEVELS = 255  # of a channel whose mean is given as a share of 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +101,12 @@ class Rows:
 
     def _on_canvas(self, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
         height, width = pixels.shape[:2]
-        colour = np.round(np.asarray(self.mean) * FRACTIONS).astype(np.uint8)
+        colour = np.round(np.asarray(self.mean) * LEVELS).astype(np.uint8)
+        strip = np.tile(colour, (self.canvas[1], 1))  # whole rows are copied faster than single colours
         canvas = np.empty((*self.canvas, 3), np.uint8)
         canvas[:height, :width] = pixels
-        canvas[height:] = colour
-        canvas[:height, width:] = colour
+        canvas[height:] = strip
+        canvas[:height, width:] = strip[width:]
         return canvas
 
     def _put_instances(self, row: Row, example: DenseExample, height: int, width: int) -> None:
