@@ -20,6 +20,7 @@ from functools import partial, reduce
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from hvjax.dense.boxes import take
@@ -95,10 +96,14 @@ def _backward(
     counts = [like.shape[1] * like.shape[2] for like in likes]
     b, channels = levels.shape[0], cotangent.shape[-1]
     cotangent = cotangent.astype(jnp.float32).reshape(b, -1, channels)
-    gradient = jnp.zeros((b, sum(counts), channels), jnp.float32)
+
     # one tap after the other, into one array: all at once would take 16 times the memory of the cotangent
-    for tap in range(index.shape[-1]):
-        gradient = jax.vmap(_add_rows)(gradient, index[..., tap], cotangent * weight[..., tap, None])
+    def add(tap: Array, gradient: Array) -> Array:
+        rows, shares = (lax.dynamic_index_in_dim(x, tap, 2, keepdims=False) for x in (index, weight))
+        return jax.vmap(_add_rows)(gradient, rows, cotangent * shares[..., None])
+
+    start = jnp.zeros((b, sum(counts), channels), jnp.float32)
+    gradient = lax.fori_loop(0, index.shape[-1], add, start)
     parts = jnp.split(gradient, np.cumsum(counts)[:-1].tolist(), axis=1)
     gradients = tuple(
         part.reshape(*like.shape[:3], channels).astype(like.dtype)
