@@ -20,15 +20,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from hvjax.adapt import adapt
-from hvjax.dense.start import from_classifier
-from hvjax.dense.taps import DenseModel, classifier_of
-from hvjax.models.features import Backbone, Network
+from hvjax.models.features import Network
 from hvjax.ops.trees import Tree
 from hvjax.registry import create_model, get_spec, identify
 from hvjax.saving import load_weights
 from hvjax.spec import Pretrained
-from hvjax.torch_weights import load_torch, model_of
-from hvjax.weights.io import is_ours, read_info
+from hvjax.torch_weights import load_torch
+from hvjax.weights.io import is_ours
 
 HUB = "https://huggingface.co"
 CHUNK = 1 << 20  # bytes read at a time for the checksum
@@ -76,15 +74,11 @@ def load_start(source: str, model: Network, key: Any = None) -> Tree:
     Args:
       source: published weights of the model's own architecture; or a file of `hvjax.save_weights` of the same
         architecture, in training form; or a PyTorch checkpoint.
-        For a segmenter or detector also those of a classifier with its backbone.
       key: for a head of another number of classes.
 
     Raises:
       FileNotFoundError, ValueError, WeightsUnavailable, ImportError: as of `load_pretrained`.
     """
-    if isinstance(model, DenseModel) and not _is_of(source, identify(model)[0]):
-        classifier, variables = _load_classifier(source, classifier_of(model))
-        return from_classifier(variables, classifier, model, key)
     kind, _, tag = source.partition(":")
     if kind == "pretrained":
         return load_torch(fetch(identify(model)[0], tag or None), model, adapt=True, key=key)
@@ -100,27 +94,6 @@ def load_start(source: str, model: Network, key: Any = None) -> Tree:
         forms = ("deploy", "training") if donor.deploy else ("training", "deploy")
         raise ValueError(f"{source!r} holds the {forms[0]} form, and the model has the {forms[1]} form")
     return adapt(variables, donor, model, key)
-
-
-def _is_of(source: str, name: str) -> bool:
-    """Whether a source is a weights file of ours with the model `name`."""
-    path = Path(source).expanduser()
-    return path.is_file() and is_ours(path) and read_info(path).model == name
-
-
-def _load_classifier(source: str, like: Backbone) -> tuple[Backbone, Tree]:
-    """Classifier, with its own number of classes, and variables; `source` as of `load_start`."""
-    name, (kind, _, tag) = identify(like)[0], source.partition(":")
-    path = fetch(name, tag or None) if kind == "pretrained" else Path(source).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file {source!r}; expected one, or pretrained:TAG")
-    if kind == "pretrained" or not is_ours(path):
-        donor = model_of(path, like)
-        return donor, load_torch(path, donor)
-    donor, variables = load_weights(path)
-    if identify(donor)[0] != name:
-        raise ValueError(f"{source!r} is of {identify(donor)[0]}, not of {name}")
-    return donor, variables
 
 
 def fetch(name: str, tag: str | None = None) -> Path:

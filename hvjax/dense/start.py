@@ -67,7 +67,8 @@ def _both_backbones(classifier: Backbone, model: DenseModel) -> tuple[Tree, Tree
         for path, leaf in inside.items()
         if path is not None and (path in have or not path[1].startswith(STAGE_NORM))
     }
-    return unflatten(want), unflatten(have)
+    ours, theirs = unflatten(want), unflatten(have)  # most telling first
+    return {"params": ours["params"], **ours}, {"params": theirs["params"], **theirs}
 
 
 def _in_backbone(path: Path) -> Path | None:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import hvjax
-from hvjax.blocks.initializers import kaiming_normal_fan_out, normal, uniform_fan_in, uniform_within
+from hvjax.blocks.initializers import (
+    kaiming_normal_fan_out,
+    normal,
+    uniform_fan_in,
+    uniform_within,
+    xavier_uniform,
+)
 
 SHAPE = (3, 3, 32, 64)
 
@@ -18,6 +24,7 @@ SHAPE = (3, 3, 32, 64)
         (kaiming_normal_fan_out(), (2 / (9 * 64)) ** 0.5),
         (uniform_within(0.3), 0.3 / 3**0.5),
         (uniform_fan_in(), (9 * 32) ** -0.5 / 3**0.5),
+        (xavier_uniform(), (2 / (9 * (32 + 64))) ** 0.5),
     ],
 )
 def test_alone(init, deviation):

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hvjax.ops.pooling import avg_pool2d, avg_pool_tokens, global_avg_pool, max_pool2d
+from hvjax.ops.pooling import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    avg_pool_tokens,
+    global_avg_pool,
+    max_pool2d,
+)
 
 EXACT = 1e-6  # float32 sums of at most 49 numbers of order one
 
@@ -91,3 +97,24 @@ def test_global_avg_pool_sums_in_float32():
 def test_errors(window, padding, message):
     with pytest.raises(ValueError, match=message):
         avg_pool2d(jnp.ones((1, 4, 4, 1)), window, 1, padding=padding)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, (2, 5)], ids=str)
+@pytest.mark.parametrize("size", [(6, 12), (7, 5), (2, 2)], ids=str)
+def test_adaptive_avg_pool2d(size, count):
+    """Means over windows that cover the map, also where there are more of them than pixels."""
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    down, across = (count, count) if isinstance(count, int) else count
+    expected = np.zeros((2, down, across, 3))
+    for i, j in np.ndindex(down, across):
+        rows = slice(i * size[0] // down, -(-(i + 1) * size[0] // down))
+        columns = slice(j * size[1] // across, -(-(j + 1) * size[1] // across))
+        expected[:, i, j] = x[:, rows, columns].mean((1, 2))
+    ours = adaptive_avg_pool2d(jnp.asarray(x), count)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=EXACT)
+    assert adaptive_avg_pool2d(jnp.asarray(x, jnp.bfloat16), count).dtype == jnp.bfloat16
+
+
+def test_adaptive_avg_pool2d_without_windows():
+    with pytest.raises(ValueError, match="size=0: expected at least 1"):
+        adaptive_avg_pool2d(jnp.ones((1, 4, 4, 1)), 0)
