@@ -13,11 +13,12 @@ from train_tpu.data.dense_examples import IGNORE
 from train_tpu.evaluation.sheets import BAD, INK, cut, font
 from train_tpu.monitoring.compare_picture import COLOURS
 
+# as the curves of runs, but for dark gray, which is lost on a gray image: yellow (Okabe and Ito 2008)
+PALETTE = (*COLOURS[:7], "#f0e442")
 LETTERS = 11.5  # size of names
 TINT, MASK_TINT = 0.62, 0.5  # how much of a class's colour covers the image
 WRONG = BAD  # dark on pale gray: seen by the colour-blind too, and no colour of a class
 LONGEST = 110  # pixels of a name beside a box
-
 
 Colour = tuple[int, int, int]
 
@@ -33,10 +34,10 @@ class Drawn:
 
 
 def colour_of(number: int) -> Colour:
-    """Eight colours, then the same lighter, then darker, then again."""
-    plain = np.array(ImageColor.getrgb(COLOURS[number % len(COLOURS)]))
-    shade = number // len(COLOURS) % 3
-    mixed = (plain, 0.5 * plain + 127, 0.55 * plain)[shade]
+    """Eight colours, then the same darker, then lighter, then again."""
+    plain = np.array(ImageColor.getrgb(PALETTE[number % len(PALETTE)]))
+    shade = number // len(PALETTE) % 3
+    mixed = (plain, 0.5 * plain, 0.5 * plain + 127)[shade]
     red, green, blue = (int(value) for value in mixed)
     return red, green, blue
 
@@ -141,9 +142,10 @@ def _name_area(draw: Any, where: Bool[np.ndarray, "h w"], name: str) -> None:
     room = cv2.distanceTransform(part, cv2.DIST_L2, 3)
     y, x = np.unravel_index(int(room.argmax()), room.shape)
     letters = font(LETTERS, bold=True)
-    if letters.getlength(name) > 2.6 * room.max() or room.max() < 0.6 * LETTERS:
+    half = letters.getlength(name) / 2
+    if half > 1.3 * room.max() or room.max() < 0.6 * LETTERS:
         return
-    place = (float(x) - 1, float(y) - 1)
+    place = (float(np.clip(x - 1, half + 3, max(half + 3, where.shape[1] - half - 3))), float(y) - 1)
     draw.text(place, name, INK, letters, anchor="mm", stroke_width=2, stroke_fill="white")
 
 
