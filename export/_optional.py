@@ -19,6 +19,8 @@ EXTRA_OF = {
     "tensorrt_rtx_bindings": "tensorrt-rtx",
     "cuda.bindings": "tensorrt-rtx",
     "orbax.checkpoint": "train",
+    "ml_collections": "train",
+    "grain": "train",
 }
 
 

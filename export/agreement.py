@@ -14,6 +14,7 @@ from export import gate_images, parity, reference
 from export.ends.feed import Rule, feed
 from export.ends.spec import PLAIN, Ends
 from export.feed import run_all
+from export.kind import kind_of
 from export.runtimes.onnxruntime import OnnxSession
 from hvjax.models.features import Backbone
 
@@ -64,7 +65,7 @@ def validation_agreement(
     picture, _ = ends.picture(size, rule.crop_pct)
     images = gate_images.from_checkpoint(file, picture, channels, np.iinfo(np.int32).max)
     fed = feed(images.pixels, ends, input_layout, size, rule)
-    answers = reference.compute("logits", None, deploy, fed.model, 1).outputs[reference.DEPLOY_FORM]
+    answers = reference.compute(kind_of(deploy[0]), None, deploy, fed.model, 1).outputs[reference.DEPLOY_FORM]
     jax_says = answers.argmax(-1)
     session = OnnxSession(model)
     try:

@@ -18,7 +18,6 @@ from export.arguments import UsageError
 from export.image_size import Size, shown
 from export.load import Source
 from hvjax.adapt import adapt
-from hvjax.models.features import Backbone
 
 
 def at_size(source: Source, size: Size, *, adapt_positions: bool = False) -> Source:
@@ -36,7 +35,7 @@ def at_size(source: Source, size: Size, *, adapt_positions: bool = False) -> Sou
         return source
     if source.variables is None:
         return dataclasses.replace(source, model=model, image_size=size)
-    own = source.model.config.image_size
+    own = _own_config(source.model).image_size
     if not adapt_positions:
         raise UsageError(
             f"--image-size {shown(size)}: {source.described} has tables of positions for {shown(own)}: leave "
@@ -53,9 +52,9 @@ def model_at(model: Any, size: Size) -> Any:
       ValueError: there is none; says in one line why, and the nearest size that would do.
     """
     reason = _refusal(model, size)
-    if reason is not None and hasattr(model.config, "image_size"):
+    if reason is not None and hasattr(_own_config(model), "image_size"):
         try:
-            model = model.clone(config=dataclasses.replace(model.config, image_size=size))
+            model = model.clone(config=_resized(model.config, size))
             reason = _refusal(model, size)
         except ValueError as error:
             reason = _first_line(error)
@@ -82,7 +81,18 @@ def _adapted(source: Source, model: Any, own: Size, size: Size) -> Source:
     )
 
 
-def _refusal(model: Backbone, size: Size) -> str | None:
+def _own_config(model: Any) -> Any:
+    """The config that holds the size of the tables: the backbone's, in a model that has one inside."""
+    return getattr(model.config, "backbone", model.config)
+
+
+def _resized(config: Any, size: Size) -> Any:
+    if hasattr(config, "backbone"):
+        return dataclasses.replace(config, backbone=_resized(config.backbone, size))
+    return dataclasses.replace(config, image_size=size)
+
+
+def _refusal(model: Any, size: Size) -> str | None:
     """Why the model does not take images of this size; None if it does."""
     images = jax.ShapeDtypeStruct((1, *size, model.config.in_channels), np.float32)
     try:

@@ -17,6 +17,7 @@ from export.lower.batch import SIZES, mark_batch
 from export.lower.graph import BATCH, Graph
 from export.lower.lowering import lower
 from export.lower.program import Program
+from export.lower.regions import MAX_TRIPS
 from export.lower.walk import shorten_paths, walk
 from export.passes import run_passes
 from hvjax.ops.conv import plain_convolutions
@@ -43,6 +44,7 @@ def convert(
     output_layout: str | None = None,
     via: str = "stablehlo",
     dynamic_batch: bool = False,
+    loop_rounds: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Convert a JAX callable to an ONNX model that has passed the checker and strict shape inference.
@@ -59,6 +61,9 @@ def convert(
       output_layout: the same for rank-4 graph outputs; None is "nhwc".
       via: "stablehlo" lowers with JAX alone; "jax2tf" goes through TensorFlow and tf2onnx to the same graph.
       dynamic_batch: leave the first dimension of every input open, under the name "batch".
+      loop_rounds: how often a loop that ends when a computed value says so (`lax.while_loop`) is written out.
+        A repetition changes nothing once the condition no longer holds, so the graph is right where this many
+        are enough. None: such a loop is an error.
       metadata: written to the model's metadata_props.
 
     Raises:
@@ -69,9 +74,12 @@ def convert(
     _check("input_layout", input_layout, ("nhwc", "nchw"))
     _check("output_layout", output_layout, (None, "nhwc", "nchw"))
     _check("via", via, FRONT_ENDS)
+    _check_rounds(loop_rounds)
     # hvjax's own models write some convolutions in another form on a CPU; a graph wants one Conv for each
     with plain_convolutions():
-        traced, program = _program(fn, example_args, weights, input_names, output_names, via, dynamic_batch)
+        traced, program = _program(
+            fn, example_args, weights, input_names, output_names, via, dynamic_batch, loop_rounds
+        )
     return _finish(traced, program, input_layout, output_layout, metadata)
 
 
@@ -85,6 +93,7 @@ def convert_stablehlo(
     output_layout: str | None = None,
     input_shapes: Sequence[Sequence[int | None]] | None = None,
     dynamic_batch: bool | None = None,
+    loop_rounds: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Convert a StableHLO module to ONNX, like `convert`, without the Python code that it was made from.
@@ -105,6 +114,7 @@ def convert_stablehlo(
         stands for the batch.
       dynamic_batch: None leaves the batch open exactly if the module does; False closes it at 1; True demands
         an open one.
+      loop_rounds: as in `convert`.
       metadata: written to the model's metadata_props.
 
     Raises:
@@ -117,6 +127,7 @@ def convert_stablehlo(
 
     _check("input_layout", input_layout, ("nhwc", "nchw"))
     _check("output_layout", output_layout, (None, "nhwc", "nchw"))
+    _check_rounds(loop_rounds)
     artifact = artifacts.Artifact(module)
     is_open = artifacts.open_batch(artifact, weights, input_shapes)
     if dynamic_batch and not is_open:
@@ -124,7 +135,7 @@ def convert_stablehlo(
 
     def trace(batch: int | None) -> tuple[Traced, Program]:
         traced = artifacts.trace(artifact, batch, weights, input_names, output_names, input_shapes)
-        return traced, _walk(traced, weights)
+        return traced, _walk(traced, weights, loop_rounds)
 
     if is_open and dynamic_batch is not False:
         traced, program = trace(SIZES[0])
@@ -146,8 +157,8 @@ def _finish(
     return _model(graph, dict(metadata or {}))
 
 
-def _walk(traced: Traced, weights: Any) -> Program:
-    program = walk(traced.module, traced.arguments)
+def _walk(traced: Traced, weights: Any, loop_rounds: int | None) -> Program:
+    program = walk(traced.module, traced.arguments, loop_rounds)
     program.inputs = traced.inputs
     if weights is not None:
         shorten_paths(program, {name.split(".")[0] for name in weight_names(weights)})
@@ -162,10 +173,11 @@ def _program(
     output_names: Sequence[str] | None,
     via: str,
     dynamic_batch: bool,
+    loop_rounds: int | None,
 ) -> tuple[Traced, Program]:
     def trace(batch: int | None) -> tuple[Traced, Program]:
         traced = _front_end(via)(fn, _with_batch(args, batch), weights, input_names, output_names)
-        return traced, _walk(traced, weights)
+        return traced, _walk(traced, weights, loop_rounds)
 
     if not dynamic_batch:
         return trace(None)
@@ -247,6 +259,11 @@ def _agree(known: onnx.TensorShapeProto, found: onnx.TensorShapeProto) -> bool:
         if theirs.dim_param == BATCH and mine.dim_param != BATCH:
             return False
     return True
+
+
+def _check_rounds(loop_rounds: int | None) -> None:
+    if loop_rounds is not None and (isinstance(loop_rounds, bool) or not 1 <= loop_rounds <= MAX_TRIPS):
+        raise ValueError(f"loop_rounds={loop_rounds!r}: expected 1 to {MAX_TRIPS}, or None")
 
 
 def _check(name: str, value: Any, accepted: Sequence[Any]) -> None:

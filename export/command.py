@@ -32,6 +32,7 @@ from export.flags import Request, UsageError, parse
 from export.gate import Gate, gate_onnx
 from export.gate_images import GateImages
 from export.interrupt import Interrupted, listening
+from export.kind import Kind, check_kind, kind_of
 from export.load import Source, load_source
 from export.outcome import Outcome
 from export.pack import write_bundle
@@ -87,6 +88,7 @@ def run(request: Request, check: Callable[[], None], source: Source | None = Non
         size = request.image_size or source.image_size
         source = at_size(source, size, adapt_positions=request.adapt_positions)
         check_ends(request.ends, source.model.config.num_classes, source.name)
+        check_kind(request, kind_of(source.model, backbone=request.backbone), source.name)
     with _folder(request, source, size) as folder:
         with progress.stage("reference", "weights, images, JAX's answers"):
             subject = prepare(request, source, size)
@@ -166,7 +168,8 @@ def run(request: Request, check: Callable[[], None], source: Source | None = Non
             folder.write("model.engine", built.engine)
         with progress.stage("report", "write the report"):
             report = write_report(outcome, folder, progress.seconds)
-            if outcome.accepted:  # nobody shall carry a rejected model elsewhere
+            # nobody shall carry a rejected model elsewhere; a bundle is of a file with one answer an image
+            if outcome.accepted and subject.kind.name == "classes":
                 write_bundle(
                     folder,
                     outcome,
@@ -186,15 +189,20 @@ class Subject:
 
     deploy: Any
     variables: Any
-    output: str
+    kind: Kind
     images: GateImages
     inputs: np.ndarray
     reference: reference.Reference
 
+    @property
+    def output(self) -> str:
+        return self.kind.output
+
 
 def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
     """Draws weights where there are none, fuses, and computes the reference."""
-    images = _images(request, source, size)
+    kind = kind_of(source.model, backbone=request.backbone)
+    images = _images(request, source, size, kind)
     fed = feed(images.pixels, request.ends, request.input_layout, size, source)
     variables = source.variables
     if variables is None:
@@ -202,10 +210,10 @@ def prepare(request: Request, source: Source, size: tuple[int, int]) -> Subject:
             variables = random_variables(source.model, fed.model, request.seed)
     deploy, fused = hvjax.reparameterize(source.model, variables)
     training = None if source.model.deploy else (source.model, variables)
-    output = graph.output_name(source.model)
     staged = request.batch.minimum if request.batch.dynamic else request.batch.typical
-    answers = reference.compute(output, training, (deploy, fused), fed.model, staged)
-    return Subject(deploy, fused, output, images, fed.file, answers)
+    layout = request.input_layout
+    answers = reference.compute(kind, training, (deploy, fused), fed.model, staged, layout)
+    return Subject(deploy, fused, kind, images, fed.file, answers)
 
 
 def _choose(request: Request) -> Choice:
@@ -237,8 +245,8 @@ def _folder(request: Request, source: Source, size: tuple[int, int]) -> OutputFo
         raise UsageError(str(error)) from error
 
 
-def _images(request: Request, source: Source, size: tuple[int, int]) -> GateImages:
-    wanted = max(request.gate_images, request.batch.maximum)
+def _images(request: Request, source: Source, size: tuple[int, int], kind: Kind) -> GateImages:
+    wanted = max(request.gate_images or kind.gate_images, request.batch.maximum)
     channels = source.model.config.in_channels
     size, crop_pct = request.ends.picture(size, source.crop_pct)
     try:
@@ -352,7 +360,7 @@ def _agreement(
     request: Request, source: Source, subject: Subject, model: bytes, size: tuple[int, int]
 ) -> Agreement | None:
     """Top-1 classes on all validation images of a training run; None where there are none."""
-    if source.gate_file is None or subject.output != "logits":
+    if source.gate_file is None or subject.kind.outputs != ("logits",) or subject.kind.has_maps:
         return None
     try:
         return validation_agreement(

@@ -26,8 +26,6 @@ PRECISIONS = ("fp32", "fp16", "bf16", *QUANTISED)
 LATER_PRECISIONS = ("int4",)
 VIAS = ("jax2tf", "stablehlo")
 LAYOUTS = ("nchw", "nhwc")
-#: Images of the gate unless told otherwise; a dynamic batch takes as many as its largest.
-GATE_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Request:
     runtime: str
     input_layout: str
     images: Path | None
-    gate_images: int
+    gate_images: int | None
     out: Path | None
     overwrite: bool
     random_weights: bool
@@ -64,6 +62,7 @@ class Request:
 
     family: tuple[Size, ...] = ()
     adapt_positions: bool = False
+    backbone: bool = False
 
     def folder(self, model: str, size: Size) -> Path:
         """--out, or a name that says what is in it: exports/next_vit_s-224x224-fp32-b8."""
@@ -75,7 +74,8 @@ class Request:
 
     def _name(self, model: str, sizes: str) -> str:
         batch = str(self.batch).replace(":", "-")
-        return f"{model}-{sizes}-{self.precision}-b{batch}{self.ends.suffix()}"
+        part = "-backbone" if self.backbone else ""
+        return f"{model}{part}-{sizes}-{self.precision}-b{batch}{self.ends.suffix()}"
 
 
 def parse(command: str, argv: Sequence[str]) -> Request:
@@ -100,11 +100,12 @@ def parse(command: str, argv: Sequence[str]) -> Request:
         image_size=sizes[0] if sizes and not family else None,
         family=family,
         adapt_positions=found.adapt_positions,
+        backbone=found.backbone,
         via=choice("--via", found.via, VIAS),
         runtime=engine_flags.runtime(found) if engine else "onnxruntime",
         input_layout=choice("--input-layout", found.input_layout or default_layout(ends), LAYOUTS),
         images=Path(found.images).expanduser() if found.images else None,
-        gate_images=checked(positive, found.gate_images, "--gate-images"),
+        gate_images=checked(positive, found.gate_images, "--gate-images") if found.gate_images else None,
         out=Path(found.out).expanduser() if found.out else None,
         overwrite=found.overwrite,
         random_weights=found.random_weights,
@@ -144,7 +145,12 @@ def _parser(command: str) -> OneLineParser:
         "OUT/rejected); 2 a mistake in the command; 130 or 143 interrupted.",
     )
     add = parser.add_argument
-    add("--ckpt", metavar="DIR|FILE|NAME", help="training folder, .safetensors file, or model name")
+    add(
+        "--ckpt",
+        metavar="DIR|FILE|NAME",
+        help="training folder, .safetensors file, model name or BACKBONE+HEAD",
+    )
+    add("--backbone", action="store_true", help="its four stages alone: what segmenters and detectors read")
     add("--which", default="best", choices=("best", "last"), help="checkpoint of a training folder (best)")
     add("--precision", default="fp32", help="fp32 (default), fp16, bf16, int8 or fp8")
     add(
@@ -160,7 +166,7 @@ def _parser(command: str) -> OneLineParser:
     add("--input-layout", help="nchw (default) or nhwc (default of uint8 pictures): order of the input")
     add_ends_flags(add)
     add("--images", metavar="DIR", help="pictures for the gate (default: held-out ones of the training run)")
-    add("--gate-images", default=str(GATE_IMAGES), metavar="N", help=f"how many ({GATE_IMAGES})")
+    add("--gate-images", metavar="N", help="how many (16; 8 with --backbone; 2 of segmenters and detectors)")
     add("--out", metavar="DIR", help="folder of the results (default: exports/NAME-SIZE-PRECISION-BATCH)")
     add("--overwrite", action="store_true", help="replace results that are there already")
     add("--random-weights", action="store_true", help="allow a bare model name: weights are drawn at random")

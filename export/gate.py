@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from export import parity
+from export import detections, parity
 from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.batch import BatchRange
 from export.ends.compare import compare_with_jax
@@ -86,11 +86,12 @@ def gate_onnx(
       images: in the layout of the file's input, as many as `reference` was computed on.
     """
     limit = parity.onnx_limit(precision, trained=trained)
-    lines = fusion(reference, output)
-    lines += parity.compare_batches(
+    named = reference.named(output)
+    lines = fusion(named)
+    lines += _compare(
         session.run,
         images,
-        {name: {output: value} for name, value in reference.outputs.items()},
+        named,
         candidate=candidate,
         batches=batch.gate_sizes,
         limit=limit,
@@ -98,14 +99,17 @@ def gate_onnx(
     )
     staged = len(next(iter(reference.features.values())))
     stages = stage_errors(model, images[:staged], reference.features, output=output)
-    caution = parity.caution(reference.outputs[DEPLOY_FORM], limit)
+    if detections.are(named):
+        caution = detections.caution(named[DEPLOY_FORM])
+    else:
+        caution = parity.caution(reference.outputs[DEPLOY_FORM], limit)
     return Gate(tuple(lines), tuple(stages), caution, limit, reference.noise)
 
 
 def gate_engine(
     session: Session,
     images: np.ndarray,
-    outputs: Mapping[str, np.ndarray],
+    reference: Reference,
     *,
     output: str,
     precision: str,
@@ -114,12 +118,25 @@ def gate_engine(
     ends: Ends = PLAIN,
     candidate: str = "model.engine",
 ) -> list[Comparison]:
-    """Compares a running engine, or what `candidate` names, with both forms of the model."""
+    """Compares a running engine, or what `candidate` names, with both forms of the model. `ends` are
+    of a file with one output."""
     limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
+    if reference.others:
+        named = reference.named(output)
+        limit = detections.ENGINE_FP32_LIMIT if detections.are(named) else limit
+        return _compare(
+            session.run,
+            images,
+            named,
+            candidate=candidate,
+            batches=batch.gate_sizes,
+            limit=limit,
+            exact_top1=False,
+        )
     return compare_with_jax(
         session.run,
         images,
-        outputs,
+        reference.outputs,
         ends,
         output=output,
         candidate=candidate,
@@ -129,15 +146,40 @@ def gate_engine(
     )
 
 
-def fusion(reference: Reference, output: str) -> list[Comparison]:
-    """Deploy form against training form, both in JAX: an error here is none of the export's making."""
-    if TRAINING_FORM not in reference.outputs:
+def _compare(
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    images: np.ndarray,
+    named: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    candidate: str,
+    batches: Sequence[int],
+    limit: float,
+    exact_top1: bool,
+) -> list[Comparison]:
+    """Every output of a candidate with every form of the model."""
+    if detections.are(named):
+        least = max(limit, detections.FP32_LIMIT)
+        return detections.compare(run, images, named, candidate=candidate, batches=batches, limit=least)
+    return parity.compare_batches(
+        run, images, named, candidate=candidate, batches=batches, limit=limit, exact_top1=exact_top1
+    )
+
+
+def fusion(named: Mapping[str, Mapping[str, np.ndarray]]) -> list[Comparison]:
+    """Deploy form against training form, both in JAX: an error here is none of the export's making. `named`:
+    the outputs of each form."""
+    if TRAINING_FORM not in named:
         return []
-    want, got = reference.outputs[TRAINING_FORM], reference.outputs[DEPLOY_FORM]
-    found = parity.difference(got, want, logits=output == "logits")
-    return [
-        Comparison(DEPLOY_FORM, TRAINING_FORM, output, len(want), len(want), parity.FP32_LIMIT, True, found)
-    ]
+    wanted, got = named[TRAINING_FORM], named[DEPLOY_FORM]
+    count = len(next(iter(wanted.values())))
+    if detections.are(named):
+        return detections.lines_of(DEPLOY_FORM, TRAINING_FORM, got, wanted, count)
+    lines = []
+    for name, want in wanted.items():
+        found = parity.difference(got[name], want, logits=name == "logits" and want.ndim == 2)
+        limit = parity.FP32_LIMIT
+        lines.append(Comparison(DEPLOY_FORM, TRAINING_FORM, name, count, count, limit, True, found))
+    return lines
 
 
 def worst(comparisons: Sequence[Comparison], candidate: str) -> Comparison | None:

@@ -13,23 +13,21 @@ import hvjax
 from export.ends.front import front
 from export.ends.spec import FRONT
 from export.flags import Request
+from export.kind import Kind, kind_of, outputs
 from export.load import Source
-from hvjax.models.features import Backbone
 
 INPUT = "images"
 DTYPES = {"fp32": jnp.float32, "fp16": jnp.float16, "bf16": jnp.bfloat16}
-
-
-def output_name(model: Backbone) -> str:
-    """`logits`, or `pre_logits` for a model without a head."""
-    return "logits" if model.config.num_classes else "pre_logits"
+#: Rounds in which the boxes that others suppress are found (`hvjax.dense.nms`).
+LOOP_ROUNDS = 16
 
 
 def to_onnx_bytes(
-    request: Request, source: Source, deploy: Backbone, variables: Mapping[str, Any], size: tuple[int, int]
+    request: Request, source: Source, deploy: Any, variables: Mapping[str, Any], size: tuple[int, int]
 ) -> bytes:
     """Converts the deploy form in the asked precision, with what is asked for before it; input and output of
     the file stay float32 (or uint8), so that whoever feeds it need not know in which precision it computes.
+    Outputs that are maps have the order of dimensions of the input.
 
     Raises whatever the bridge raises for a graph it cannot convert.
     """
@@ -45,10 +43,11 @@ def to_onnx_bytes(
         std=source.std,
     )
 
-    def answer(weights: Any, pictures: jax.Array) -> jax.Array:
+    kind = kind_of(deploy, backbone=request.backbone)
+
+    def answer(weights: Any, pictures: jax.Array) -> tuple[jax.Array, ...]:
         held = {name: value for name, value in weights.items() if name != FRONT}
-        logits: Any = model.apply(held, before.apply(weights.get(FRONT), pictures))
-        return logits.astype(jnp.float32)
+        return tuple(outputs(kind, model, held, before.apply(weights.get(FRONT), pictures)).values())
 
     picture, _ = request.ends.picture(size, source.crop_pct)
     shape = (request.batch.typical, *picture, model.config.in_channels)
@@ -57,11 +56,13 @@ def to_onnx_bytes(
         jax.ShapeDtypeStruct(shape, request.ends.dtype),
         weights={**variables, FRONT: dict(before.constants)} if before.constants else variables,
         input_names=[INPUT],
-        output_names=[output_name(model)],
+        output_names=kind.outputs,
         input_layout=request.input_layout,
+        output_layout=request.input_layout if kind.has_maps else None,
         via=request.via,
         dynamic_batch=request.batch.dynamic,
-        metadata=_metadata(request, source),
+        metadata=_metadata(request, source, kind),
+        loop_rounds=LOOP_ROUNDS,
     )
     return converted.SerializeToString()
 
@@ -72,7 +73,7 @@ def _ends(request: Request) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
-def _metadata(request: Request, source: Source) -> dict[str, str]:
+def _metadata(request: Request, source: Source, kind: Kind) -> dict[str, str]:
     """What a user of the file alone must know: how to prepare images and what the classes mean."""
     found = {
         "hvjax": hvjax.__version__,
@@ -88,6 +89,10 @@ def _metadata(request: Request, source: Source) -> dict[str, str]:
         else "images are (pixels / 255 - mean) / std, RGB",
         **_ends(request),
     }
+    if kind.name != "classes":
+        found |= {"answers": kind.name, "num_classes": str(source.model.config.num_classes)}
+    if kind.has_maps:
+        found["output_layout"] = request.input_layout
     if source.class_names:
         found["class_names"] = json.dumps(source.class_names)
     if source.random:

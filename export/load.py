@@ -13,22 +13,21 @@ from typing import Any
 import hvjax
 from export._optional import require
 from export.recipe import LARGEST_SIDE, LEAST_CROP
-from hvjax.models.features import Backbone
 from hvjax.preprocessing import INTERPOLATIONS
-from hvjax.registry import MODELS, identify
+from hvjax.registry import MODELS, get_spec, identify
 from hvjax.weights.io import read_info
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model in training (or, from a deploy file, already deploy) form, float32.
+    """A classifier, segmenter or detector in training (or, from a deploy file, already deploy) form, float32.
 
     `variables` is None for a bare model name: weights are then drawn once images are known. `mean` and
     `std` are for pixels in 0..1, one per channel. `gate_file` is a training run's gate.npz, if any; `notice`
     is what a user of the export should know about these weights.
     """
 
-    model: Backbone
+    model: Any
     variables: Mapping[str, Any] | None
     name: str
     described: str
@@ -48,7 +47,7 @@ class Source:
 
 
 def load_source(given: str, *, which: str = "best") -> Source:
-    """Reads a training run or checkpoint folder, a .safetensors file, or takes a model's name.
+    """Reads a training run or checkpoint folder, a .safetensors file, or takes a name, BACKBONE+HEAD too.
 
     Raises:
       ValueError: nothing of that name, a damaged or foreign file, an unfinished checkpoint.
@@ -58,8 +57,11 @@ def load_source(given: str, *, which: str = "best") -> Source:
         return _from_training(path, which)
     if path.is_file():
         return _from_weights(path)
-    if given in MODELS:
-        model = hvjax.create_model(given)
+    if given in MODELS or _is_dense(given):
+        try:
+            model = hvjax.create_model(given)
+        except ValueError as error:
+            raise ValueError(f"--ckpt {given}: {error}") from error
         return _source(model, None, described=f"{given} with random weights")
     raise ValueError(_nothing_there(given, path))
 
@@ -88,7 +90,7 @@ def _from_weights(path: Path) -> Source:
 
 
 def _source(
-    model: Backbone,
+    model: Any,
     variables: Mapping[str, Any] | None,
     *,
     described: str,
@@ -96,7 +98,7 @@ def _source(
     run: Path | None = None,
 ) -> Source:
     name, _ = identify(model)
-    spec, info = MODELS[name], dict(info or {})
+    spec, info = get_spec(name), dict(info or {})
     channels = model.config.in_channels
     # tables of positions are of one size, whatever a file beside them says
     own = getattr(model.config, "image_size", None)
@@ -122,12 +124,17 @@ def _source(
     )
 
 
+def _is_dense(given: str) -> bool:
+    """Whether this is BACKBONE+HEAD, right or misspelt, and no path."""
+    return "+" in given and not Path(given).suffix and len(Path(given).parts) == 1
+
+
 def _run_of(path: Path) -> Path | None:
     """The training run a checkpoint folder is in: itself, its parent or its grandparent."""
     return next((p for p in (path, *path.resolve().parents[:2]) if (p / "model.json").is_file()), None)
 
 
-def _run_info(run: Path, model: Backbone) -> dict[str, Any] | None:
+def _run_info(run: Path, model: Any) -> dict[str, Any] | None:
     """model.json beside a weights file, if it speaks of the same model: its images are then ours too."""
     try:
         info = json.loads((run / "model.json").read_text())

@@ -6,7 +6,7 @@ share one scale: an error in a small logit matters as much as the same error in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ ENGINE_FP32_LIMIT = 5e-5
 TF32_LIMIT = FP16_LIMIT
 TF32_TRAINED_LIMIT = FP16_TRAINED_LIMIT
 ENGINE_TF32_LIMIT = TF32_LIMIT
+#: Numbers compared at once.
+PART = 1 << 22
 #: Outputs whose largest entry is the class.
 CLASSES = ("logits", "probabilities")
 #: Logits should move between images by this many times the limit: else passing says little.
@@ -163,16 +165,35 @@ def difference(candidate: np.ndarray, reference: np.ndarray, *, logits: bool = F
         raise ValueError(f"shapes differ: {candidate.shape} from the candidate, {reference.shape} expected")
     if not np.isfinite(reference).all():
         raise ValueError("the reference holds NaN or infinity: the model itself is broken on these images")
-    want = reference.astype(np.float64)
-    got = candidate.astype(np.float64)
-    if not np.isfinite(got).all():
+    if not np.isfinite(candidate).all():
         return Difference(np.inf, np.inf, np.inf, -1.0, 0.0 if logits else None)
-    error = np.abs(got - want)
-    scale = float(np.abs(want).max())
-    max_abs = float(error.max())
+    parts = [_difference(*pair, logits=logits) for pair in _in_parts(candidate, reference)]
+    max_abs = max(part.max_abs for part in parts)
+    scale = float(np.abs(reference).max())
+    weights = [len(pair[0]) for pair in _in_parts(candidate, reference)]
     return Difference(
         max_abs=max_abs,
         relative=max_abs / scale if scale else (0.0 if max_abs == 0 else np.inf),
+        mean_abs=float(np.average([part.mean_abs for part in parts], weights=weights)),
+        cosine=min(part.cosine for part in parts),
+        top1=float(np.average([part.top1 or 0.0 for part in parts], weights=weights)) if logits else None,
+    )
+
+
+def _in_parts(candidate: np.ndarray, reference: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few images at a time: answers for every pixel are large, and twice as large in float64."""
+    step = max(1, PART // max(1, reference[:1].size))
+    for start in range(0, max(1, len(reference)), step):
+        yield candidate[start : start + step], reference[start : start + step]
+
+
+def _difference(candidate: np.ndarray, reference: np.ndarray, *, logits: bool) -> Difference:
+    """Of a part; `relative` is left to the whole."""
+    want, got = reference.astype(np.float64), candidate.astype(np.float64)
+    error = np.abs(got - want)
+    return Difference(
+        max_abs=float(error.max()),
+        relative=0.0,
         mean_abs=float(error.mean()),
         cosine=_smallest_cosine(got, want),
         top1=float((got.argmax(-1) == want.argmax(-1)).mean()) if logits else None,
@@ -226,11 +247,7 @@ def compare_batches(
     """
     found = []
     for batch in batches:
-        if len(images) < batch:
-            raise ValueError(f"{len(images)} images are not enough for a batch of {batch}")
-        count = len(images) // batch * batch
-        parts = [run(images[start : start + batch]) for start in range(0, count, batch)]
-        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        answers, count = answers_of(run, images, batch)
         for reference, outputs in references.items():
             for name, want in outputs.items():
                 try:
@@ -239,11 +256,26 @@ def compare_batches(
                     raise ValueError(
                         f"{candidate} has no output {name}; it has {', '.join(answers)}"
                     ) from error
-                compared = difference(got, want[:count], logits=name in CLASSES)
+                compared = difference(got, want[:count], logits=name in CLASSES and want.ndim == 2)
                 found.append(
                     Comparison(candidate, reference, name, batch, count, limit, exact_top1, compared)
                 )
     return found
+
+
+def answers_of(
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np.ndarray, batch: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Outputs by name of as many images as fill batches, and how many these are.
+
+    Raises:
+      ValueError: fewer images than a batch.
+    """
+    if len(images) < batch:
+        raise ValueError(f"{len(images)} images are not enough for a batch of {batch}")
+    count = len(images) // batch * batch
+    parts = [run(images[start : start + batch]) for start in range(0, count, batch)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, count
 
 
 def _smallest_cosine(got: np.ndarray, want: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,15 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from export.kind import kind_of
 from export.reference import CHUNK, compiled_features
 from hvjax.blocks.batch_norm import BatchNorm
-from hvjax.models.features import Backbone
 from hvjax.ops.conv import plain_convolutions
 
 #: Images the statistics are taken from; more would change them by less than they differ between channels.
 CALIBRATION_IMAGES = CHUNK
 #: How far the logit of an image's own class stands out, in units of the other logits.
 CONFIDENCE = 10.0
+#: How much larger the last layer of a detector's classes is than one that keeps the variance.
+BOX_CONFIDENCE = 6.0
 #: The layers that end a residual branch, and how much smaller than the trunk a branch is. In trained networks
 #: each block changes its input a little. Branches as large as the trunk enlarge rounding errors block by
 #: block: float16 then costs 5e-3 of the largest logit instead of the 1e-3 that trained networks show.
@@ -54,20 +57,31 @@ LEAST_VARIANCE = 0.2
 TAP_VARIATION = 0.3
 
 
-def random_variables(
-    model: Backbone, images: Float[np.ndarray, "images h w c"], seed: int = 0
-) -> dict[str, Any]:
+def random_variables(model: Any, images: Float[np.ndarray, "images h w c"], seed: int = 0) -> dict[str, Any]:
     """Variables of a training-form `model`, every tensor drawn from `seed`, BN statistics from `images`.
 
     The same seed, model and images give the same weights.
     """
-    still = model.clone(config=dataclasses.replace(model.config, drop_path_rate=0.0))
+    still = model.clone(config=_still(model.config))
     batch = jnp.asarray(images[:CALIBRATION_IMAGES])
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
     variables: dict[str, Any] = {"params": _draw(shapes["params"], seed)}
     if "batch_stats" in shapes:
         variables = _normalised(still, variables["params"], shapes["batch_stats"], batch)
-    return _confident(model, variables, batch) if model.config.num_classes else variables
+    match kind_of(model).name:
+        case "classes" if model.config.num_classes:
+            return _confident(model, variables, batch)
+        case "detections":
+            return _sure_of_boxes(variables)
+    return variables
+
+
+def _still(config: Any) -> Any:
+    """The same without stochastic depth, and with no part of it frozen."""
+    if hasattr(config, "backbone"):
+        backbone = _still(config.backbone)
+        return dataclasses.replace(config, backbone=backbone, frozen_stages=0, frozen_norms=False)
+    return dataclasses.replace(config, drop_path_rate=0.0)
 
 
 def draw(shapes: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -86,14 +100,17 @@ def draw(shapes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return drawn
 
 
-def _normalised(model: Backbone, params: Any, shapes: Any, batch: Any) -> dict[str, Any]:
+def _normalised(model: Any, params: Any, shapes: Any, batch: Any) -> dict[str, Any]:
     """Variables with the means and variances that `batch` causes in each batch norm."""
     # From statistics of zero, one update leaves (1 - momentum) times the batch's own.
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
+    # The heads of a detector, which learn from targets, have no batch norm.
+    run = partial(model.apply, method="taps") if kind_of(model).name == "detections" else model.apply
+
     @jax.jit
     def statistics(params: Any, batch: Any) -> Any:
-        _, updated = model.apply(
+        _, updated = run(
             {"params": params, "batch_stats": empty},
             batch,
             train=True,
@@ -123,7 +140,7 @@ def _tamed(params: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any
     return tamed
 
 
-def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[str, Any]:
+def _confident(model: Any, variables: dict[str, Any], batch: Any) -> dict[str, Any]:
     """Makes the first classes those of the images: column k of the head points at what image k alone has.
 
     A random head answers noise, and its largest logit is hardly above the others. A trained one is sure:
@@ -146,6 +163,22 @@ def _confident(model: Backbone, variables: dict[str, Any], batch: Any) -> dict[s
 
     head = pointed(variables["params"]["head"])
     return {**variables, "params": {**variables["params"], "head": head}}
+
+
+def _sure_of_boxes(variables: dict[str, Any]) -> dict[str, Any]:
+    """Classes of boxes that stand out. Those of a random head are all as unlikely as each other, and below
+    the score from which a detection counts: a detector that finds nothing proves nothing."""
+
+    def scaled(node: Any) -> Any:
+        if not isinstance(node, Mapping):
+            return node
+        found = {name: scaled(child) for name, child in node.items()}
+        if {"fc1", "fc2", "logits"} <= node.keys():
+            logits = node["logits"]
+            found["logits"] = {**logits, "kernel": BOX_CONFIDENCE * logits["kernel"]}
+        return found
+
+    return {**variables, "params": scaled(variables["params"])}
 
 
 def _draw(

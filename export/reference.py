@@ -10,31 +10,43 @@ from typing import Any
 import jax
 import numpy as np
 
+from export import kind as kinds
 from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
+from export.kind import Kind
 from export.parity import difference
 from hvjax.models.features import STAGES, Backbone
 from hvjax.ops.conv import plain_convolutions
 
 #: Images in one call: a bound on memory, not a choice of numerics.
 CHUNK = 8
+#: The same for models that answer for every pixel or box.
+DENSE_CHUNK = 2
+
+Form = tuple[Any, Mapping[str, Any]]  # a model and its variables
 
 
 def compute(
-    output: str,
-    training: tuple[Backbone, Mapping[str, Any]] | None,
-    deploy: tuple[Backbone, Mapping[str, Any]],
+    kind: Kind,
+    training: Form | None,
+    deploy: Form,
     images: np.ndarray,
     staged: int,
+    layout: str = "nhwc",
 ) -> Reference:
-    """Runs both forms on `images` (NHWC, normalised)."""
+    """Runs both forms on `images` (NHWC, normalised); answers that are maps come in `layout`."""
     with on_cpu():
         # The deploy form is computed as it is exported, the training form as it was trained.
-        answer, features = _run(*deploy, images, staged, output, plain=True)
-        if training is None:
-            return Reference({DEPLOY_FORM: answer}, features, {})
-        trained, before = _run(*training, images, staged, output, plain=False)
-    noise = {name: difference(features[name], before[name]).relative for name in features}
-    return Reference({TRAINING_FORM: trained, DEPLOY_FORM: answer}, features, noise)
+        answer, features = _run(kind, *deploy, images, staged, plain=True)
+        forms = {DEPLOY_FORM: answer}
+        noise = {}
+        if training is not None:
+            trained, before = _run(kind, *training, images, staged, plain=False)
+            noise = {name: difference(features[name], before[name]).relative for name in features}
+            forms = {TRAINING_FORM: trained, DEPLOY_FORM: answer}
+    if kind.has_maps and layout == "nchw":
+        forms = {form: {name: _first(x) for name, x in found.items()} for form, found in forms.items()}
+    outputs = {form: found[kind.output] for form, found in forms.items()}
+    return Reference(outputs, features, noise, forms if len(kind.outputs) > 1 else {})
 
 
 def on_cpu() -> AbstractContextManager[Any]:
@@ -54,31 +66,47 @@ def compiled_features(model: Backbone, plain: bool = False) -> Callable[..., dic
     return jax.jit(features)
 
 
+@lru_cache(maxsize=8)
+def _compiled(kind: Kind, model: Any, plain: bool) -> Callable[..., Any]:
+    """`(variables, images) -> (outputs, features)`."""
+    if kind.name == "classes":  # compiled already for who drew the weights
+        run = compiled_features(model, plain)
+        return lambda variables, images: ((found := run(variables, images)), found)
+
+    def both(variables: Any, images: Any) -> Any:
+        with plain_convolutions() if plain else nullcontext():
+            return kinds.answers(kind, model, variables, images)
+
+    return jax.jit(both)
+
+
 def _run(
-    model: Backbone,
-    variables: Mapping[str, Any],
-    images: np.ndarray,
-    staged: int,
-    output: str,
-    plain: bool,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """`output` on all images, and the features of the first `staged`, in the order of the network."""
-    run = compiled_features(model, plain)
+    kind: Kind, model: Any, variables: Mapping[str, Any], images: np.ndarray, staged: int, plain: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The outputs on all images, and the features of the first `staged`, in the order of the network."""
+    run = _compiled(kind, model, plain)
     kept: list[dict[str, np.ndarray]] = []
-    answers = []
-    for index, part in enumerate(_chunks(images)):
-        found = run(variables, part)
-        answers.append(np.asarray(found[output]))
-        if index * CHUNK < staged:
-            kept.append({name: np.asarray(value) for name, value in found.items()})
+    answers: list[dict[str, np.ndarray]] = []
+    chunk = CHUNK if kind.name == "classes" else DENSE_CHUNK
+    for index, part in enumerate(_chunks(images, chunk)):
+        found, features = run(variables, part)
+        answers.append({name: np.asarray(found[name]) for name in kind.outputs})
+        if index * chunk < staged:
+            kept.append({name: np.asarray(value) for name, value in features.items()})
     order = [name for name in (*STAGES, "pre_logits", "logits") if name in kept[0]]
     features = {name: np.concatenate([part[name] for part in kept])[:staged] for name in order}
-    return np.concatenate(answers)[: len(images)], features
+    outputs = {name: np.concatenate([part[name] for part in answers])[: len(images)] for name in kind.outputs}
+    return outputs, features
 
 
-def _chunks(images: np.ndarray) -> list[np.ndarray]:
-    """Pieces of `CHUNK` images; the last is filled up with its first image, so that one shape compiles."""
-    size = min(CHUNK, len(images))
+def _chunks(images: np.ndarray, size: int) -> list[np.ndarray]:
+    """Pieces of `size` images; the last is filled up with its first image, so that one shape compiles."""
+    size = min(size, len(images))
     missing = -len(images) % size
     filled = np.concatenate([images, images[-1:].repeat(missing, 0)]) if missing else images
     return [filled[start : start + size] for start in range(0, len(filled), size)]
+
+
+def _first(value: np.ndarray) -> np.ndarray:
+    """Channels first."""
+    return np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if value.ndim == 4 else value

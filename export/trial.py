@@ -72,7 +72,7 @@ def try_engine(
         comparisons = gate_engine(
             session,
             subject.inputs,
-            subject.reference.outputs,
+            subject.reference,
             output=subject.output,
             precision=request.precision,
             tf32=request.tf32,

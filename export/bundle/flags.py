@@ -16,7 +16,7 @@ from export.runtimes.builder import BuilderOptions
 DECIDED = (
     "--ckpt", "--which", "--precision", "--image-size", "--adapt-positions", "--via",
     "--input-layout", "--images", "--gate-images", "--random-weights", "--seed",
-    "--preprocess", "--source-size", "--postprocess",
+    "--preprocess", "--source-size", "--postprocess", "--backbone",
 )  # fmt: skip
 
 

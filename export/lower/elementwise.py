@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 
 from export.lower.context import Context
 from export.lower.graph import Tensor, onnx_type
 from export.lower.layout import Perm, permute
-from export.lower.program import Op, Value
+from export.lower.program import Op, Shape, Value
 
 # StableHLO/CHLO (or our own) name -> ONNX operator, same operands
 SIMPLE = {
@@ -124,6 +127,28 @@ def _compare(context: Context, op: Op) -> None:
     context.emit("Not", op, [equal], perm)
 
 
+def _select(context: Context, op: Op) -> None:
+    """Where; ONNX Runtime has none of flags: (condition and one) or (not condition and other)."""
+    if op.output.dtype != np.bool_:
+        _lower(context, op, "Where", op.inputs)
+        return
+    perm = context.choose(op.inputs, op.output.rank)
+    condition, one, other = (operand(context, value, perm, op) for value in op.inputs)
+
+    def node(kind: str, *inputs: Tensor) -> Tensor:
+        shape = functools.reduce(_broadcast, (tensor.shape for tensor in inputs))
+        return context.graph.node(kind, inputs, shape, op.output.dtype, op.where)
+
+    chosen = node("And", condition, one), node("And", node("Not", condition), other)
+    context.emit("Or", op, chosen, perm)
+
+
+def _broadcast(one: Shape, other: Shape) -> Shape:
+    """The shape of an element-wise result, dimensions that follow the batch kept as such."""
+    pairs = itertools.zip_longest(reversed(one), reversed(other), fillvalue=1)
+    return tuple(b if a == 1 else a for a, b in pairs)[::-1]
+
+
 def _rsqrt(context: Context, op: Op) -> None:
     perm = context.choose(op.inputs, op.output.rank)
     x = operand(context, op.inputs[0], perm, op)
@@ -193,6 +218,7 @@ def _clamp(context: Context, op: Op) -> None:
 LOWERINGS = {
     **dict.fromkeys(SIMPLE, _simple),
     "compare": _compare,
+    "select": _select,
     "rsqrt": _rsqrt,
     "remainder": _remainder,
     "atan2": _atan2,

@@ -35,6 +35,7 @@ class Walker(Protocol):
     """What this file needs of the walker."""
 
     folding: int
+    rounds: int | None
     ops: list[Op]
 
     def block(
@@ -106,10 +107,12 @@ def _run(walker: Walker, op: Any, numbers: Sequence[int], where: Where) -> tuple
 
 
 def loop(walker: Walker, op: Any, inputs: list[Value], where: Where, around: dict[Any, Value]) -> list[Value]:
-    """A while loop whose condition is known beforehand, repetition by repetition.
+    """A while loop, repetition by repetition: as many as its condition is known to hold beforehand, then the
+    walker's `rounds`.
 
     Raises:
-      UnsupportedError: the condition depends on computed values, or the loop runs more than MAX_TRIPS times.
+      UnsupportedError: the condition depends on computed values and no `rounds` are given, or the loop runs
+        more than MAX_TRIPS times.
     """
     condition, body = (region.blocks[0] for region in op.regions)
     walker.folding += 1
@@ -118,14 +121,58 @@ def loop(walker: Walker, op: Any, inputs: list[Value], where: Where, around: dic
         apart = walker.apart()
         (going,) = apart.block(condition, values, where, around)
         if going.data is None:
-            raise UnsupportedError(
-                where, "a loop that ends when a computed value says so has no ONNX form here"
-            )
+            values = _in_rounds(walker, condition, body, values, where, around)
+            walker.folding -= 1
+            return values
         if not going.data:
             walker.folding -= 1
             return values
         values = walker.block(body, values, where, around)
     raise UnsupportedError(where, f"a loop of more than {MAX_TRIPS} repetitions would be written out in full")
+
+
+def _in_rounds(
+    walker: Walker, condition: Any, body: Any, values: list[Value], where: Where, around: dict[Any, Value]
+) -> list[Value]:
+    """A loop that ends when a computed value says so: `walker.rounds` repetitions. Each changes nothing once
+    the condition no longer holds, so the result is the loop's own where that many are enough."""
+    if walker.rounds is None:
+        raise UnsupportedError(
+            where,
+            "a loop that ends when a computed value says so has no ONNX form here; "
+            "loop_rounds=N writes out N repetitions",
+        )
+    for _ in range(walker.rounds):
+        (going,) = walker.block(condition, values, where, around)
+        start = len(walker.ops)
+        after = walker.block(body, values, where, around)
+        if not _goes_on_while_it_changes(walker.ops[start:], going, values, after):
+            pairs = zip(after, values, strict=True)
+            after = [_selected(walker, going, new, old, where) for new, old in pairs]
+        values = after
+    return values
+
+
+def _goes_on_while_it_changes(
+    ops: Sequence[Op], going: Value, before: Sequence[Value], after: Sequence[Value]
+) -> bool:
+    """Whether the condition is a flag that says if the last repetition changed the only other value. Then
+    another repetition changes nothing either, and no choice is needed."""
+    changed = [place for place, value in enumerate(before) if value is not after[place]]
+    flags = [place for place in changed if before[place] is going]
+    if len(flags) != 1 or len(changed) != 2:
+        return False
+    (other,) = set(changed) - set(flags)
+    from export.passes.evaluate import direction
+
+    makers = {out: op for op in ops for out in op.outputs}
+    told = makers.get(after[flags[0]])
+    if told is None or told.kind != "reduce" or told.attrs["reducer"] != "or" or told.output.shape:
+        return False
+    compared = makers.get(told.inputs[0])
+    if compared is None or compared.kind != "compare" or direction(compared) != "NE":
+        return False
+    return set(compared.inputs) == {before[other], after[other]}
 
 
 def branch(
@@ -177,6 +224,13 @@ def _select(walker: Walker, index: Value, number: int, mine: Value, other: Value
     attrs = {"comparison_direction": "EQ"}
     wanted = constant(np.array(number, index.dtype))
     walker.ops.append(Op("compare", [index, wanted], [flag], attrs, where))
+    return _selected(walker, flag, mine, other, where)
+
+
+def _selected(walker: Walker, flag: Value, mine: Value, other: Value, where: Where) -> Value:
+    """`mine` where the flag is set, else `other`."""
+    if mine is other:
+        return mine
     out = Value(mine.shape, mine.dtype)
     walker.ops.append(Op("select", [flag, mine, other], [out], {}, where))
     return out

@@ -52,18 +52,20 @@ _RANDOM = re.compile(r"threefry|_?random_bits|_rng_bit")  # functions of jax.ran
 _ASSERTIONS = {"shape_assertion"}  # jax.export checks the sizes of a call; here they are fixed
 
 
-def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
+def walk(module: ir.Module, arguments: Sequence[Value], loop_rounds: int | None = None) -> Program:
     """Read the `main` function of a StableHLO module.
 
     Args:
       module: a module whose public function is called `main`.
       arguments: one value per argument of `main`: a graph input, or a weight (a value with `data`).
+      loop_rounds: repetitions of a loop that ends when a computed value says so; None: such a loop is an
+        error.
 
     Raises:
       UnsupportedError: control flow or a type that ONNX export has no form for, named with its source line.
     """
     functions = {_text(op.attributes["sym_name"]): op for op in module.body.operations}
-    walker = _Walker(functions)
+    walker = _Walker(functions, loop_rounds)
     main = functions["main"]
     block = main.regions[0].blocks[0]
     if len(block.arguments) != len(arguments):
@@ -75,14 +77,15 @@ def walk(module: ir.Module, arguments: Sequence[Value]) -> Program:
 
 
 class _Walker:
-    def __init__(self, functions: dict[str, Any]):
+    def __init__(self, functions: dict[str, Any], rounds: int | None = None):
         self.functions = functions
+        self.rounds = rounds
         self.ops: list[Op] = []
         self.folding = 0  # inside a loop that is written out its counters are computed here and now
 
     def apart(self) -> _Walker:
         """A walker for a body that is run on constants: its operations go nowhere."""
-        other = _Walker(self.functions)
+        other = _Walker(self.functions, self.rounds)
         other.folding = 1
         return other
 

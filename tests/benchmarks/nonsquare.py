@@ -36,6 +36,7 @@ def measure(name: str, size_text: str) -> dict[str, Any]:
     from export.at_size import at_size
     from export.flags import parse
     from export.gate_images import photographs
+    from export.kind import kind_of
     from export.load import load_source
     from export.random_weights import random_variables
 
@@ -50,7 +51,7 @@ def measure(name: str, size_text: str) -> dict[str, Any]:
     with reference.on_cpu():
         variables = random_variables(source.model, images)
         deploy, fused = hvjax.reparameterize(source.model, variables)
-        expected = reference.compiled_features(deploy, plain=True)(fused, images)[graph.output_name(deploy)]
+        expected = reference.compiled_features(deploy, plain=True)(fused, images)[kind_of(deploy).output]
     row: dict[str, Any] = {"model": name, "image_size": list(size), "batch": BATCH}
     for kind, request in (("static", static), ("dynamic", dynamic)):
         start = time.perf_counter()

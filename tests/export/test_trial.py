@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from export import parity
+from export.answers import Reference
 from export.flags import parse
 from export.latency import Latency, summarise
 from export.runtimes import BuildError, Built, Choice
@@ -66,7 +67,7 @@ def attempt(
     subject = types.SimpleNamespace(
         inputs=np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
         output="logits",
-        reference=types.SimpleNamespace(outputs={"JAX": net.features(images)["logits"]}),
+        reference=Reference({"JAX": net.features(images)["logits"]}, {}, {}),
     )
     model = net.make("batch")
     result = Built("tensorrt", model, b"engine", 1.0, kernels) if built else None
