@@ -364,3 +364,38 @@ def test_the_watchdog_knows_what_is_read(settings, tmp_path: Path) -> None:
         assert {name for doing, name in watchdog.told if doing == "reading"} == names
         assert {name for doing, name in watchdog.told if doing == "decoding"} == names
         assert "no thread is reading" in watchdog.report(1.0), "and when it is done"
+
+
+@pytest.mark.parametrize("policy", ["sizes", "crops"])
+def test_boxes_and_masks_of_files_are_where_the_objects_are(settings, tmp_path: Path, policy: str) -> None:
+    """Each object is a bright square on a dark image: so it must be under its box after any augmentation."""
+    directory = write_coco(tmp_path / "coco", train=many_squares(8))
+    source = coco.load(directory).train
+    for index in range(8):
+        x1, y1, x2, y2 = source[index]["boxes"][0].astype(int)
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        pixels[y1:y2, x1:x2] = 255
+        Image.fromarray(pixels).save(source.name_of(index))
+    if policy == "sizes":
+        augment = MultiScale((64, 64), shorter=(16, 23, 40), longer=60)
+    else:
+        augment = MultiScale((64, 64), shorter=(16, 23, 40), crop=True, crop_after=(30,), crop_sides=(20, 25))
+    batches = stream(settings({"data.canvas": (64, 64)}), source=source, batch_size=8, augment=augment)
+    flipped, seen = set(), 0
+    for _ in range(8):
+        batch = next(batches)
+        for row in range(8):
+            for place in np.flatnonzero(batch["labels"][row] >= 0):
+                x1, y1, x2, y2 = batch["boxes"][row, place]
+                image = batch["image"][row, :, :, 0].astype(int)
+                height, width = batch["size"][row]
+                edge = 1 + batch["scale"][row].max() / 2  # as far as interpolation mixes both sides
+                inside = image[round(y1 + edge) : round(y2 - edge), round(x1 + edge) : round(x2 - edge)]
+                around = image[:height, :width].copy()
+                top, left = max(0, round(y1 - edge)), max(0, round(x1 - edge))
+                around[top : round(y2 + edge), left : round(x2 + edge)] = 0
+                assert (inside == 255).all() and (around == 0).all()
+                assert batch["masks"][row, place].all(), "a square fills its box"
+                flipped.add(bool(x1 + x2 > width))
+                seen += inside.size > 0
+    assert flipped == {True, False} and seen >= 32
