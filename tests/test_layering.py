@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # What every room of train_tpu may import.
-BASE_NAMES = ("errors", "files", "checks", "config", "model", "state")
+BASE_NAMES = ("errors", "files", "checks", "config", "model", "scores", "state")
 TRAIN_BASE = {"hvjax", *(f"train_tpu.{name}" for name in BASE_NAMES)}
 
 
@@ -33,12 +33,18 @@ ALLOWED = {
     "train_tpu.monitoring": TRAIN_BASE | rooms("data", "checkpointing", "learning", "monitoring"),
     "train_tpu.evaluation": TRAIN_BASE
     | rooms("data", "checkpointing", "learning", "monitoring", "evaluation"),
+    "train_tpu.tasks": TRAIN_BASE | rooms("data", "learning", "evaluation", "tasks"),
     "export": {"hvjax", "export"},
     "configs": {"train_tpu"},
 }
 # export/load.py reads training checkpoints inside a function: other exports need no training extra.
 # train_tpu/checks.py asks, inside a function too, whether a text is in RandAugment's notation.
-EXCEPTIONS = {("export/load.py", "train_tpu.checkpointing"), ("train_tpu/checks.py", "train_tpu.data")}
+# export/dense_scores.py scores a file as training scores a network: same images, same meters.
+EXCEPTIONS = {
+    ("export/load.py", "train_tpu.checkpointing"),
+    ("train_tpu/checks.py", "train_tpu.data"),
+    *(("export/dense_scores.py", f"train_tpu.{name}") for name in ("config", "data", "errors", "evaluation")),
+}
 # The commands of the latency lab; nothing else in export may know of it.
 LAB_COMMANDS = {f"export/{name}.py" for name in ("bench", "calibrate", "profile")}
 PLAIN_TREES = ("hvjax/ops", "hvjax/reparam", "hvjax/weights")  # numbers and nested dicts only: no flax

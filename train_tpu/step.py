@@ -1,7 +1,7 @@
 """One training step: a pure function of arrays."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,27 +10,9 @@ from jaxtyping import Array, Float
 
 from train_tpu.learning.forward import Forward
 from train_tpu.state import TrainState, as_variables, update_ema
+from train_tpu.tasks.task import Objective
 
 Batch = dict[str, Any]  # of the task; "image": uint8 (b, h, w, c) and what is to be learned of it
-
-
-class Objective(Protocol):
-    """What is minimised. A part is a tree of arrays with the examples first: of a batch, or of a share of it.
-
-    method, streams: how the model is asked, see forward.Forward. part: of a batch, with a key for what is
-    random in it. arguments: what of a part the model is given; a teacher is given the first of it.
-    scored: the model's answer -> the mean loss, and other scalars that are to be logged.
-    """
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def streams(self) -> tuple[str, ...]: ...
-    def part(self, batch: Batch, key: jax.Array) -> Any: ...
-    def arguments(self, part: Any) -> tuple[Any, ...]: ...
-    def scored(
-        self, answer: Any, part: Any, teacher_logits: Any = None
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]: ...
 
 
 # What is drawn in a step, each from its own key: fold_in(fold_in(state.rng, step), one of these).

@@ -63,7 +63,7 @@ def test_summary_is_of_the_weights_that_are_used() -> None:
     )
     assert summarise(Run("a", CONFIG, rows((0.5, 0.4), ema=False))).score == 0.4
     begun = Run("a", CONFIG, [{"step": 3, "split": "train", "weights": "raw", "loss": 1.0}])
-    assert summarise(begun) == Summary(3, None, None, None, None, None)
+    assert summarise(begun) == Summary(3, None, None, None, None, None, None)
     assert table([begun])[1] == ("a", "3", "-", "-", "-", "-", "-")
 
 

@@ -1,5 +1,6 @@
 """The base config, its fallback and the recipes."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from train_tpu.config import base_config, flatten, resolve, shorten
 from train_tpu.errors import UserError
 from train_tpu.flags import load_recipe
 from train_tpu.learning.schedule import peak_lr
-from train_tpu.model import build_model, count_parameters
+from train_tpu.model import build_dense_model, build_model, count_parameters
 
 # Parameters of the largest model that two CPU cores train on the embedded digits in minutes.
 SMALL_MODEL = 8_000_000
@@ -71,9 +72,41 @@ def test_values_that_cannot_work(tiny_config, name: str, value: float, message: 
         tiny_config({name: value})
 
 
+DENSE = ("ade20k_", "coco_")  # what the names of recipes for dense tasks begin with
+
+
+def dense_recipes() -> list[str]:
+    folder = Path(__file__).parents[2] / "configs"
+    return sorted(file.stem for file in folder.glob("*.py") if file.stem.startswith(DENSE))
+
+
 def test_every_model_has_a_recipe(repository: Path) -> None:
     files = {file.stem for file in (repository / "configs").glob("*.py")} - {"__init__"}
-    assert files == set(hvjax.list_models())
+    assert files - set(dense_recipes()) == set(hvjax.list_models())
+
+
+@pytest.mark.parametrize("name", dense_recipes())
+def test_dense_recipe(repository: Path, name: str) -> None:
+    """Its file's name says what it trains; both networks are built; it adds no keys to the base config."""
+    recipe = load_recipe(repository / "configs" / f"{name}.py")
+    data, head, backbone = name.split("_", 2)
+    assert recipe.model.name == backbone and recipe.model.head.replace("_", "") == HEADS[head]
+    assert recipe.task == {"ade20k": "segmentation", "coco": "detection"}[data]
+    assert set(flatten(recipe)) - {f"fallback.{key}" for key in flatten(base_config())} <= set(
+        flatten(base_config())
+    )
+    small = resolve(recipe)
+    assert small.init == "" and small.model.dtype == "float32" and small.data.image_size == 256
+    assert json.loads(json.dumps(flatten(small)))
+    model = build_dense_model(small.model, 9, small.data.canvas)
+    assert count_parameters(model, (*small.data.canvas, 3)) < SMALL_MODEL
+    recipe.data.dir = "somewhere"
+    full = resolve(recipe)
+    assert full.init == "pretrained" and full.model.dtype == "bfloat16" and full.schedule.name != "cosine"
+    build_dense_model(full.model, 150, full.data.canvas)
+
+
+HEADS = {"semfpn": "semanticfpn", "upernet": "upernet", "maskrcnn": "maskrcnn"}
 
 
 @pytest.mark.parametrize("name", hvjax.list_models())

@@ -19,9 +19,7 @@ SEMANTIC_FPN, UPERNET, MASK_RCNN = "semantic_fpn", "upernet", "mask_rcnn"
 Form = Callable[[Config], None]
 
 
-def ade20k(
-    backbone: str, head: str, *, backbone_overrides: Mapping[str, Any], **head_overrides: Any
-) -> Config:
+def ade20k(backbone: str, head: str, *, inside: Mapping[str, Any] = NOTHING, **fields: Any) -> Config:
     """Segmentation of ADE20K in crops of 512 px, augmented and evaluated as mmsegmentation does it.
 
     Args:

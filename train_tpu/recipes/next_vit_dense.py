@@ -6,6 +6,8 @@ from train_tpu.recipes import dense
 # A quarter of the width, and one group in stage 3; the reduction ratios are those of the published ones.
 SMALL = {
     "blocks": ("CC", "CCT", "CCCT", "CT"),
+    "head_dim": 16,
+    "divisor": 16,
     "stem_channels": (16, 16, 16),
     "conv_channels": (32, 64, 96, 192),
     "transformer_channels": (32, 64, 128, 256),

@@ -6,13 +6,33 @@ from typing import Any, Protocol
 import grain
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.sources import Dataset
 from train_tpu.data.watchdog import Watchdog
-from train_tpu.step import Objective
 
+Batch = dict[str, Any]  # "image": uint8 (b, h, w, c) and what is to be learned of it
 Answers = dict[str, Any]  # of the compiled scoring of a batch: arrays that every host has
+
+
+class Objective(Protocol):
+    """What is minimised. A part is a tree of arrays with the examples first: of a batch, or of a share of it.
+
+    method, streams: how the model is asked, see forward.Forward. part: of a batch, with a key for what is
+    random in it. arguments: what of a part the model is given; a teacher is given the first of it.
+    scored: the model's answer -> the mean loss, and other scalars that are to be logged.
+    """
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def streams(self) -> tuple[str, ...]: ...
+    def part(self, batch: Batch, key: jax.Array) -> Any: ...
+    def arguments(self, part: Any) -> tuple[Any, ...]: ...
+    def scored(
+        self, answer: Any, part: Any, teacher_logits: Any = None
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]: ...
 
 
 class Meter(Protocol):
