@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -75,9 +75,17 @@ class _Grid:
     ratio: int
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _align(grid: _Grid, pyramid: Maps, boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
-    return _read(grid, pyramid, boxes, levels)
+def _read(grid: _Grid, pyramid: Maps, boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
+    """The mean of each cell, as a weighted sum of pixels."""
+    b, _, _, channels = pyramid[0].shape
+    index, weight = _taps(grid, [level.shape[1:3] for level in pyramid], boxes, levels)
+    flat = jnp.concatenate([level.reshape(b, -1, channels) for level in pyramid], axis=1)
+    taps = (
+        take(flat, index[..., tap]).astype(jnp.float32) * weight[..., tap, None]
+        for tap in range(index.shape[-1])
+    )
+    cells = reduce(jnp.add, taps).astype(flat.dtype)
+    return cells.reshape(-1, grid.rows, grid.columns, channels)
 
 
 def _forward(
@@ -112,20 +120,8 @@ def _backward(
     return gradients, None, None
 
 
+_align = jax.custom_vjp(_read, nondiff_argnums=(0,))
 _align.defvjp(_forward, _backward)
-
-
-def _read(grid: _Grid, pyramid: Sequence[Array], boxes: Array, levels: Array) -> Float[Array, "b*n h w c"]:
-    """The mean of each cell, as a weighted sum of pixels."""
-    b, _, _, channels = pyramid[0].shape
-    index, weight = _taps(grid, [level.shape[1:3] for level in pyramid], boxes, levels)
-    flat = jnp.concatenate([level.reshape(b, -1, channels) for level in pyramid], axis=1)
-    taps = (
-        take(flat, index[..., tap]).astype(jnp.float32) * weight[..., tap, None]
-        for tap in range(index.shape[-1])
-    )
-    cells = reduce(jnp.add, taps).astype(flat.dtype)
-    return cells.reshape(-1, grid.rows, grid.columns, channels)
 
 
 def _taps(

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hvjax.dense.roi_align import roi_align
+from hvjax.dense import roi_align as module
 
 Draw = Callable[..., np.ndarray]
+roi_align = jax.jit(module.roi_align, static_argnames=("size", "strides", "sampling_ratio"))
 
 # sums of 16 products of float32, in another order
 ROUNDING = 1e-5
@@ -87,7 +88,12 @@ def test_as_onnx_runtime(
     same = np.broadcast_to(np.array(special, np.float32), (2, len(special), 4))
     boxes = np.concatenate([inside, across, same], 1)
     found = roi_align(
-        [jnp.array(level)], boxes, jnp.zeros(boxes.shape[:2], jnp.int32), size, [stride], sampling_ratio=ratio
+        [jnp.array(level)],
+        boxes,
+        jnp.zeros(boxes.shape[:2], jnp.int32),
+        size,
+        (stride,),
+        sampling_ratio=ratio,
     )
     expected = _by_onnx(onnx_operator, level, boxes, size, stride, ratio)
     assert found.shape == expected.shape == (2, 30, *size, 3)
@@ -113,7 +119,7 @@ def test_values_of_a_plane_are_those_at_the_centres(draw_boxes: Draw) -> None:
     plane = jnp.array((x + 10 * y)[None, ..., None], jnp.float32)
     # away from the border by half a cell of the map, behind which values are held
     boxes = draw_boxes(rng, 1, 20, size=(160 - stride, 240 - stride)) + stride / 2
-    found = roi_align([plane], boxes, jnp.zeros((1, 20), jnp.int32), size, [stride])[0, ..., 0]
+    found = roi_align([plane], boxes, jnp.zeros((1, 20), jnp.int32), size, (stride,))[0, ..., 0]
     x1, y1, x2, y2 = boxes[0].T[..., None]
     at = (np.arange(size) + 0.5) / size
     centres = (x1 + (x2 - x1) * at)[:, None, :] + 10 * (y1 + (y2 - y1) * at)[:, :, None]
@@ -146,7 +152,7 @@ def test_boxes_get_no_gradient(draw_boxes: Draw) -> None:
 
     @jax.jit
     def loss(maps: list, boxes: jax.Array) -> jax.Array:
-        return roi_align(maps, boxes, jnp.zeros((1, 4), jnp.int32), 2, [4]).sum()
+        return roi_align(maps, boxes, jnp.zeros((1, 4), jnp.int32), 2, (4,)).sum()
 
     by_map, by_box = jax.grad(loss, argnums=(0, 1))(maps, boxes)
     np.testing.assert_array_equal(by_box, np.zeros((1, 4, 4)))
@@ -159,11 +165,11 @@ def test_half_precision_is_summed_in_float32(draw_boxes: Draw) -> None:
     (level,) = _maps(rng, 1, [(16, 16)])
     rounded = jnp.array(level, jnp.bfloat16)
     boxes, levels = draw_boxes(rng, 1, 8, size=(64, 64)), jnp.zeros((1, 8), jnp.int32)
-    found = roi_align([rounded], boxes, levels, 7, [4])
+    found = roi_align([rounded], boxes, levels, 7, (4,))
     assert found.dtype == jnp.bfloat16
-    exact = roi_align([rounded.astype(jnp.float32)], boxes, levels, 7, [4])
+    exact = roi_align([rounded.astype(jnp.float32)], boxes, levels, 7, (4,))
     np.testing.assert_array_equal(found, exact.astype(jnp.bfloat16))
-    gradient = jax.grad(lambda level: roi_align([level], boxes, levels, 7, [4]).astype(jnp.float32).sum())(
+    gradient = jax.grad(lambda level: roi_align([level], boxes, levels, 7, (4,)).astype(jnp.float32).sum())(
         rounded
     )
     assert gradient.dtype == jnp.bfloat16 and gradient.shape == rounded.shape
@@ -180,5 +186,6 @@ def test_half_precision_is_summed_in_float32(draw_boxes: Draw) -> None:
 )
 def test_mistakes(options: dict, message: str) -> None:
     given = {"size": 7, "strides": [4], **options}
+    boxes, levels = jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), jnp.int32)
     with pytest.raises(ValueError, match=message):
-        roi_align([jnp.zeros((1, 4, 4, 2))], jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), jnp.int32), **given)
+        module.roi_align([jnp.zeros((1, 4, 4, 2))], boxes, levels, **given)
