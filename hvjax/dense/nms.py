@@ -3,8 +3,9 @@
 The result is that of the greedy algorithm (a box stays unless one that stayed before it overlaps it), found
 as the fixed point of "a box stays unless a better one that stays overlaps it". The relation has no circles,
 so the fixed point is unique; the box at the end of a chain of k boxes, each better than the next and
-overlapping it, is settled after k rounds, and real detections settle in a few. A round is a product of a
-vector with a matrix of zeros and ones: no loop over boxes, and all images of a batch at once.
+overlapping it, is settled after k rounds. 1,000 boxes drawn around 15 objects take 2 to 9, that many strewn
+densely 10. A round is a product of a vector with a matrix of zeros and ones: no loop over boxes, and all
+images of a batch at once.
 
 A round after the last one changes nothing, so an exported graph may hold a fixed number of them
 (`loop_rounds` of `export.convert`). Where that number is too small for a chain, its last boxes are wrong: by
