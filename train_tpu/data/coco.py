@@ -190,7 +190,9 @@ def _notes(split: _Split, told: Annotations) -> list[str]:
     if missing:
         notes.append(f"{_images(len(missing))} of {file} missing in {split.images}, such as {missing[0]}")
     if told.without_mask:
-        notes.append(f"{told.without_mask:,} annotations of {file} left out: no mask that can be drawn")
+        notes.append(
+            f"{told.without_mask:,} of the annotations of {file} left out: no mask that can be drawn"
+        )
     return notes
 
 

@@ -8,6 +8,7 @@ import array
 import dataclasses
 import json
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def _images(rows: list, file: Path) -> tuple[list[str], list[Any], Int32[np.ndar
             if not isinstance(row["file_name"], str) or not row["file_name"]:
                 raise TypeError("file_name must be a text")
             if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
-                raise TypeError(f"height {height!r} and width {width!r} must be positive integers")
+                raise TypeError(f"height {short(height)} and width {short(width)} must be positive integers")
             sizes[number] = height, width
         except (KeyError, TypeError, OverflowError) as error:
             raise _odd(file, "images", number, error) from error
@@ -157,7 +158,7 @@ class _Builder:
             raise UserError(f"{file}: an image has no plain id: {error}") from error
         if len(self._row_of) < len(ids):
             twice = next(key for row, key in enumerate(ids) if self._row_of[key] != row)
-            raise UserError(f"{file}: two images have the id {twice!r}")
+            raise UserError(f"{file}: two images have the id {short(twice)}")
         self._image, self._label, self._crowd = array.array("q"), array.array("i"), array.array("b")
         self._boxes, self._areas = array.array("f"), array.array("f")
         self._numbers = array.array("d")
@@ -167,12 +168,12 @@ class _Builder:
 
     def add(self, row: dict[str, Any]) -> None:
         """One annotation as the file has it."""
-        called = f"{self._file}: annotation {row.get('id', '(no id)')}"
+        called = f"{self._file}: annotation {short(row.get('id'))}"
         image, label = self._row_of.get(row["image_id"]), self._label_of.get(row["category_id"])
         if image is None:
-            raise UserError(f"{called} is of image {row['image_id']!r}, which is not in the file")
+            raise UserError(f"{called} is of image {short(row['image_id'])}, which is not in the file")
         if label is None:
-            raise UserError(f"{called} is of category {row['category_id']!r}, which is not in the file")
+            raise UserError(f"{called} is of category {short(row['category_id'])}, which is not in the file")
         x, y, w, h = _box(row["bbox"], called)
         if not self._add_mask(row.get("segmentation"), image, called):
             self._without_mask += 1
@@ -203,7 +204,7 @@ class _Builder:
         height, width = self._sizes[image].tolist()
         if list(shape["size"]) != [height, width]:
             raise UserError(
-                f"{called}: its mask is of {shape['size']} pixels (height, width), "
+                f"{called}: its mask is of {short(shape['size'])} pixels (height, width), "
                 f"its image {self._names[image]} of [{height}, {width}]"
             )
         counts = shape["counts"]
@@ -243,18 +244,24 @@ class _Builder:
 
 
 def _box(box: Any, called: str) -> tuple[float, float, float, float]:
-    values = np.asarray(box, np.float64) if isinstance(box, list | tuple) else np.zeros(0)
+    try:
+        values = np.asarray(box, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        values = np.zeros(0)
     if values.shape != (4,) or not np.isfinite(values).all() or min(values[2:]) < 0:
-        raise UserError(f"{called}: bbox {box!r}; expected [x, y, width, height]")
+        raise UserError(f"{called}: bbox {short(box)}; expected [x, y, width, height]")
     x, y, width, height = values.tolist()
     return x, y, width, height
 
 
 def _polygon(part: Any) -> "Float64[np.ndarray, 'numbers'] | None":
     """None where it cannot be drawn."""
-    values = np.asarray(part, np.float64)
+    try:
+        values = np.asarray(part, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        values = np.zeros(())
     if values.ndim != 1:
-        raise TypeError(f"a polygon must be a list of numbers, not {type(part).__name__}")
+        raise TypeError(f"a polygon must be a list of numbers, not {short(part)}")
     if len(values) < LEAST_NUMBERS or len(values) % 2 or not (np.abs(values) < FARTHEST).all():
         return None
     return values

@@ -1,6 +1,7 @@
 """COCO on disk: examples, layouts, and what is missing."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,5 +178,12 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     notes = coco.load(directory).notes
     said = "1 image of instances_train2017.json missing in"
     assert any(note.startswith(said) and note.endswith("such as 3.png") for note in notes)
-    assert "1 annotations of instances_train2017.json left out: no mask that can be drawn" in notes
+    assert "1 of the annotations of instances_train2017.json left out: no mask that can be drawn" in notes
     assert f"held out: {directory / 'annotations/instances_val2017.json'}" in notes
+
+
+def test_without_pycocotools(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known before anything is read, not image by image."""
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(UserError, match=r"needs the package pycocotools, .* pip install 'hvjax\[train\]'"):
+        coco.load(directory)
