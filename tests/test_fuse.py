@@ -129,10 +129,11 @@ def test_parameter_count_of_the_deploy_form(name: str, count: int) -> None:
         {"num_classes": 0},
         {"in_channels": 5},
         {"reduction_ratios": (1, 1, 1, 1)},
+        {"stage_norms": True},
         {"blocks": ("CC", "CC", "CCC", "CC")},
         {"blocks": ("T", "TT", "T", "T"), "transformer_channels": (128, 128, 128, 128)},
     ],
-    ids=["narrow", "no head", "five channels", "no token pooling", "only NCB", "only NTB"],
+    ids=["narrow", "no head", "five channels", "no token pooling", "stage norms", "only NCB", "only NTB"],
 )
 def test_next_vit_of_other_shapes(overrides: dict) -> None:
     model = narrow(**overrides)

@@ -42,9 +42,10 @@ class DenseConfig:
             object.__setattr__(self, field.name, tuple(value) if isinstance(value, list) else value)
         if isinstance(self.backbone, Mapping) or not is_dataclass(self.backbone):
             raise ValueError(f"backbone={self.backbone!r}: expected the config of a backbone")
-        if self.backbone.num_classes != 0:
+        backbone: Any = self.backbone
+        if backbone.num_classes != 0:
             raise ValueError(
-                f"num_classes={self.backbone.num_classes!r} of the backbone: expected 0, the head has them"
+                f"num_classes={backbone.num_classes!r} of the backbone: expected 0, the head has them"
             )
         check_integer("num_classes", self.num_classes, 1)
         check_choice("output_norms", self.output_norms, OUTPUT_NORMS)

@@ -65,12 +65,12 @@ def _both_backbones(classifier: Backbone, model: DenseModel) -> tuple[Tree, Tree
     want = {
         path: leaf
         for path, leaf in inside.items()
-        if path is not None and (path in have or not path[1].startswith(STAGE_NORM))
+        if path and (path in have or not path[1].startswith(STAGE_NORM))
     }
     ours, theirs = unflatten(want), unflatten(have)  # most telling first
     return {"params": ours["params"], **ours}, {"params": theirs["params"], **theirs}
 
 
-def _in_backbone(path: Path) -> Path | None:
-    """Path of a tensor of the whole model in its backbone alone; None if it is not in there."""
-    return (path[0], *path[2:]) if path[1] == BACKBONE else None
+def _in_backbone(path: Path) -> Path:
+    """Path of a tensor of the whole model in its backbone alone; () if it is not in there."""
+    return (path[0], *path[2:]) if path[1] == BACKBONE else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flax import linen as nn
 from jax import lax
@@ -49,13 +49,14 @@ def classifier_of(model: DenseModel) -> Backbone:
     changes: dict[str, Any] = {"num_classes": row.config.num_classes}
     if hasattr(config, "stage_norms"):
         changes["stage_norms"] = False
-    return row.model(
+    classifier: Any = row.model(
         config=replace(config, **changes),
         variant=name,
         dtype=model.dtype,
         deploy=model.deploy,
         axis_name=model.axis_name,
     )
+    return classifier
 
 
 def is_frozen(path: Sequence[str], config: DenseConfig) -> bool:
@@ -73,6 +74,10 @@ class DenseModel(Network):
     """
 
     config: DenseConfig
+
+    if TYPE_CHECKING:  # Flax makes modules hashable, which type checkers cannot see
+
+        def __hash__(self) -> int: ...
 
     def setup(self) -> None:
         config = self.config

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import merged
 
 import hvjax
 from hvjax.blocks.form import Form
@@ -13,6 +14,8 @@ from hvjax.models.next_vit import ConvBlock, NextViT, TransformerBlock
 from hvjax.models.next_vit_config import NextViTConfig, block_inputs, check_size, make_divisible
 
 CONFIG = NextViTConfig(head_dim=8, divisor=8)
+
+SMALL = merged("small")
 
 
 def test_stage_three_is_narrowed_at_each_group():
@@ -98,6 +101,30 @@ def test_nearest_size_works():
 def test_wrong_configurations(changes, message):
     with pytest.raises(ValueError, match=message):
         hvjax.create_model("next_vit_s", **changes)
+
+
+def test_stage_norms_act_on_what_flows_on():
+    """As in the recipe for segmentation: the norm of stage 1 changes its output and all that comes after."""
+    numbers = SMALL["next_vit_s"]
+    plain, normed = (hvjax.create_model("next_vit_s", **numbers, stage_norms=on) for on in (False, True))
+    images = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
+    variables = normed.init(jax.random.key(0), images)
+    features = jax.jit(lambda v, x: normed.apply(v, x, method="features"))
+    before = jax.jit(lambda v, x: plain.apply(v, x, method="features"))(
+        {kind: {k: v for k, v in tree.items() if "stage_norm" not in k} for kind, tree in variables.items()},
+        images,
+    )
+    start = features(variables, images)
+    for name, value in before.items():  # at their start the norms are the identity, up to epsilon
+        np.testing.assert_allclose(start[name], value, rtol=1e-3, atol=1e-4 * np.abs(value).max())
+    norm = variables["params"]["stage_norm1"]
+    norm["bias"] = norm["bias"] + 1.0
+    after = features(variables, images)
+    np.testing.assert_array_equal(after["stem"], start["stem"])
+    np.testing.assert_allclose(after["stage1"], start["stage1"] + 1, rtol=1e-5, atol=1e-5)
+    assert all(not np.allclose(after[f"stage{i}"], start[f"stage{i}"], rtol=1e-2) for i in (2, 3, 4))
+    with pytest.raises(ValueError, match="stage_norms=1: expected True or False"):
+        hvjax.create_model("next_vit_s", stage_norms=1)
 
 
 def test_lists_are_as_good_as_tuples():

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from hvjax.reparam.rules import Rule, into_following, into_previous, to_affine
+from hvjax.reparam.rules import Rule, drop, into_following, into_previous, to_affine
 
 EPSILON = 1e-5
 ROUNDING = 1e-12  # float64
@@ -126,3 +126,28 @@ def test_to_affine() -> None:
 def test_nodes_that_do_not_fit_are_refused(fuse, node, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         fuse(node)
+
+
+def test_a_rule_under_a_child():
+    """The same nodes of a tree that has become a part of another one, at every kind of path."""
+    for pattern, path, children in (
+        ("stem.unit*", "stem.unit1", ()),
+        ("stage*.block*[norm]", "stage1.block2", ("norm",)),
+        ("", "", ()),
+    ):
+        rule = Rule(pattern, keep, upstream=True, tail=True)
+        moved = rule.under("backbone")
+        node = {name: {} for name in children}
+        own = tuple(path.split(".")) if path else ()
+        assert moved.matches(("backbone", *own), node)
+        assert not moved.matches(own, node)
+        assert not moved.matches(("other", *own), node)
+        assert (moved.fuse, moved.upstream, moved.tail) == (keep, True, True)
+
+
+def test_drop():
+    node = {"head": dense(2, 3), "auxiliary": dense(2, 3)}
+    assert drop("auxiliary")(node) == {"head": node["head"]}
+    assert "auxiliary" in node
+    with pytest.raises(ValueError, match="there is no auxiliary; found head"):
+        drop("auxiliary")({"head": node["head"]})
