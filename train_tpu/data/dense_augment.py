@@ -102,7 +102,7 @@ class MultiScale:
 def varied(labels: np.ndarray, most_of_one: float) -> bool:
     """Whether there are two classes or more, and none has `most_of_one` of the labelled pixels."""
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
-    return np.count_nonzero(counts) > 1 and bool(counts.max() < most_of_one * counts.sum())
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < most_of_one * counts.sum())
 
 
 def photometric_distortion(image: Pixels, rng: np.random.Generator) -> Pixels:

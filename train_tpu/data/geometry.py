@@ -59,8 +59,8 @@ def fit(
     factor = min(shorter / min(height, width), longer / max(height, width))
     if canvas is not None:
         factor = min(factor, canvas[0] / height, canvas[1] / width)
-    sides = (max(1, int(side * factor + 0.5)) for side in (height, width))
-    return View(Box(0, 0, height, width), *sides)
+    shown_height, shown_width = (max(1, int(side * factor + 0.5)) for side in (height, width))
+    return View(Box(0, 0, height, width), shown_height, shown_width)
 
 
 def show(example: DenseExample, view: View, tight: bool = False) -> DenseExample:
@@ -90,6 +90,7 @@ def show(example: DenseExample, view: View, tight: bool = False) -> DenseExample
         kept.append(number)
         masks.append(mask)
     semantic = example["semantic"]
+    y_scale, x_scale = example.get("scale", (1.0, 1.0))
     shown: DenseExample = {
         "image": show_image(image, view),
         "name": example["name"],
@@ -100,7 +101,7 @@ def show(example: DenseExample, view: View, tight: bool = False) -> DenseExample
         "masks": tuple(masks),
         "index": example["index"],
         "size": (view.height, view.width),
-        "scale": view.scale,
+        "scale": (y_scale * view.scale[0], x_scale * view.scale[1]),
     }
     return shown
 
@@ -131,7 +132,7 @@ def show_boxes(boxes: Boxes, view: View) -> Boxes:
 
 def wide_enough(boxes: Boxes) -> Bool[np.ndarray, "n"]:
     """Whether both sides of a box have LEAST_SIDE pixels."""
-    return (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(axis=1)
+    return np.all(boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE, axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from train_tpu.data.scene_shapes import SHAPES, SMALLEST_BOX
 
 LEAST_OBJECTS, MOST_OBJECTS = 10, 16
 SHORTEST, LONGEST = 8, 200  # pixels: the longer side of an object's box, before anything covers it
-LARGE_SHARE = 0.5  # of scenes that have one large object; the others are small or middling
-LARGE, MIDDLING = 0.78, 0.375  # diameters at most, as shares of the scene's shorter side
+MIDDLING = 0.375  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
+LARGE_SHARE, LARGE = 0.6, (0.5, 0.78)  # so many scenes have a large one, its diameter in this range
 LEAST_VISIBLE = 0.6  # share of an object's pixels inside the scene that others leave free
 HUE_HABIT = 0.5  # probability of a hue of the class's own eighth of the circle; else any hue
 TRIES, SMALLER = 30, 0.85  # to find a place; after each but the first five the object shrinks by this factor
@@ -111,11 +111,11 @@ def _diameters(side: int, rng: np.random.Generator) -> list[float]:
     """Of the objects of a scene, in the order in which they are drawn: mostly the larger ones first."""
     least = SHORTEST / SMALLEST_BOX
     middling = min(LONGEST, max(2 * least, MIDDLING * side))
-    large = min(LONGEST, LARGE * side)
     count = int(rng.integers(LEAST_OBJECTS, MOST_OBJECTS + 1))
     diameters = np.exp(rng.uniform(math.log(least), math.log(middling), count))
     if rng.random() < LARGE_SHARE:
-        diameters[0] = rng.uniform(min(middling, large), large)
+        least_large, most_large = (min(LONGEST, share * side) for share in LARGE)
+        diameters[0] = rng.uniform(least_large, most_large)
     order = np.argsort(-np.log(diameters) + rng.uniform(-0.5, 0.5, count), kind="stable")
     return [float(d) for d in diameters[order]]
 
