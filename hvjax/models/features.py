@@ -55,6 +55,10 @@ class Network(nn.Module):
 class Backbone(Network):
     """An image classifier that hands back its intermediate feature maps."""
 
+    if TYPE_CHECKING:  # a subclass of a dataclass is one again, so that it has to be said again
+
+        def __hash__(self) -> int: ...
+
     def __call__(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Float[Array, "b classes"]:
         """Class scores; the pooled vector ("pre_logits") where `config.num_classes` is 0.
 
