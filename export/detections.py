@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.kind import DETECTIONS
-from export.parity import Comparison, Difference, answers_of, difference
+from export.parity import (
+    ENGINE_FP32_LIMIT,
+    FP32_LIMIT,
+    Comparison,
+    Difference,
+    answers_of,
+    difference,
+)
 
 #: Overlap (intersection over union) from which two boxes of one class may be the same detection. Boxes that
 #: suppression leaves in one class overlap by less, so there is at most one such partner.
@@ -27,10 +34,14 @@ LEAST_SCORE = 0.05
 #: Share of detections that may lack a partner: suppression decides by an overlap, and where two boxes overlap
 #: by the threshold to the last bit, another one stays.
 LOST_LIMIT = 0.02
-#: Relative difference of boxes, scores and masks of partners. A box passes through two heads and a sampling
-#: of the maps, which enlarge rounding errors of the backbone, and a mask is read where the box lies.
-FP32_LIMIT = 1e-3
-ENGINE_FP32_LIMIT = 5e-3
+#: Relative differences of partners. A box passes through two heads and a sampling of the maps, which enlarge
+#: rounding errors of the backbone; a mask is read where the box lies, and steep at its border. Two correct
+#: evaluations of ResNet-50 with random weights at 800x1344 differ by 8e-6, 9e-5 and 1.3e-3. In a small
+#: detector a kernel that is 10 % off costs at least 3.6e-3 of the boxes (box head) or 0.027 of the masks (mask
+#: head).
+LIMITS = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2}
+#: Kernels of engines may be Winograd or split sums, in float32: as much more as `parity` allows them.
+ENGINE_SLACK = ENGINE_FP32_LIMIT / FP32_LIMIT
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -88,13 +99,12 @@ def compare(
     *,
     candidate: str,
     batches: Sequence[int],
-    limit: float = FP32_LIMIT,
-    needs: float = LOST_LIMIT,
+    slack: float = 1.0,
 ) -> list[Comparison]:
     """Runs `images` through a candidate at each batch size and compares its detections with every reference.
 
     Of each reference there are four lines: for "labels" the relative difference is the share of detections
-    without a partner, held to `needs`; the others are held to `limit`.
+    without a partner, held to LOST_LIMIT; the others are held to `slack` times LIMITS.
 
     Raises:
       ValueError: fewer images than a batch, or an output missing.
@@ -104,7 +114,7 @@ def compare(
         answers, count = answers_of(run, images, batch)
         for reference, outputs in references.items():
             wanted = {name: outputs[name][:count] for name in DETECTIONS}
-            lines += lines_of(candidate, reference, answers, wanted, batch, limit=limit, needs=needs)
+            lines += lines_of(candidate, reference, answers, wanted, batch, slack=slack)
     return lines
 
 
@@ -115,8 +125,7 @@ def lines_of(
     wanted: Outputs,
     batch: int,
     *,
-    limit: float = FP32_LIMIT,
-    needs: float = LOST_LIMIT,
+    slack: float = 1.0,
 ) -> list[Comparison]:
     """The four lines of one comparison."""
     paired, count = pair(found, wanted), len(wanted["labels"])
@@ -125,7 +134,7 @@ def lines_of(
     lines = []
     for name in DETECTIONS:
         seen = lost if name == "labels" else difference(paired.outputs[name], wanted[name])
-        allowed = needs if name == "labels" else limit
+        allowed = LOST_LIMIT if name == "labels" else slack * LIMITS[name]
         lines.append(Comparison(candidate, reference, name, batch, count, allowed, False, seen))
     return lines
 
