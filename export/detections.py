@@ -36,8 +36,8 @@ LEAST_SCORE = 0.05
 LOST_LIMIT = 0.02
 #: Relative differences of partners. A box passes through two heads and a sampling of the maps, which enlarge
 #: rounding errors of the backbone; a mask is read where the box lies, and steep at its border. Two correct
-#: evaluations of ResNet-50 with random weights at 800x1344 differ by 8e-6, 9e-5 and 1.3e-3. In a small
-#: detector a kernel that is 10 % off costs 3.6e-3 of the boxes (in the box head) or 0.027 of the masks, or more.
+#: evaluations of ResNet-50 with random weights at 800x1344 differ by 8e-6, 9e-5 and 1.3e-3. A kernel of
+#: a small detector that is 10 % off costs 3.6e-3 of the boxes or 0.027 of the masks, or more.
 LIMITS = {"boxes": 1e-3, "scores": 1e-3, "masks": 1e-2}
 #: Kernels of engines may be Winograd or split sums, in float32: as much more as `parity` allows them.
 ENGINE_SLACK = ENGINE_FP32_LIMIT / FP32_LIMIT

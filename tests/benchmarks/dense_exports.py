@@ -1,0 +1,152 @@
+"""Export backbones, segmenters and detectors at the sizes of the papers: `dense_exports.py [NAME ...]`.
+
+Each with random weights, by the command that users have: gate of the ONNX file against JAX, engine of
+TensorRT for RTX, built with no GPU, and the latency of the file on this CPU. Segmenters and backbones take
+512x512 in batches of 2, detectors 800x1344 (the canvas of 800x1333), one at a time. One line of JSON each
+goes to docs/results/dense_exports.jsonl, what is there already is not measured again;
+docs/results/dense_exports.md is written from them.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
+FILE = RESULTS / "dense_exports.jsonl"
+BACKBONES = ("next_vit_s", "fastvit_sa12", "swin_t", "resnet50")
+#: Head -> (size, batch); "" is the backbone alone.
+HEADS = {
+    "": ("512x512", 2),
+    "semantic_fpn": ("512x512", 2),
+    "upernet": ("512x512", 2),
+    "mask_rcnn": ("800x1344", 1),
+}
+NAMES = [f"{backbone}+{head}" if head else backbone for head in HEADS for backbone in BACKBONES]
+LONGEST = 1800  # seconds that one export may take
+
+
+def measure(name: str, size: str | None) -> dict[str, Any]:
+    """Row of one export; `size` instead of the head's own."""
+    own, batch = HEADS[name.partition("+")[2]]
+    command = [
+        sys.executable,
+        "-m",
+        "export.to_trt",
+        "--ckpt",
+        name,
+        "--random-weights",
+        "--via",
+        "stablehlo",
+    ]
+    command += ["--runtime", "tensorrt_rtx", "--image-size", size or own, "--batch", str(batch)]
+    command += ["--gate-images", "2", *(["--backbone"] if "+" not in name else [])]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [*command, "--out", f"{folder}/out"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=LONGEST,
+                cwd=ROOT,
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"took more than {LONGEST} s"}
+        found = next(Path(folder, "out").rglob("report.json"), None)
+        if found is None:
+            return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+        return _row(json.loads(found.read_text()))
+
+
+def _row(report: Any) -> dict[str, Any]:
+    lines = [line for line in report["gate"]["comparisons"] if line["candidate"] == "model.onnx"]
+    worst: dict[str, float] = {}
+    for line in lines:
+        worst[line["output"]] = max(worst.get(line["output"], 0.0), line["relative"])
+    engine, latency = report["engine"], report["latency"]
+    return {
+        "image_size": report["model"]["image_size"],
+        "batch": report["model"]["batch"]["typical"],
+        "accepted": report["accepted"],
+        "reasons": report["reasons"],
+        "errors": worst,
+        "nodes": report["graph"]["nodes"],
+        "transposes": report["graph"]["transposes"],
+        "parameters": report["graph"]["parameters"],
+        "kernels": engine.get("kernels"),
+        "moves": engine.get("data_movements"),
+        "engine_bytes": engine.get("bytes"),
+        "build_seconds": engine.get("build_seconds"),
+        "latency_ms": latency[-1]["median_ms"] if latency else None,
+    }
+
+
+def measure_all(names: list[str], size: str | None, again: bool) -> None:
+    for name in names or NAMES:
+        if read().get(name, {}).get("accepted") and not again:
+            continue
+        start = time.perf_counter()
+        row = {"model": name, **measure(name, size)}
+        rows = {**read(), name: row}
+        FILE.write_text("".join(json.dumps(rows[n]) + "\n" for n in NAMES if n in rows))
+        said = row.get("error") or ("accepted" if row["accepted"] else f"REJECTED: {row['reasons'][:1]}")
+        print(f"{name}: {time.perf_counter() - start:.0f} s, {said}", flush=True)
+
+
+def read() -> dict[str, dict[str, Any]]:
+    lines = FILE.read_text().splitlines() if FILE.is_file() else []
+    return {row["model"]: row for row in map(json.loads, lines)}
+
+
+def page() -> str:
+    """docs/results/dense_exports.md."""
+    rows = [row for row in read().values() if "error" not in row]
+    lines = [
+        "# Exports of backbones, segmenters and detectors\n",
+        "<!-- written by tests/benchmarks/dense_exports.py: do not edit by hand -->\n",
+        "With random weights, float32. *Error*: the largest difference of ONNX Runtime from JAX, as a share of "
+        "the largest value, of the worst output; *lost*: detections of either side that the other has not. "
+        "*Kernels*: what TensorRT for RTX leaves, in brackets those that only move data; built with no GPU, and "
+        "not run. *Latency*: of the file in ONNX Runtime on two cores of a CPU. A name without a head is the "
+        "backbone alone, with its four stages as outputs; detectors end in suppression and masks.\n",
+        "| model | size, batch | gate | error | lost | nodes | Transposes | kernels | engine | build "
+        "| latency |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        height, width = row["image_size"]
+        errors = {name: value for name, value in row["errors"].items() if name != "labels"}
+        lost = f"{100 * row['errors']['labels']:.1f} %" if "labels" in row["errors"] else ""
+        built = row["kernels"] is not None
+        lines.append(
+            f"| {row['model']} | {height}x{width}, {row['batch']} | "
+            f"{'passed' if row['accepted'] else 'FAILED'} | {max(errors.values()):.1e} | {lost} | "
+            f"{row['nodes']} | {row['transposes']} | {row['kernels']} ({row['moves']}) | "
+            + (f"{row['engine_bytes'] / 1e6:.0f} MB | {row['build_seconds']:.0f} s | " if built else "| | ")
+            + (f"{row['latency_ms']:.0f} ms |" if row["latency_ms"] else "|")
+        )
+    failed = [f"- {row['model']}: {row['error']}" for row in read().values() if "error" in row]
+    return "\n".join([*lines, *(["\n## What failed\n", *failed] if failed else [])]) + "\n"
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", metavar="SIZE", help="another size than the papers', for a quick look")
+    parser.add_argument("--again", action="store_true", help="measure what has a line already")
+    parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page")
+    parser.add_argument("names", nargs="*", help="all by default")
+    arguments = parser.parse_args(argv)
+    if not arguments.write_only:
+        measure_all(arguments.names, arguments.size, arguments.again)
+    (RESULTS / "dense_exports.md").write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
