@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hvjax.registry import MODELS
 from train_tpu.config import Config, base_config, shorten
 from train_tpu.errors import UserError, did_you_mean
 
@@ -15,6 +16,21 @@ COCO_CANVAS = (1344, 1344)
 
 NOTHING: Mapping[str, Any] = {}
 SEMANTIC_FPN, UPERNET, MASK_RCNN = "semantic_fpn", "upernet", "mask_rcnn"
+
+EVERYTHING = "."  # as optimizer.decay_too: biases and norms decay as well, as without a paramwise_cfg
+UNDECAYED = r"^(output_norms\.|backbone\.(.*\.)?[^.]*(norm|relative_position|pos_embed))"
+SMALL_MASK_RCNN = {
+    "channels": 64,
+    "hidden": 256,
+    "mask_convs": 2,
+    "anchor_scale": 4.0,  # half of the objects are below 32 px, the least that 8 strides reach
+    "train_candidates": 500,
+    "candidates": 250,
+    "proposals": 250,
+    "samples": 128,
+    "positives": 32,
+    "detection_candidates": 300,
+}
 
 Form = Callable[[Config], None]
 
@@ -57,8 +73,27 @@ def coco(backbone: str, *, inside: Mapping[str, Any] = NOTHING, **fields: Any) -
     config.schedule.warmup_lr = 1e-10  # 1e-6 of the peak
     config.schedule.end_lr = 0.0
     config.optimizer.weight_decay = 0.05
-    config.optimizer.decay = "timm"  # none on norms and biases
+    no_decay_of_norms(config)
     return config
+
+
+def upernet_schedule(config: Config) -> None:
+    """160,000 steps of AdamW on a straight line to 0, as Swin's authors have it and all others after them."""
+    iterations(config, 160_000)
+    config.schedule.name = "poly"
+    config.schedule.power = 1.0
+    config.schedule.base_lr = 6e-5
+    config.schedule.warmup_steps = 1500
+    config.schedule.warmup_lr = 6e-11  # 1e-6 of the peak
+    config.schedule.end_lr = 0.0
+    config.optimizer.weight_decay = 0.01
+    no_decay_of_norms(config)
+
+
+def no_decay_of_norms(config: Config) -> None:
+    """Weight decay of everything but the backbone's norms and tables of positions: Swin's paramwise_cfg."""
+    config.optimizer.no_decay = UNDECAYED
+    config.optimizer.decay_too = rf"^(?!{UNDECAYED.removeprefix('^')})"
 
 
 def three_times(config: Config) -> None:
@@ -139,6 +174,8 @@ def scenes(config: Config, inside: Mapping[str, Any], **fields: Any) -> None:
             "name": "adamw",
             "eps": 1e-8,
             "weight_decay": 0.05,
+            "no_decay": "",
+            "decay_too": "",
             "clip_norm": 5.0,
             "freeze": "",
             "still_norms": "",
@@ -163,7 +200,7 @@ def _start(
 ) -> Config:
     config = base_config()
     config.task = task
-    config.init = "pretrained"
+    config.init = "pretrained" if MODELS[backbone].pretrained else ""
     config.model.name, config.model.head = backbone, head
     config.model.dtype = "bfloat16"
     config.model.overrides = ConfigDict({"backbone": dict(inside), **fields})

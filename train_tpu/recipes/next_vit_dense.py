@@ -2,6 +2,7 @@
 
 from train_tpu.config import Config
 from train_tpu.recipes import dense
+from train_tpu.recipes.dense_families import SMALL_FPN, SMALL_UPERNET
 
 # A quarter of the width, and one group in stage 3; the reduction ratios are those of the published ones.
 SMALL = {
@@ -26,7 +27,8 @@ def semantic_fpn(name: str, arg: str) -> Config:
     config.schedule.base_lr = 1e-4
     config.schedule.end_lr = 1e-6
     config.optimizer.weight_decay = 1e-4
-    dense.scenes(config, {**SMALL, **SEGMENTING}, channels=64, head_channels=64)
+    config.optimizer.decay_too = dense.EVERYTHING
+    dense.scenes(config, {**SMALL, **SEGMENTING}, **SMALL_FPN)
     return dense.in_form(config, arg)
 
 
@@ -35,16 +37,8 @@ def upernet(name: str, arg: str) -> Config:
     config = dense.ade20k(name, dense.UPERNET, inside=SEGMENTING, auxiliary_channels=512)
     config.model.drop_path_rate = 0.2
     config.data.batch_size = 16
-    dense.iterations(config, 160_000)
-    config.schedule.name = "poly"
-    config.schedule.power = 1.0
-    config.schedule.base_lr = 6e-5
-    config.schedule.warmup_steps = 1500
-    config.schedule.warmup_lr = 6e-11  # 1e-6 of the peak
-    config.schedule.end_lr = 0.0
-    config.optimizer.weight_decay = 0.01
-    config.optimizer.decay = "timm"  # none on norms and biases
-    dense.scenes(config, {**SMALL, **SEGMENTING}, channels=64, auxiliary_channels=32)
+    dense.upernet_schedule(config)
+    dense.scenes(config, {**SMALL, **SEGMENTING}, **SMALL_UPERNET)
     return dense.in_form(config, arg)
 
 
@@ -58,17 +52,5 @@ def mask_rcnn(name: str, arg: str, *, drop_path: float) -> Config:
     config.model.drop_path_rate = drop_path
     config.optimizer.freeze = r"^backbone\.(stem|stage1)\."
     config.optimizer.still_norms = r"^backbone\."
-    dense.scenes(
-        config,
-        SMALL,
-        channels=64,
-        hidden=256,
-        mask_convs=2,
-        train_candidates=500,
-        candidates=250,
-        proposals=250,
-        samples=128,
-        positives=32,
-        detection_candidates=300,
-    )
+    dense.scenes(config, SMALL, **dense.SMALL_MASK_RCNN)
     return dense.in_form(config, arg, **{"3x": dense.three_times})

@@ -1,0 +1,20 @@
+"""Mask R-CNN on ResNet-50 for COCO (He et al. 2015, arXiv 1512.03385).
+
+    python -m train_tpu.main --config configs/coco_maskrcnn_resnet50.py --config.data.dir=DIR
+    python -m train_tpu.main --config configs/coco_maskrcnn_resnet50.py:3x --config.data.dir=DIR
+
+`unverified`: trained as PoolFormer's authors train theirs, to compare backbones. Batches of 16 images of
+800x1333 px on 8 GPUs.
+
+Without data.dir it trains a small network on drawn scenes (`fallback`), about ten minutes on two CPU cores;
+with `:smoke` after the file name it runs a few steps only.
+"""
+
+from train_tpu.config import Config
+from train_tpu.recipes import dense_families
+from train_tpu.recipes.resnet import SMALL
+
+
+def get_config(arg: str = "") -> Config:
+    """The recipe; arg follows the colon of `--config FILE:arg`: 3x, smoke."""
+    return dense_families.poolformer_mask_rcnn("resnet50", arg, small=SMALL)
