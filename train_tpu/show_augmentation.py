@@ -5,7 +5,8 @@
 
 Draws training images after all that the config does to them: cropped and augmented by the input pipeline,
 erased and mixed on the device, then turned back into colours. Under each are its mixed labels, with their
-shares. A row is a batch: a batch is mixed alike. Exit status: 0 drawn, 1 too many images cannot be read,
+shares. A row is a batch: a batch is mixed alike. Of segmentation and detection: images on their canvas beside
+their classes, or boxes and masks. Exit status: 0 drawn, 1 too many images cannot be read,
 2 a mistake in the arguments.
 """
 
@@ -48,6 +49,25 @@ def training_images(config: Config) -> tuple[list[Tile], str]:
         for image, target in zip(as_pixels(np.asarray(images), objective), np.asarray(targets), strict=True):
             tiles.append(Tile(image, caption(target, objective, dataset.class_names)))
     return tiles, dataset.name
+
+
+def draw_dense(config: Config, out: Path) -> None:
+    """The page of a dense task."""
+    from train_tpu.data.quarantine import CorruptImages
+    from train_tpu.data.watchdog import Watchdog
+    from train_tpu.evaluation import training_pictures
+    from train_tpu.evaluation.dense_pictures import IMAGES, draw_page
+    from train_tpu.tasks.choice import task_of
+
+    task = task_of(config)
+    dataset = task.open()
+    corrupt = CorruptImages(len(dataset.train), config.data.max_corrupt)
+    batches = task.train_batches(
+        dataset, batch_size=IMAGES, corrupt=corrupt, process=(0, 1), watchdog=Watchdog(0)
+    )
+    rows = training_pictures.training_rows(next(batches), dataset.class_names)
+    draw_page(rows, training_pictures.COLUMNS, out, f"Training images, {dataset.name}")
+    print(f"{out}: {len(rows)} training images of {dataset.name}")
 
 
 def as_pixels(images: Float[np.ndarray, "b h w 3"], objective: Objective) -> UInt8[np.ndarray, "b h w 3"]:
@@ -106,8 +126,11 @@ def _run(argv: Sequence[str]) -> int:
         raise UserError(f"--out={options.out}: a picture's name ends with .png")
     if out.exists() and not options.overwrite:
         raise UserError(f"--out={options.out} exists; give another name, or --overwrite")
-    tiles, name = training_images(command.config)
     out.parent.mkdir(parents=True, exist_ok=True)
+    if command.config.task != "classification":
+        draw_dense(command.config, out)
+        return 0
+    tiles, name = training_images(command.config)
     draw_sheet(tiles, out, f"Training images, {name}", about(command.config))
     print(f"{out}: {len(tiles)} training images of {name}; each row is a batch of {COLUMNS}, mixed alike")
     return 0

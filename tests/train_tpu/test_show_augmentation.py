@@ -78,3 +78,19 @@ def test_nothing_is_overwritten_unless_asked(tmp_path, capsys) -> None:
 def test_help(capsys) -> None:
     assert show_augmentation.main(["--help"]) == 0
     assert "--out FILE.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", ["ade20k_semfpn_next_vit_s", "coco_maskrcnn_next_vit_s"])
+def test_draws_scenes_with_what_is_learned_from_them(tmp_path, capsys, recipe: str) -> None:
+    out = tmp_path / "sheet.png"
+    assert show_augmentation.main(["--config", f"configs/{recipe}.py", f"--out={out}"]) == 0
+    assert "6 training images of drawn scenes" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.height > 5 * 256 and picture.width > 2 * 256
+
+
+def test_dense_data_that_is_not_there(tmp_path, capsys) -> None:
+    recipe = ["--config", "configs/coco_maskrcnn_next_vit_s.py", f"--out={tmp_path / 'new.png'}"]
+    assert show_augmentation.main([*recipe, f"--config.data.dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert "expected annotations/instances_train*.json" in error and error.count("\n") == 1
