@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 8, 200  # pixels: the longer side of an object's box, before
 MIDDLING = 0.375  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
 LARGE_SHARE, LARGE = 0.6, (0.5, 0.78)  # so many scenes have a large one, its diameter in this range
 LEAST_VISIBLE = 0.6  # share of an object's pixels inside the scene that others leave free
-HUE_HABIT = 0.5  # probability of a hue of the class's own eighth of the circle; else any hue
+TOWARDS_MIDDLING = 0.6  # diameters are uniform in their logarithm for 1, and the smaller this, the larger
 TRIES, SMALLER = 30, 0.85  # to find a place; after each but the first five the object shrinks by this factor
 
 
@@ -112,7 +112,7 @@ def _diameters(side: int, rng: np.random.Generator) -> list[float]:
     least = SHORTEST / SMALLEST_BOX
     middling = min(LONGEST, max(2 * least, MIDDLING * side))
     count = int(rng.integers(LEAST_OBJECTS, MOST_OBJECTS + 1))
-    diameters = np.exp(rng.uniform(math.log(least), math.log(middling), count))
+    diameters = least * (middling / least) ** (rng.random(count) ** TOWARDS_MIDDLING)
     if rng.random() < LARGE_SHARE:
         least_large, most_large = (min(LONGEST, share * side) for share in LARGE)
         diameters[0] = rng.uniform(least_large, most_large)
@@ -155,10 +155,8 @@ def _paint(canvas: np.ndarray, placed: _Placed, hue: float, rng: np.random.Gener
 
 
 def _hue(label: int, rng: np.random.Generator) -> float:
-    """0 to 1."""
-    if rng.random() < HUE_HABIT:
-        return (label + rng.random()) / len(SHAPES)
-    return rng.random()
+    """In the quarter of the circle around the class's own; it shares one half with either neighbour."""
+    return (label - 0.5 + 2 * rng.random()) / len(SHAPES)
 
 
 def _box(owner: np.ndarray, number: int, placed: _Placed) -> tuple[int, int, int, int]:

@@ -67,15 +67,16 @@ def bar(u: Plane, v: Plane) -> Plane:
     return np.maximum(np.abs(u) - 3 * across, np.abs(v) - across)
 
 
+# In an order in which neighbours look least alike: objects of neighbouring classes may have the same colour.
 SHAPES: dict[str, Shape] = {
     "disc": disc,
+    "bar": bar,
     "ring": ring,
+    "star": star,
     "square": square,
+    "crescent": crescent,
     "triangle": triangle,
     "cross": cross,
-    "star": star,
-    "crescent": crescent,
-    "bar": bar,
 }
 # The longer side of a shape's box, turned as it may be, lies between this and 1, in diameters of the circle:
 # a square that stands upright has the smallest box.
