@@ -43,6 +43,17 @@ def test_weights_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
+def test_dense_page(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(repository / "docs" / "dense.md")
+    assert names["logits"].shape == (2, 64, 96, 150)
+    assert names["same_model"] == names["model"]
+    stem = names["variables"]["params"]["backbone"]["stem"]
+    np.testing.assert_array_equal(
+        stem["unit1"]["conv"]["kernel"], names["weights"]["params"]["stem"]["unit1"]["conv"]["kernel"]
+    )
+
+
 def test_trt_vit_page(repository: Path) -> None:
     run_blocks(repository / "docs" / "trt_vit.md")
 
