@@ -55,7 +55,6 @@ def _main(argv: Sequence[str]) -> int:
     file = read_file(path)
     print(_line(file, path))
     found = score(file, asked.data, sides=sides, images=images, tell=_tell)
-    print(file=sys.stderr)
     print("\n".join(found.lines))
     print(_summary(found))
     if out is not None:
@@ -100,7 +99,9 @@ def _summary(found: Scores) -> str:
 
 
 def _tell(done: int, most: int) -> None:
-    print(f"\r{done} of {most} images", end="", file=sys.stderr, flush=True)
+    """A line that counts, where somebody looks."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {most} images", end="\n" if done == most else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
