@@ -10,6 +10,7 @@ from train_tpu.config import Config, base_config, shorten
 from train_tpu.errors import UserError, did_you_mean
 
 CANVAS = (512, 512)  # of crops from ADE20K
+EVAL_CANVAS = (704, 704)  # whole images of 3:4 at a shorter side of 512; longer ones become smaller
 SCENE = 256  # pixels a side of the embedded scenes
 # COCO's 800x1333 lying or standing: one static shape takes both, at multiples of the coarsest stride.
 COCO_CANVAS = (1344, 1344)
@@ -42,7 +43,7 @@ def ade20k(backbone: str, head: str, *, inside: Mapping[str, Any] = NOTHING, **f
       inside: fields of the backbone's config. fields: of the head's.
     """
     config = _start("segmentation", backbone, head, inside, fields)
-    config.data.canvas = config.data.eval_canvas = CANVAS
+    config.data.canvas, config.data.eval_canvas = CANVAS, EVAL_CANVAS
     config.data.eval_resize = (512, 2048)
     config.data.eval_batch_size = 16
     config.view.shorter, config.view.longer = (512,), 2048

@@ -1,0 +1,136 @@
+"""Whole runs of segmentation and detection: they learn, resume to the bit, are evaluated and start others."""
+
+import csv
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import hvjax
+from train_tpu import evaluate_dense
+from train_tpu.checkpointing.checkpoint import load_inference
+from train_tpu.checkpointing.interrupt import StopRequest
+from train_tpu.evaluate import main as evaluate
+from train_tpu.learning.start import load_start
+from train_tpu.model import build_dense_model
+from train_tpu.monitoring.metrics import read_metrics
+from train_tpu.scores import MAIN
+from train_tpu.train import run
+
+TASKS = ("segmentation", "detection")
+MAIN_OF = {"segmentation": "miou", "detection": "box_ap"}
+LOSSES = {
+    "segmentation": {"pixels"},
+    "detection": {
+        *("rpn_objectness_loss", "rpn_box_loss"),
+        *("box_class_loss", "box_regression_loss", "mask_loss"),
+    },
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_run_leaves_what_a_run_leaves(finished_dense_run, task: str) -> None:
+    workdir = finished_dense_run(task)
+    rows = read_metrics(workdir)
+    held_out = [row for row in rows if row["split"] == "held_out"]
+    expected = {(step, weights) for step in (2, 4) for weights in ("raw", "ema")}
+    assert {(row["step"], row["weights"]) for row in held_out} == expected
+    assert all(MAIN_OF[task] in row and row["count"] == 256 for row in held_out)
+    train = [row for row in rows if row["split"] == "train"]
+    assert LOSSES[task] <= set(train[0]) and all(np.isfinite(row["loss"]) for row in train)
+    for name in ("weights.safetensors", "learning_curve.png", "machine_curve.png", "gate.npz"):
+        assert (workdir / name).stat().st_size > 0
+    info = json.loads((workdir / "model.json").read_text())
+    assert info["model"] == {"segmentation": "resnet50+semantic_fpn", "detection": "resnet50+mask_rcnn"}[task]
+    assert info["image_size"] == [64, 64]
+    assert len(info["class_names"]) == {"segmentation": 9, "detection": 8}[task]
+    model, variables = hvjax.load_weights(workdir / "weights.safetensors")
+    best = load_inference(workdir, "best")
+    jax.tree.map(np.testing.assert_array_equal, variables, best.variables)
+    assert model.config == best.model.config and MAIN_OF[task] in MAIN
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_interrupted_run_resumes_to_the_bit(
+    dense_config, finished_dense_run, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "agreed", lambda self, step: step == 3)
+        patch.setattr(StopRequest, "now", lambda self: False)
+        patch.setattr(StopRequest, "exit_code", 143, raising=False)
+        patch.setattr(StopRequest, "name", "SIGTERM", raising=False)
+        assert run(dense_config(task), workdir) == 143
+    assert run(dense_config(task), workdir) == 0
+    straight, resumed = (load_inference(d, "last") for d in (finished_dense_run(task), workdir))
+    jax.tree.map(np.testing.assert_array_equal, straight.raw, resumed.raw)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_evaluation_scores_both_forms_as_the_run_did(
+    finished_dense_run, task: str, tmp_path: Path, capsys
+) -> None:
+    workdir, out = finished_dense_run(task), tmp_path / "out"
+    assert evaluate(["--ckpt", str(workdir), "--which", "last", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "the forms agree" in said and "averaged weights, on drawn scenes, 256 images" in said
+    results = json.loads((out / "results.json").read_text())
+    logged = [row for row in read_metrics(workdir) if row.get("weights") == "ema"][-1]
+    main = MAIN_OF[task]
+    assert results["scores"]["train"][main] == pytest.approx(logged[main], abs=1e-6)
+    assert set(results["scores"]) == {"train", "deploy", "raw"}
+    assert 0 < results["difference_of_forms"] <= evaluate_dense.FORMS_AGREE
+    with (out / "per_class.csv").open() as file:
+        classes = list(csv.DictReader(file))
+    assert [row["name"] for row in classes] == load_inference(workdir).info["class_names"]
+    assert (out / "predictions.png").stat().st_size > 10_000
+    assert evaluate(["--ckpt", str(workdir), "--out", str(out)]) == 2
+    assert "exists; give another --out" in capsys.readouterr().err
+
+
+def test_starts_from_another_run_and_from_a_classifier(
+    dense_config, finished_dense_run, finished_run: Path, tmp_path: Path
+) -> None:
+    """A run of the same kind gives everything, a classifier the backbone; anything else is refused."""
+    config = dense_config("segmentation")
+    model = build_dense_model(config.model, 9, config.data.canvas)
+    segmenter = finished_dense_run("segmentation")
+    given, notes = load_start(str(segmenter), model, 0, tmp_path)
+    best = load_inference(segmenter).variables
+    jax.tree.map(np.testing.assert_array_equal, given, best)
+    assert notes[0] == f"starting from {segmenter}"
+
+    given, _ = load_start(str(finished_run), model, 0, tmp_path)
+    classifier = load_inference(finished_run).variables
+    np.testing.assert_array_equal(
+        given["params"]["backbone"]["stem"]["conv"]["kernel"], classifier["params"]["stem"]["conv"]["kernel"]
+    )
+    fresh = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    assert jax.tree.structure(given) == jax.tree.structure(fresh)
+
+    detector = finished_dense_run("detection")
+    with pytest.raises(ValueError, match=r"resnet50\+mask_rcnn, neither of resnet50\+semantic_fpn"):
+        load_start(str(detector), model, 0, tmp_path)
+
+
+def test_frozen_parts_and_still_norms_stay(dense_config, tmp_path: Path) -> None:
+    """As Next-ViT's recipe for COCO: parameters of stem and stage 1, statistics of all batch norms."""
+    changes = {
+        "optimizer.freeze": r"^backbone\.(stem|stage1)\.",
+        "optimizer.still_norms": r"^backbone\.",
+        "schedule.steps": 2,
+    }
+    config = dense_config("segmentation", changes)
+    assert run(config, tmp_path / "run") == 0
+    model = build_dense_model(config.model, 9, config.data.canvas)
+    trained = load_inference(tmp_path / "run", "last").raw
+    key, _ = jax.random.split(jax.random.key(config.seed))
+    before = model.init(key, np.zeros((1, 64, 64, 3), np.float32))
+    same = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), before, trained)
+    stages = same["params"]["backbone"]
+    assert all(jax.tree.leaves(stages["stem"])) and all(jax.tree.leaves(stages["stage1"]))
+    assert not any(jax.tree.leaves(stages["stage4"]["block1"]["conv1"]))
+    assert all(jax.tree.leaves(same["batch_stats"]["backbone"]))
+    assert not any(jax.tree.leaves(same["batch_stats"]["head"]))
