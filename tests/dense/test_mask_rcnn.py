@@ -50,21 +50,35 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+def frozen(tree):
+    """Parameters that the recipes do not train, and that mmcv's tool therefore does not count."""
+    return size(tree["backbone"]["stem"]) + size(tree["backbone"]["stage1"])
+
+
 @pytest.mark.parametrize(
     ("name", "published"), [("next_vit_s", 51.8), ("next_vit_b", 64.9), ("next_vit_l", 77.9)]
 )
 def test_published_parameters_of_next_vit(name, published):
-    """They were counted by mmcv's tool, which prints two decimals and leaves out what is frozen (stem and
-    stage 1), when the backbone still had its final norm and its head for 1000 classes, which we leave out."""
+    """They were counted by mmcv's tool, which prints two decimals, when the backbone still had its final norm
+    and its head for 1000 classes, which we leave out."""
     tree, count = parameters(f"{name}+mask_rcnn")
     width = 1024
     tail = 2 * width + 1000 * (width + 1)
-    frozen = size(tree["backbone"]["stem"]) + size(tree["backbone"]["stage1"])
-    assert round(round((count + tail - frozen) / 1e6, 2) + 1e-9, 1) == published
+    printed = round((count + tail - frozen(tree)) / 1e6, 2)
+    assert round(printed + 1e-9, 1) == published
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("swin_t", 48), ("swin_s", 69), ("uniformer_s", 41), ("uniformer_b", 69)]
+)
+def test_published_parameters(name, published):
+    """Of detectors with a layer norm on each output of the backbone, in millions without decimals."""
+    _, count = parameters(f"{name}+mask_rcnn")
+    assert round(count / 1e6) == published
 
 
 def test_published_parameters_of_resnet50():
-    """44.40 M, as detectron2's and mmdetection's models have."""
+    """Part by part."""
     tree, count = parameters("resnet50+mask_rcnn")
     assert set(tree) == {"backbone", "fpn", "rpn", "box_head", "mask_head"}
     backbone = 25_557_032 - 2048 * 1000 - 1000
@@ -73,6 +87,12 @@ def test_published_parameters_of_resnet50():
     assert size(tree["fpn"]) == (256 + 512 + 1024 + 2048) * 256 + 4 * 256 + 4 * (256 * 256 * 9 + 256)
     assert size(tree["rpn"]) == 256 * 256 * 9 + 256 + 256 * 15 + 15
     assert round(count / 1e6, 2) == 44.40
+    assert round((count - frozen(tree)) / 1e6, 1) == 44.2  # as tables of backbones print it
+
+
+def test_published_parameters_of_resnet101():
+    tree, count = parameters("resnet101+mask_rcnn")
+    assert round((count - frozen(tree)) / 1e6, 1) == 63.2
 
 
 def picture():
@@ -265,8 +285,8 @@ def test_gradients_reach_every_parameter_but_the_frozen_ones(variables):
     params = jax.tree.map(lambda x: x + 0.01, variables["params"])
     gradients, updated = jax.jit(jax.grad(total, has_aux=True))(params)
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
-        frozen = path[0].key == "backbone" and path[1].key in ("stem", "stage1")
-        assert bool((gradient != 0).any()) != frozen, jax.tree_util.keystr(path)
+        still = path[0].key == "backbone" and path[1].key in ("stem", "stage1")
+        assert bool((gradient != 0).any()) != still, jax.tree_util.keystr(path)
     jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"], variables["batch_stats"])
 
 
