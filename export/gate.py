@@ -86,6 +86,8 @@ def gate_onnx(
       images: in the layout of the file's input, as many as `reference` was computed on.
     """
     limit = parity.onnx_limit(precision, trained=trained)
+    if precision == "fp32":
+        limit = parity.float32_limit(reference.outputs[DEPLOY_FORM])
     named = reference.named(output)
     lines = fusion(named)
     lines += _compare(
@@ -121,6 +123,9 @@ def gate_engine(
     """Compares a running engine, or what `candidate` names, with both forms of the model. `ends` are
     of a file with one output."""
     limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
+    answer = next(iter(reference.outputs.values()))
+    if precision == "fp32" and not tf32:
+        limit *= parity.float32_limit(answer) / parity.FP32_LIMIT
     if reference.others:
         named = reference.named(output)
         return _compare(
@@ -178,7 +183,7 @@ def fusion(named: Mapping[str, Mapping[str, np.ndarray]]) -> list[Comparison]:
     lines = []
     for name, want in wanted.items():
         found = parity.difference(got[name], want, logits=name == "logits" and want.ndim == 2)
-        limit = parity.FP32_LIMIT
+        limit = parity.float32_limit(want)
         lines.append(Comparison(DEPLOY_FORM, TRAINING_FORM, name, count, count, limit, True, found))
     return lines
 

@@ -147,3 +147,21 @@ def test_a_limit_is_not_rounded_to_another() -> None:
     """0.15 shown as 1e-01 would make an accepted error of 0.12 look like a mistake of the gate."""
     told = {limit: in_short(limit) for limit in (1e-5, 2e-3, 0.15, 1.6e-2, 0.1, 0.0)}
     assert list(told.values()) == ["1e-05", "2e-03", "1.5e-01", "1.6e-02", "1e-01", "0e+00"]
+
+
+def test_maps_have_a_limit_of_their_own() -> None:
+    assert parity.float32_limit(np.zeros((2, 7))) == parity.FP32_LIMIT
+    assert parity.float32_limit(np.zeros((2, 8, 8, 7))) == parity.FP32_MAP_LIMIT > parity.FP32_LIMIT
+
+
+def test_large_answers_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    want = rng.normal(size=(5, 6, 7)).astype(np.float32)
+    got = want + rng.normal(size=want.shape).astype(np.float32) / 50
+    got[3, 2, 1] += 1
+    whole = parity.difference(got, want, logits=True)
+    monkeypatch.setattr(parity, "PART", 2 * 6 * 7)
+    parts = parity.difference(got, want, logits=True)
+    assert (parts.max_abs, parts.relative, parts.cosine) == (whole.max_abs, whole.relative, whole.cosine)
+    assert parts.mean_abs == pytest.approx(whole.mean_abs) and parts.top1 == pytest.approx(whole.top1)
+    assert whole.top1 is not None and 0 < whole.top1 < 1
