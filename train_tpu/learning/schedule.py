@@ -89,7 +89,7 @@ def learning_rate(config: Config, length: Length) -> Callable[[jnp.ndarray | int
         # (1 + cos 2x) / 2 = cos(x)^2, which keeps its digits where the cosine ends
         cosine = end + (peak - end) * jnp.square(jnp.cos(jnp.clip(t / whole, 0.0, 1.0) * (math.pi / 2)))
         if options.name == "poly":
-            rest = jnp.clip(1 - t / whole, 0.0, 1.0)
+            rest = jnp.clip((whole - t) / whole, 0.0, 1.0)  # keeps its digits at the end
             later = end + (peak - end) * jnp.power(rest, options.power)
         elif options.name == "drops":
             later = peak * jnp.power(0.1, sum(jnp.where(t >= drop, 1.0, 0.0) for drop in drops))

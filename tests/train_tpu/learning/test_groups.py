@@ -9,6 +9,7 @@ import hvjax
 from hvjax.structure import abstract_variables
 from train_tpu.errors import UserError
 from train_tpu.learning.groups import decayed, frozen, learning_rate_scales, parameter_name
+from train_tpu.recipes import dense
 
 
 def params_of(name: str, **overrides: Any) -> Any:
@@ -108,3 +109,45 @@ def test_freezing_that_cannot_work(freeze: str, message: str) -> None:
 def test_probe_without_a_head_is_refused() -> None:
     with pytest.raises(UserError, match="every parameter"):
         frozen("backbone", params_of("resnet50", num_classes=0))
+
+
+def segmenter_params() -> Any:
+    return params_of("swin_t+upernet", num_classes=3, channels=8, auxiliary_channels=8, backbone=SWIN)
+
+
+def test_layers_of_a_segmenter_are_those_of_its_backbone_and_the_head() -> None:
+    """The head learns at the full rate; each layer of the backbone as in the classifier."""
+    scales = learning_rate_scales(0.5, segmenter_params())
+    assert set(jax.tree.leaves({top: scales[top] for top in scales if top != "backbone"})) == {1.0}
+    classifier = learning_rate_scales(0.5, params_of("swin_t", **SWIN))
+    backbone = scales["backbone"]
+    for top in ("stem", "stage1", "merge1", "stage4"):
+        assert set(jax.tree.leaves(backbone[top])) == set(jax.tree.leaves(classifier[top]))
+
+
+def test_frozen_backbone_of_a_segmenter() -> None:
+    tree = frozen("backbone", segmenter_params())
+    assert set(jax.tree.leaves(tree["backbone"])) == {True}
+    assert set(jax.tree.leaves({top: tree[top] for top in tree if top != "backbone"})) == {False}
+
+
+def test_decay_as_in_swins_paramwise_cfg(tiny_config) -> None:
+    """All but the backbone's norms, those of its outputs, and tables of positions; biases decay too."""
+    config = tiny_config()
+    with config.unlocked():
+        dense.no_decay_of_norms(config)
+    tree = decayed(config.optimizer, segmenter_params())
+    still = names_where(tree, False)
+    assert still and all(
+        name.startswith("output_norms.") or ".norm" in name or "relative_position" in name for name in still
+    )
+    assert all(name.startswith(("output_norms.", "backbone.")) for name in still)
+    block = tree["backbone"]["stage1"]["block1"]
+    assert block["attn"]["qkv"] == {"kernel": True, "bias": True}
+    assert block["norm1"] == {"scale": False, "bias": False}
+    assert set(jax.tree.leaves(tree["head"])) == {True}
+
+
+def test_everything_decays_where_a_recipe_says_so(tiny_config) -> None:
+    options = tiny_config({"optimizer.decay_too": dense.EVERYTHING}).optimizer
+    assert set(jax.tree.leaves(decayed(options, segmenter_params()))) == {True}

@@ -116,3 +116,57 @@ def test_due() -> None:
 @pytest.mark.parametrize(("total", "expected"), [(1, 1), (40, 2), (900, 45), (100_000, 50)])
 def test_short_runs_are_logged_more_often(total: int, expected: int) -> None:
     assert log_interval(50, total) == expected
+
+
+def mmcv_rate(step: int, peak: float, regular: float, warmup: int, ratio: float) -> float:
+    """mmcv's LrUpdaterHook with a linear warm-up: the regular rate, less what is missing of the warm-up."""
+    return regular if step >= warmup else regular * (1 - (1 - step / warmup) * (1 - ratio))
+
+
+@pytest.mark.parametrize("step", [0, 1, 749, 1499, 1500, 80_000, 159_999, 160_000, 170_000])
+@pytest.mark.parametrize(("power", "end"), [(1.0, 0.0), (0.9, 1e-6)])
+def test_poly_is_that_of_mmcv(tiny_config, step: int, power: float, end: float) -> None:
+    peak, total, warmup, ratio = 6e-5, 160_000, 1500, 1e-6
+    settings = {
+        "schedule.name": "poly",
+        "schedule.power": power,
+        "schedule.base_lr": peak,
+        "schedule.end_lr": end,
+        "schedule.warmup_lr": peak * ratio,
+        "schedule.warmup_steps": warmup,
+        "schedule.warmup_epochs": 0.0,
+        "schedule.epochs": 1.0,
+        "schedule.steps": total,
+    }
+    config = tiny_config(settings)
+    length = run_length(config, 20_000)
+    assert length.warmup == warmup and length.total == total
+    regular = (peak - end) * max(0.0, 1 - step / total) ** power + end
+    expected = mmcv_rate(step, peak, regular, warmup, ratio)
+    assert float(learning_rate(config, length)(step)) == pytest.approx(expected, rel=RELATIVE)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "factor"), [(0.1, 1.0), (7.99, 1.0), (8.01, 0.1), (11.01, 0.01), (12.5, 0.01)]
+)
+def test_drops_are_those_of_mmdetection(tiny_config, epoch: float, factor: float) -> None:
+    settings = {
+        "schedule.name": "drops",
+        "schedule.drops": (8.0, 11.0),
+        "schedule.base_lr": 1e-4,
+        "schedule.epochs": 12.0,
+        "schedule.steps": 0,
+        "schedule.warmup_steps": 500,
+        "schedule.warmup_lr": 1e-10,
+        "schedule.warmup_epochs": 0.0,
+    }
+    config = tiny_config({**settings, "data.batch_size": 16})
+    length = run_length(config, 117_266)  # images of COCO's train2017 with objects
+    step = int(epoch * length.epoch)
+    expected = mmcv_rate(step, 1e-4, 1e-4 * factor, 500, 1e-6)
+    assert float(learning_rate(config, length)(step)) == pytest.approx(expected, rel=RELATIVE)
+
+
+def test_drops_that_are_none_are_refused(tiny_config) -> None:
+    with pytest.raises(UserError, match=r"schedule.drops=\(11.0, 8.0\): expected rising epochs"):
+        tiny_config({"schedule.name": "drops", "schedule.drops": (11.0, 8.0)})
