@@ -54,6 +54,17 @@ def test_dense_page(repository: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
+def test_mask_rcnn_page(repository: Path) -> None:
+    names = run_blocks(repository / "docs" / "mask_rcnn.md")
+    assert {name: value.shape for name, value in names["found"].items()} == {
+        "boxes": (1, 100, 4),
+        "scores": (1, 100),
+        "labels": (1, 100),
+        "masks": (1, 100, 28, 28),
+    }
+    assert set(names["losses"]) == {"rpn_objectness", "rpn_box", "box_class", "box_regression", "mask"}
+
+
 def test_trt_vit_page(repository: Path) -> None:
     run_blocks(repository / "docs" / "trt_vit.md")
 
