@@ -158,7 +158,7 @@ def test_large_answers_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     want = rng.normal(size=(5, 6, 7)).astype(np.float32)
     got = want + rng.normal(size=want.shape).astype(np.float32) / 50
-    got[3, 2, 1] += 5
+    got[3, 2] *= -1
     whole = parity.difference(got, want, logits=True)
     monkeypatch.setattr(parity, "PART", 2 * 6 * 7)
     parts = parity.difference(got, want, logits=True)
