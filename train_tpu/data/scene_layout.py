@@ -18,6 +18,7 @@ SHORTEST, LONGEST = 8, 200  # pixels: the longer side of an object's box, before
 MIDDLING = 0.375  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
 LARGE_SHARE, LARGE = 0.6, (0.5, 0.78)  # so many scenes have a large one, its diameter in this range
 LEAST_VISIBLE = 0.6  # share of an object's pixels inside the scene that others leave free
+HUES = 1.5  # width of a class's hues, in eighths of the circle: it shares two thirds of them
 TOWARDS_MIDDLING = 0.6  # diameters are uniform in their logarithm for 1, and the smaller this, the larger
 TRIES, SMALLER = 30, 0.85  # to find a place; after each but the first five the object shrinks by this factor
 
@@ -155,8 +156,8 @@ def _paint(canvas: np.ndarray, placed: _Placed, hue: float, rng: np.random.Gener
 
 
 def _hue(label: int, rng: np.random.Generator) -> float:
-    """In the quarter of the circle around the class's own; it shares one half with either neighbour."""
-    return (label - 0.5 + 2 * rng.random()) / len(SHAPES)
+    """Around the class's own; the outer thirds of its hues belong to its neighbours as well."""
+    return (label + 0.5 + HUES * (rng.random() - 0.5)) / len(SHAPES)
 
 
 def _box(owner: np.ndarray, number: int, placed: _Placed) -> tuple[int, int, int, int]:

@@ -101,7 +101,7 @@ def dull_colour(rng: np.random.Generator) -> Colour:
 
 def bright_colour(hue: float, rng: np.random.Generator) -> Colour:
     """About of this hue."""
-    return _rgb(hue + rng.uniform(-0.02, 0.02), rng.uniform(0.55, 1.0), rng.uniform(0.65, 1.0))
+    return _rgb(hue + rng.uniform(-0.01, 0.01), rng.uniform(0.55, 1.0), rng.uniform(0.65, 1.0))
 
 
 def as_pixels(colours: Colours, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
