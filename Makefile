@@ -61,6 +61,8 @@ bench: $(VENV)/.ready $(TORCH_VENV)/.ready  ## benchmarks, among them training a
 	@$(BIN)/python tests/benchmarks/compile_time.py --torch-python $(TORCH_VENV)/bin/python
 	@$(BIN)/python tests/benchmarks/input_pipeline.py --torch-python $(TORCH_VENV)/bin/python
 	@$(BIN)/python tests/benchmarks/checkpoint.py --torch-python $(TORCH_VENV)/bin/python
+	@$(BIN)/python tests/benchmarks/dense_learning.py
+	@$(BIN)/python tests/benchmarks/dense_exports.py
 
 # Each command goes on where it was interrupted, and measures nothing twice on one machine with the same versions.
 STUDIES := t4_table fastvit_claims large_kernel repmixer density mixnet depth_shift hybrid_strategy next_blocks
