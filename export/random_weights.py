@@ -77,10 +77,10 @@ def random_variables(model: Any, images: Float[np.ndarray, "images h w c"], seed
 
 
 def _still(config: Any) -> Any:
-    """The same without stochastic depth, and with no part of it frozen."""
+    """The same without stochastic depth."""
     if hasattr(config, "backbone"):
         backbone = _still(config.backbone)
-        return dataclasses.replace(config, backbone=backbone, frozen_stages=0, frozen_norms=False)
+        return dataclasses.replace(config, backbone=backbone)
     return dataclasses.replace(config, drop_path_rate=0.0)
 
 

@@ -21,10 +21,6 @@ class DenseConfig:
       num_classes: classes of the head, without background.
       output_norms: a norm on each stage's output for the head alone, not on what flows on to the next stage:
         "none", "batch" or "layer".
-      frozen_stages: train nothing in the stem and in the first so many stages: no gradient comes to them,
-        their batch norms keep their statistics, and they have no stochastic depth. That weight decay leaves
-        them alone, too, is for the optimizer (`hvjax.dense.taps.is_frozen`).
-      frozen_norms: batch norms of the backbone keep their statistics in training.
 
     Raises:
       ValueError: if the numbers do not fit together.
@@ -33,8 +29,6 @@ class DenseConfig:
     backbone: Any
     num_classes: int = 150
     output_norms: str = "none"
-    frozen_stages: int = 0
-    frozen_norms: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):  # lists, as JSON and config files give them, are fine too
@@ -49,10 +43,6 @@ class DenseConfig:
             )
         check_integer("num_classes", self.num_classes, 1)
         check_choice("output_norms", self.output_norms, OUTPUT_NORMS)
-        check_integer("frozen_stages", self.frozen_stages, 0)
-        if self.frozen_stages > STAGES:
-            raise ValueError(f"frozen_stages={self.frozen_stages}: a backbone has {STAGES} stages")
-        check_flag("frozen_norms", self.frozen_norms)
 
     @property
     def in_channels(self) -> int:
@@ -69,9 +59,3 @@ def check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Raise ValueError unless `value` is one of the known words."""
     if value not in known:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r}: expected True or False")

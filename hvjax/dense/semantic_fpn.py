@@ -29,7 +29,7 @@ class SemanticFPNConfig(DenseConfig):
     """Semantic FPN on a backbone.
 
     Attributes:
-      backbone, num_classes, output_norms, frozen_stages, frozen_norms: as of `DenseConfig`.
+      backbone, num_classes, output_norms: as of `DenseConfig`.
       channels: of the maps of the pyramid.
       head_channels: of the map that the classes are read from.
       dropout_rate: of whole channels of that map.

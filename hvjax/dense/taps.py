@@ -1,14 +1,12 @@
-"""A backbone inside a network for dense prediction: its four maps, frozen or normalised as a recipe asks."""
+"""A backbone inside a network for dense prediction: its four maps, normalised where a recipe asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import Affine, BatchNorm
@@ -26,8 +24,6 @@ BACKBONE = "backbone"  # the child that it is
 EPSILON = 1e-5  # of layer norms on outputs, PyTorch's default
 # Start of convolutions with norm and ReLU, as mmcv's ConvModule has it.
 KERNEL_INIT = kaiming_normal_fan_out()
-# What a backbone holds besides `stem` and `stage1` to `stage4` that acts before stage 1.
-BEFORE_STAGE_1 = frozenset({"stem", "patch_embed1", "inner_pos", "outer_pos"})
 
 
 def backbone_row(config: Any) -> Spec:
@@ -57,13 +53,6 @@ def classifier_of(model: DenseModel) -> Backbone:
         axis_name=model.axis_name,
     )
     return classifier
-
-
-def is_frozen(path: Sequence[str], config: DenseConfig) -> bool:
-    """Whether `config.frozen_stages` freezes the parameter at `path`, ("backbone", "stem", ...)."""
-    if config.frozen_stages < 1 or len(path) < 2 or path[0] != BACKBONE:
-        return False
-    return path[1] in BEFORE_STAGE_1 | _frozen_stages(config)
 
 
 class DenseModel(Network):
@@ -109,8 +98,7 @@ class DenseModel(Network):
         Raises:
           ValueError: if the images have the wrong rank, type, channels or a size the backbone cannot take.
         """
-        with _frozen(self.config, train):
-            return self.backbone.features(images, train=train, tail=False)
+        return self.backbone.features(images, train=train, tail=False)
 
     def taps(self, images: FeatureMap, *, train: bool = False) -> tuple[FeatureMap, ...]:
         """The maps of stages 1 to 4, finest first, with `config.output_norms`; raises as `features`."""
@@ -134,33 +122,3 @@ class OutputNorms(nn.Module):
         if self.kind == "layer":
             return LayerNorm(c, EPSILON, form, name=name)(x)
         return Affine(c, form, name=name)(x) if form.deploy else BatchNorm(c, form, name=name)(x, train=train)
-
-
-def _frozen_stages(config: DenseConfig) -> frozenset[str]:
-    numbers = range(1, config.frozen_stages + 1)
-    return frozenset(f"{kind}{i}" for kind in ("stage", "stage_norm") for i in numbers)
-
-
-@contextmanager
-def _frozen(config: DenseConfig, train: bool) -> Iterator[None]:
-    """Inside, the backbone trains without what the config freezes; families need not know of it."""
-    stages = _frozen_stages(config)
-    if not train or not (stages or config.frozen_norms):
-        yield
-        return
-
-    def call(method: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        if context.method_name != "__call__":
-            return method(*args, **kwargs)
-        module = context.module
-        inside = module.path[-2:-1] == (BACKBONE,)
-        frozen = inside and module.name in BEFORE_STAGE_1 | stages
-        still = frozen or (config.frozen_norms and isinstance(module, BatchNorm))
-        if still and "train" in kwargs:
-            kwargs = {**kwargs, "train": False}
-        result = method(*args, **kwargs)
-        # Nothing before stage n reaches the loss but through its output.
-        return lax.stop_gradient(result) if frozen else result
-
-    with nn.intercept_methods(call):
-        yield

@@ -30,7 +30,7 @@ class UPerNetConfig(DenseConfig):
     """UPerNet on a backbone.
 
     Attributes:
-      backbone, num_classes, output_norms, frozen_stages, frozen_norms: as of `DenseConfig`.
+      backbone, num_classes, output_norms: as of `DenseConfig`.
       channels: of all maps of the head.
       pool_scales: windows a side of each pooling of the coarsest map.
       dropout_rate: of whole channels before the classes, in both heads.

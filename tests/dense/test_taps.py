@@ -1,4 +1,4 @@
-"""What a head sees of its backbone: the stages without the tail, normalised or frozen as asked."""
+"""What a head sees of its backbone: the stages without the tail, normalised as asked."""
 
 import re
 
@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 
 import hvjax
-from hvjax.dense.taps import BEFORE_STAGE_1, backbone_row, is_frozen
+from hvjax.dense.taps import backbone_row
 from hvjax.models.features import STAGES
 from hvjax.structure import abstract_variables
 
-AFTER_STAGE_1 = r"stage[1-4]|stage_norm[1-4]|merge[1-3]|patch_embed[2-4]"
+PARTS = r"stem|inner_pos|outer_pos|stage[1-4]|stage_norm[1-4]|merge[1-3]|patch_embed[1-4]"
 
 
 @pytest.mark.parametrize("backbone", dense_models.BACKBONES)
 def test_the_backbone_has_no_tail(backbone):
-    """Its tensors are those of the classifier before the final norm; what is before stage 1 is known."""
+    """Its tensors are those of the classifier up to the last block."""
     model = dense_models.small(f"{backbone}+semantic_fpn")
     inside = abstract_variables(model)["params"]["backbone"]
-    others = [name for name in inside if name not in BEFORE_STAGE_1]
-    assert all(re.fullmatch(AFTER_STAGE_1, name) for name in others), others
+    assert all(re.fullmatch(PARTS, name) for name in inside), list(inside)
     classifier = hvjax.create_model(backbone, **dense_models.BACKBONES[backbone])
     whole = abstract_variables(classifier)["params"]
     assert inside == {name: whole[name] for name in inside}
@@ -58,61 +57,6 @@ def test_output_norms(kind):
         # at a position where all channels are equal there is nothing to scale; epsilon acts on small ones
         assert float(jnp.median(tap.std(axes))) == pytest.approx(1, abs=0.01)
     assert set(norms) == {"norm1", "norm2", "norm3", "norm4"}
-
-
-def test_frozen_stages_and_norms():
-    """No gradient and no new statistics where the config says so, and both everywhere else."""
-    backbone = {"drop_path_rate": 0.9}
-    model = dense_models.small("resnet50+semantic_fpn", backbone=backbone, frozen_stages=2, frozen_norms=True)
-    variables, images = dense_models.draw_variables(model), dense_models.draw_images(model)
-
-    @jax.jit
-    def gradient(params, key):
-        def loss(params):
-            logits, updated = model.apply(
-                {**variables, "params": params},
-                images,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": key},
-            )
-            return (logits**2).mean(), (updated["batch_stats"], logits)
-
-        return jax.grad(loss, has_aux=True)(params)
-
-    seen = []
-    for seed in range(3):
-        found, (stats, _) = gradient(variables["params"], jax.random.key(seed))
-        seen.append(found)
-        jax.tree.map(np.testing.assert_array_equal, stats["backbone"], variables["batch_stats"]["backbone"])
-        changed = jax.tree.map(
-            lambda a, b: not np.array_equal(a, b), stats["head"], variables["batch_stats"]["head"]
-        )
-        assert all(jax.tree.leaves(changed))
-    for path, leaf in jax.tree.leaves_with_path(jax.tree.map(lambda *g: sum(map(jnp.abs, g)), *seen)):
-        names = [entry.key for entry in path]
-        assert is_frozen(names, model.config) == (names[0] == "backbone" and names[1] in FROZEN)
-        assert bool(jnp.any(leaf)) != is_frozen(names, model.config), names
-
-
-FROZEN = ("stem", "stage1", "stage2")
-
-
-def test_frozen_stages_have_no_stochastic_depth():
-    model = dense_models.small(
-        "resnet50+semantic_fpn", backbone={"drop_path_rate": 0.9}, frozen_stages=4, frozen_norms=True
-    )
-    variables, images = dense_models.draw_variables(model), dense_models.draw_images(model)
-    still = jax.jit(lambda v, x: model.apply(v, x, method="taps"))(variables, images)
-    options = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
-    trained = jax.jit(lambda v, x: model.apply(v, x, method="taps", **options)[0])(variables, images)
-    for a, b in zip(still, trained, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_nothing_is_frozen_by_default():
-    model = dense_models.small("resnet50+semantic_fpn")
-    assert not is_frozen(("backbone", "stem", "conv", "kernel"), model.config)
 
 
 def test_a_config_of_something_else():

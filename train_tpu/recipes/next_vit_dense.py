@@ -34,7 +34,7 @@ def semantic_fpn(name: str, arg: str) -> Config:
 
 def upernet(name: str, arg: str) -> Config:
     """UPerNet: 160,000 steps of 16 images."""
-    config = dense.ade20k(name, dense.UPERNET, inside=SEGMENTING, auxiliary_channels=512)
+    config = dense.ade20k(name, dense.UPERNET, inside=SEGMENTING)
     config.model.drop_path_rate = 0.2
     config.data.batch_size = 16
     dense.upernet_schedule(config)
