@@ -23,9 +23,9 @@ from export.parity import (
     difference,
 )
 
-#: Overlap (intersection over union) from which two boxes of one class may be the same detection. Boxes that
-#: suppression leaves in one class overlap by less, so there is at most one such partner.
-PARTNERS = 0.5
+#: Overlap (intersection over union) from which two boxes of one class are one detection, well placed or not.
+#: The moves of two neighbouring anchors may lead to boxes that overlap by less, with scores that are equal.
+PARTNERS = 0.9
 #: A score this near to the lowest of a full list, or to the lowest that is listed at all, may be in one list
 #: and not in the other.
 TIE = 1e-3
