@@ -13,7 +13,7 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,14 @@ def load_pretrained(
       WeightsUnavailable: (an OSError) no network, or no such file there; one line says what to do.
       ImportError: if huggingface_hub is missing.
     """
-    weights = get_spec(name).weights(tag, name)
-    if weights.image_size is not None and "image_size" in {f.name for f in fields(get_spec(name).config)}:
+    spec = get_spec(name)
+    if is_dataclass(getattr(spec.config, "backbone", None)):
+        raise ValueError(
+            f"no published weights are known for {name}; those of its backbone come in by "
+            "hvjax.dense.start.from_classifier"
+        )
+    weights = spec.weights(tag, name)
+    if weights.image_size is not None and "image_size" in {f.name for f in fields(spec.config)}:
         overrides = {"image_size": weights.image_size, **overrides}  # the size that the tables are for
     model = create_model(name, dtype=dtype, deploy=deploy, **overrides)
     return model, load_torch(fetch(name, weights.tag), model, adapt=True)

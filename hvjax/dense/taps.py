@@ -70,11 +70,9 @@ class DenseModel(Network):
 
     def setup(self) -> None:
         config = self.config
-        row = backbone_row(config.backbone)
-        name = self.variant.partition("+")[0]
-        self.backbone = row.model(
+        self.backbone = backbone_row(config.backbone).model(
             config=config.backbone,
-            variant=name,
+            variant=self.variant,  # it says in messages how to make another model
             dtype=self.dtype,
             deploy=self.deploy,
             axis_name=self.axis_name,

@@ -91,6 +91,10 @@ def test_backbones_that_are_made_for_one_image_size():
         identify(model)[1] == {"backbone": {"drop_path_rate": 0.0, "image_size": (64, 64)}}
     )
     assert not hasattr(hvjax.create_model(NAME).config, "image_size")
+    with pytest.raises(
+        ValueError, match=r"hvjax\.create_model\('cmt_s\+semantic_fpn', image_size=\(96, 96\)\)"
+    ):
+        model.apply({}, np.zeros((1, 96, 96, 3), np.float32))
 
 
 @pytest.mark.parametrize("deploy", [False, True])

@@ -107,3 +107,10 @@ def test_other_classes_keep_everything_but_the_last_layer(name):
     tables = {p for p in changed if p[-1] == "relative_position"}
     assert {p[1:4] for p in changed - tables} == {("head", "classify", "conv")}
     assert bool(tables) == bool(sizes)
+
+
+def test_there_are_no_published_weights_of_a_segmenter():
+    with pytest.raises(ValueError, match=r"known for swin_t\+upernet; those of its backbone come in by"):
+        hvjax.load_pretrained("swin_t+upernet")
+    with pytest.raises(ValueError, match="there is no head 'upernot'"):
+        hvjax.load_pretrained("swin_t+upernot")
