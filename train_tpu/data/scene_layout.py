@@ -15,11 +15,11 @@ from train_tpu.data.scene_shapes import SHAPES, SMALLEST_BOX
 
 LEAST_OBJECTS, MOST_OBJECTS = 10, 16
 SHORTEST, LONGEST = 8, 200  # pixels: the longer side of an object's box, before anything covers it
-MIDDLING = 0.375  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
+MIDDLING = 0.42  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
 LARGE_SHARE, LARGE = 0.6, (0.5, 0.78)  # so many scenes have a large one, its diameter in this range
 LEAST_VISIBLE = 0.6  # share of an object's pixels inside the scene that others leave free
-HUES = 1.5  # width of a class's hues, in eighths of the circle: it shares two thirds of them
-TOWARDS_MIDDLING = 0.6  # diameters are uniform in their logarithm for 1, and the smaller this, the larger
+HUES = 1.3  # width of a class's hues, in eighths of the circle: it shares nearly half of them
+TOWARDS_MIDDLING = 0.45  # diameters are uniform in their logarithm for 1, and the smaller this, the larger
 TRIES, SMALLER = 30, 0.85  # to find a place; after each but the first five the object shrinks by this factor
 
 
@@ -156,7 +156,7 @@ def _paint(canvas: np.ndarray, placed: _Placed, hue: float, rng: np.random.Gener
 
 
 def _hue(label: int, rng: np.random.Generator) -> float:
-    """Around the class's own; the outer thirds of its hues belong to its neighbours as well."""
+    """Around the class's own; the outer ones of its hues belong to its neighbours as well."""
     return (label + 0.5 + HUES * (rng.random() - 0.5)) / len(SHAPES)
 
 

@@ -39,32 +39,36 @@ def triangle(u: Plane, v: Plane) -> Plane:
 
 def cross(u: Plane, v: Plane) -> Plane:
     """Two equal bars at a right angle."""
-    across, along = 0.3, math.sqrt(1 - 0.3**2)
+    across, along = 0.36, math.sqrt(1 - 0.36**2)
     u, v = np.abs(u), np.abs(v)
     return np.minimum(np.maximum(u - along, v - across), np.maximum(v - along, u - across))
 
 
 def star(u: Plane, v: Plane) -> Plane:
-    """A pentagram: the points that at most one of the five lines through its tips cuts off."""
-    most = second = np.float32(-np.inf)
-    for k in range(5):
-        angle = 2 * math.pi * k / 5
-        line = math.cos(angle) * u + math.sin(angle) * v
-        second = np.maximum(second, np.minimum(most, line))
-        most = np.maximum(most, line)
-    return np.asarray(second) - math.cos(2 * math.pi / 5)
+    """Five tips, and dents between them at 0.55 radii."""
+    fifth = math.pi / 5
+    along, off = u + 0 * v, np.abs(v + 0 * u)  # on the axis through the nearest tip, and beside it
+    for k in range(1, 5):
+        cosine, sine = math.cos(2 * fifth * k), math.sin(2 * fifth * k)
+        other = cosine * u + sine * v
+        off = np.where(other > along, np.abs(cosine * v - sine * u), off)
+        along = np.maximum(along, other)
+    # from the tip at (1, 0) to the dent on its left, and the normal of that edge
+    x, y = 0.55 * math.cos(fifth) - 1, 0.55 * math.sin(fifth)
+    length = math.hypot(x, y)
+    return (y / length) * (along - 1) - (x / length) * off
 
 
 def crescent(u: Plane, v: Plane) -> Plane:
-    """A circle without another that covers most of it."""
-    away = u - 0.45
-    return np.maximum(np.sqrt(u * u + v * v) - 1, 0.8 - np.sqrt(away * away + v * v))
+    """A circle without another, whose centre lies within it."""
+    away = u - 0.6
+    return np.maximum(np.sqrt(u * u + v * v) - 1, 0.75 - np.sqrt(away * away + v * v))
 
 
 def bar(u: Plane, v: Plane) -> Plane:
-    """Three times as long as wide."""
-    across = math.sqrt(0.1)
-    return np.maximum(np.abs(u) - 3 * across, np.abs(v) - across)
+    """Twice as long as wide."""
+    across = math.sqrt(0.2)
+    return np.maximum(np.abs(u) - 2 * across, np.abs(v) - across)
 
 
 # In an order in which neighbours look least alike: objects of neighbouring classes may have the same colour.

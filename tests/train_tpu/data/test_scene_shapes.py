@@ -24,11 +24,10 @@ AREAS = {
     "ring": math.pi * (1 - 0.5**2),
     "square": 2.0,
     "triangle": 3 * math.sqrt(3) / 4,
-    "cross": 2 * (2 * math.sqrt(1 - 0.3**2)) * 0.6 - 0.6**2,
-    # ten triangles between the centre, a tip and a dent, which lies at 1 / golden ratio^2
-    "star": 5 * math.sin(math.pi / 5) * (2 / (1 + math.sqrt(5))) ** 2,
-    "crescent": math.pi - lens(0.45, 1.0, 0.8),
-    "bar": 3 * (2 * math.sqrt(0.1)) ** 2,
+    "cross": 2 * (2 * math.sqrt(1 - 0.36**2)) * 0.72 - 0.72**2,
+    "star": 5 * math.sin(math.pi / 5) * 0.55,  # ten triangles between the centre, a tip and a dent
+    "crescent": math.pi - lens(0.6, 1.0, 0.75),
+    "bar": 2 * (2 * math.sqrt(0.2)) ** 2,
 }
 
 
