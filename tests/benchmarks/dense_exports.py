@@ -87,12 +87,14 @@ def _row(report: Any) -> dict[str, Any]:
     }
 
 
-def measure_all(names: list[str], size: str | None, again: bool) -> None:
+def measure_all(names: list[str], size: str | None, again: bool, busy: bool) -> None:
     for name in names or NAMES:
         if read().get(name, {}).get("accepted") and not again:
             continue
         start = time.perf_counter()
         row = {"model": name, **measure(name, size)}
+        if busy:
+            row["latency_ms"] = None
         rows = {**read(), name: row}
         FILE.write_text("".join(json.dumps(rows[n]) + "\n" for n in NAMES if n in rows))
         said = row.get("error") or ("accepted" if row["accepted"] else f"REJECTED: {row['reasons'][:1]}")
@@ -140,11 +142,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", metavar="SIZE", help="another size than the papers', for a quick look")
     parser.add_argument("--again", action="store_true", help="measure what has a line already")
+    parser.add_argument("--busy", action="store_true", help="others compute here too: write down no latency")
     parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page")
     parser.add_argument("names", nargs="*", help="all by default")
     arguments = parser.parse_args(argv)
     if not arguments.write_only:
-        measure_all(arguments.names, arguments.size, arguments.again)
+        measure_all(arguments.names, arguments.size, arguments.again, arguments.busy)
     (RESULTS / "dense_exports.md").write_text(page())
     return 0
 
