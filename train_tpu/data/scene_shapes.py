@@ -47,7 +47,7 @@ def cross(u: Plane, v: Plane) -> Plane:
 def star(u: Plane, v: Plane) -> Plane:
     """Five tips, and dents between them at 0.55 radii."""
     fifth = math.pi / 5
-    along, off = u + 0 * v, np.abs(v + 0 * u)  # on the axis through the nearest tip, and beside it
+    along, off = u, np.abs(v)  # on the axis through the nearest tip, and beside it
     for k in range(1, 5):
         cosine, sine = math.cos(2 * fifth * k), math.sin(2 * fifth * k)
         other = cosine * u + sine * v
