@@ -24,7 +24,7 @@ SMALL_MASK_RCNN = {
     "channels": 64,
     "hidden": 256,
     "mask_convs": 2,
-    "anchor_scale": 4.0,  # a third of the objects is below 32 px, the least that 8 strides reach
+    "anchor_scale": 4.0,  # a fifth of the objects is below 32 px, the least that 8 strides reach
     "train_candidates": 500,
     "candidates": 250,
     "proposals": 250,
