@@ -1,4 +1,4 @@
-"""Segmenters, detectors and bare backbones through the export commands, and what the files are worth."""
+"""Segmenters, detectors and bare backbones through the export commands."""
 
 from __future__ import annotations
 
@@ -6,74 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import onnx
 import pytest
 
-import hvjax
-from export import graph, score, to_onnx, to_trt
+from export import graph, to_onnx, to_trt
 from export._optional import available
-from export.gate_images import photographs
+from export.at_size import at_size
 from export.kind import kind_of
 from export.load import load_source
-from export.random_weights import random_variables
 from export.runtimes.onnxruntime import OnnxSession
-from hvjax.registry import get_spec
 
 SIZE = 64
 SMALL = ["--via", "stablehlo", "--image-size", str(SIZE), "--batch", "2", "--gate-images", "4"]
-BACKBONE = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "stem_channels": 8}
-DETECTOR = {
-    "channels": 16,
-    "hidden": 32,
-    "mask_convs": 1,
-    "candidates": 40,
-    "proposals": 50,
-    "detection_candidates": 60,
-    "detections": 12,
-}
-#: Classes of the drawn scenes: eight shapes, and the background of the semantic map.
+#: Classes of the drawn scenes but the background.
 THINGS = 8
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 needs_rtx = pytest.mark.skipif(
     not available("tensorrt_rtx_bindings"), reason="TensorRT for RTX is not installed: hvjax[tensorrt-rtx]"
 )
-
-
-def _weights(folder: Path, name: str, **numbers: Any) -> Path:
-    model = hvjax.create_model(name, backbone=BACKBONE, **numbers)
-    spec = get_spec(name)
-    images = photographs((SIZE, SIZE), 3, 8).normalised(spec.mean, spec.std)
-    hvjax.save_weights(folder / "small.safetensors", random_variables(model, images), model)
-    return folder / "small.safetensors"
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("segmenter")
-    numbers = {"channels": 16, "head_channels": 16, "num_classes": THINGS + 1}
-    return _weights(folder, "resnet50+semantic_fpn", **numbers)
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("detector")
-    return _weights(folder, "resnet50+mask_rcnn", num_classes=THINGS, **DETECTOR)
-
-
-@pytest.fixture(scope="module")
-def exported_segmenter(segmenter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exported") / "segmenter"
-    assert to_onnx.main(["--ckpt", str(segmenter), "--out", str(out), *SMALL]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def exported_detector(detector: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exported") / "detector"
-    assert to_onnx.main(["--ckpt", str(detector), "--out", str(out), *SMALL]) == 0
-    return out
 
 
 def _session(folder: Path) -> OnnxSession:
@@ -199,6 +150,15 @@ def test_what_is_for_classifiers_only(
     assert message in shown and shown.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def test_tables_of_positions_are_made_for_the_size_that_is_asked_for() -> None:
+    source = load_source("pvt_small+semantic_fpn")
+    assert source.image_size == (512, 512)
+    made = at_size(source, (64, 96))
+    assert (
+        made.model.config.image_size == made.model.config.backbone.image_size == made.image_size == (64, 96)
+    )
+
+
 def test_names_of_dense_models() -> None:
     source = load_source("resnet50+upernet")
     assert source.random and source.name == "resnet50+upernet" and source.image_size == (512, 512)
@@ -218,101 +178,3 @@ def test_misspelt_names_of_dense_models(given: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         load_source(given)
     assert str(caught.value).startswith(f"--ckpt {given}: ")
-
-
-# --- scores of the file -------------------------------------------------------------------------------
-
-
-def test_the_scores_of_a_segmenters_file_are_those_of_the_model(
-    exported_segmenter: Path, segmenter: Path, tmp_path: Path, capsys: Any
-) -> None:
-    pytest.importorskip("pycocotools")
-    found = _scored(exported_segmenter, tmp_path)
-    assert "mean" in capsys.readouterr().out
-    batches, meter = _expected("segmentation", 6)
-    model, variables = hvjax.load_weights(segmenter)
-    run = jax.jit(lambda images: model.apply(variables, images))
-    for batch in batches:
-        meter.add({"logits": run(_normal(batch["image"]))}, batch)
-    assert found["count"] == 6
-    for name in ("miou", "macc", "aacc"):
-        assert found[name] == pytest.approx(meter.value[name], abs=1e-4)
-
-
-def test_the_scores_of_a_detectors_file_are_those_of_the_model(
-    exported_detector: Path, detector: Path, tmp_path: Path, capsys: Any
-) -> None:
-    pytest.importorskip("pycocotools")
-    found = _scored(exported_detector, tmp_path)
-    assert "box" in capsys.readouterr().out
-    batches, meter = _expected("detection", 6)
-    model, variables = hvjax.load_weights(detector)
-    run = jax.jit(lambda images, sizes: model.apply(variables, images, sizes))
-    for batch in batches:
-        meter.add(run(_normal(batch["image"]), batch["size"]), batch)
-    for name in ("box_ap", "mask_ap", "box_ar100"):
-        assert found[name] == pytest.approx(meter.value[name], abs=1e-3)
-
-
-def _scored(folder: Path, tmp_path: Path) -> Any:
-    out = tmp_path / "scores.json"
-    assert score.main(["--onnx", str(folder), "--images", "6", "--out", str(out)]) == 0
-    return json.loads(out.read_text())
-
-
-def _expected(task: str, images: int) -> Any:
-    """The first held-out scenes, and an empty meter for what is answered to them."""
-    from train_tpu.config import base_config
-    from train_tpu.data.dense_examples import open_dense_dataset
-    from train_tpu.data.dense_pipeline import eval_batches
-    from train_tpu.data.quarantine import CorruptImages
-    from train_tpu.evaluation.detection_scores import DetectionMeter
-    from train_tpu.evaluation.segmentation_scores import SegmentationMeter
-
-    data = base_config().data
-    data.image_size, data.eval_canvas, data.eval_resize = SIZE, (SIZE, SIZE), (SIZE, SIZE)
-    dataset = open_dense_dataset(data, task)
-    batches = eval_batches(dataset.held_out, data, task, batch_size=2, corrupt=CorruptImages(images, 0))
-    if task == "segmentation":
-        meter: Any = SegmentationMeter(dataset.class_names)
-    else:
-        meter = DetectionMeter(dataset.class_names, dataset.held_out)
-    return [next(batches) for _ in range(images // 2)], meter
-
-
-def _normal(images: np.ndarray) -> np.ndarray:
-    from hvjax.preprocessing import normalise
-
-    spec = get_spec("resnet50")
-    return normalise(images, spec.mean, spec.std)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "--onnx is needed"),
-        (["--onnx", "nowhere.onnx"], "no such file"),
-        (["--onnx", "{segmenter}", "--data", "nowhere"], "no such directory"),
-        (["--onnx", "{segmenter}", "--images", "0"], "not a number above 0"),
-        (["--onnx", "{segmenter}", "--sides", "64by64"], "--sides"),
-        (["--onnx", "{classifier}"], "is no exported segmenter or detector: it says that it answers classes"),
-        (["--onnx", "{text}"], "is not an ONNX model with one input of images"),
-    ],
-)
-def test_mistakes_with_the_scores(
-    flags: list[str],
-    message: str,
-    exported_segmenter: Path,
-    small_weights: Path,
-    tmp_path: Path,
-    capsys: Any,
-) -> None:
-    text, classifier = tmp_path / "text.onnx", tmp_path / "classifier"
-    text.write_text("no model")
-    if "{classifier}" in flags:
-        assert to_onnx.main(["--ckpt", str(small_weights), "--out", str(classifier), *SMALL]) == 0
-        capsys.readouterr()
-    places = {"segmenter": exported_segmenter, "classifier": classifier, "text": text}
-    assert score.main([flag.format(**places) for flag in flags]) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("python -m export.score: error: ") and message in shown and shown.count("\n") == 1
