@@ -12,7 +12,12 @@ import pytest
 
 from export import graph, to_onnx, to_trt
 from export._optional import available
+from export.answers import Reference
 from export.at_size import at_size
+from export.batch import BatchRange
+from export.detections import ENGINE_SLACK, LIMITS
+from export.gate import gate_engine
+from export.gate_images import photographs
 from export.kind import kind_of
 from export.load import load_source
 from export.runtimes.onnxruntime import OnnxSession
@@ -120,6 +125,32 @@ def test_a_backbone_in_float16(small_weights: Path, tmp_path: Path) -> None:
 
 def _compared_with(report: Any, candidate: str) -> list[str]:
     return [line["output"] for line in report["gate"]["comparisons"] if candidate in line["candidate"]]
+
+
+def test_every_output_of_an_engine_is_gated(exported_detector: Path) -> None:
+    """By the file itself in the place of an engine, which no test here can run."""
+    session = _session(exported_detector)
+    images = photographs((SIZE, SIZE), 3, 2).normalised((0.485,) * 3, (0.225,) * 3).transpose(0, 3, 1, 2)
+    outputs = session.run(images)
+
+    def gated(**changed: np.ndarray) -> list[str]:
+        others = {"JAX": {**outputs, **changed}}
+        lines = gate_engine(
+            session,
+            images,
+            Reference({"JAX": outputs["scores"]}, {}, {}, others),
+            output="scores",
+            precision="fp32",
+            tf32=False,
+            batch=BatchRange(2, 2, 2),
+        )
+        assert [line.output for line in lines] == ["boxes", "scores", "labels", "masks"]
+        assert lines[0].limit == pytest.approx(ENGINE_SLACK * LIMITS["boxes"])
+        return [line.output for line in lines if not line.passed]
+
+    assert (outputs["labels"] >= 0).any() and gated() == []
+    assert gated(masks=outputs["masks"] + np.float32(0.2)) == ["masks"]
+    assert "labels" in gated(labels=(outputs["labels"] + 1) % THINGS)
 
 
 @needs_rtx
