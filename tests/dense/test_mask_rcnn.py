@@ -15,23 +15,25 @@ from hvjax.registry import identify
 
 LOSSES = ("rpn_objectness", "rpn_box", "box_class", "box_regression", "mask")
 BACKBONE = ResNetConfig(num_classes=0, depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), stem_channels=8)
-CONFIG = MaskRCNNConfig(
-    backbone=BACKBONE,
-    num_classes=3,
-    channels=16,
-    hidden=32,
-    mask_convs=1,
-    anchor_scale=4.0,
-    anchor_samples=64,
-    anchor_positives=32,
-    train_candidates=100,
-    candidates=100,
-    proposals=50,
-    samples=32,
-    positives=16,
-    detections=10,
-)
+CHANGED = {
+    "num_classes": 3,
+    "channels": 16,
+    "hidden": 32,
+    "mask_convs": 1,
+    "anchor_scale": 4.0,
+    "anchor_samples": 64,
+    "anchor_positives": 32,
+    "train_candidates": 100,
+    "candidates": 100,
+    "proposals": 50,
+    "samples": 32,
+    "positives": 16,
+    "detections": 10,
+}
+CONFIG = MaskRCNNConfig(backbone=BACKBONE, **CHANGED)
 SIDE = 64
+# of sums in another order, carried through a network: boxes in pixels
+ROUNDING = {"labels": 0, "scores": 1e-3, "boxes": 0.05, "masks": 1e-2}
 # x1 y1 x2 y2 of three objects of classes 0 to 2, on squares of colour; the second is a triangle
 BOXES = np.array([[6, 8, 26, 30], [34, 4, 60, 28], [12, 36, 52, 60]], np.float32)
 
@@ -235,6 +237,31 @@ def test_results_lie_on_the_image_and_fill_up_with_nothing(detect, trained):
     assert masks.min() >= 0 and masks.max() <= 1 and (np.ptp(masks, axis=(1, 2)) > 0).all()
     for name in ("boxes", "scores", "masks"):
         assert not found[name][0, n:].any()
+
+
+def test_the_deployed_form_finds_the_same(trained, detect, tmp_path):
+    """From a file, without batch norms: what it is sure of is what the training form is sure of."""
+    image, _ = picture()
+    inside = {name: getattr(BACKBONE, name) for name in ("depths", "widths", "stem_channels")}
+    model = hvjax.create_model("resnet50+mask_rcnn", backbone=inside, **CHANGED)
+    assert model.config == CONFIG
+    deployed, variables = hvjax.reparameterize(model, trained[1])
+    hvjax.save_weights(tmp_path / "detector.safetensors", variables, deployed)
+    deployed, variables = hvjax.load_weights(tmp_path / "detector.safetensors")
+    assert deployed.deploy and "batch_stats" not in variables
+    before, after = (
+        jax.tree.map(np.asarray, found)
+        for found in (detect(trained[1], image), jax.jit(deployed.apply)(variables, image))
+    )
+    sure = before["scores"] > 0.5
+    assert sure.sum() >= 3
+    for name, atol in {
+        "labels": 0,
+        "scores": 1e-3,
+        "boxes": 0.05,
+        "masks": 1e-2,
+    }.items():  # sums of other orders
+        np.testing.assert_allclose(after[name][sure], before[name][sure], atol=atol, err_msg=name)
 
 
 def test_padding_of_targets_changes_no_loss(losses_of, variables):
