@@ -12,8 +12,13 @@ def main_of(scores: Mapping[str, Any]) -> str | None:
     return next((key for key in MAIN if isinstance(scores.get(key), int | float)), None)
 
 
-def rank(scores: Mapping[str, Any]) -> tuple[float, float]:
+def rank(scores: Any) -> Any:  # orbax asks for one number, and takes what can be sorted
     """Larger is better: by the main score, and by the lower loss among equals, where a loss is known."""
+    return main_score(scores), -scores.get("loss", 0.0)
+
+
+def main_score(scores: Mapping[str, Any]) -> float:
+    """The main score; there must be one."""
     key = main_of(scores)
     assert key is not None, f"no main score among {', '.join(scores)}"
-    return scores[key], -scores.get("loss", 0.0)
+    return scores[key]

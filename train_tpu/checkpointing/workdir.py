@@ -150,7 +150,8 @@ def describe(
     }
     write_json(workdir / MODEL, info)
     draft = workdir / f"{GATE}.tmp.npz"
-    np.savez_compressed(draft, **{f"{name}s": rows for name, rows in gate.items()})
+    arrays: dict[str, Any] = {f"{name}s": rows for name, rows in gate.items()}
+    np.savez_compressed(draft, **arrays)
     os.replace(draft, workdir / GATE)
 
 

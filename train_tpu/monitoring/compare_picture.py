@@ -6,7 +6,7 @@ from typing import Any
 
 from train_tpu.monitoring.curves import GRID, INK, MUTED, error_title, log_scale, save, style
 from train_tpu.monitoring.runs import SCORES, Run, labels, score_of, summarise, table
-from train_tpu.scores import main_of
+from train_tpu.scores import main_of, main_score
 
 # Of equal weight to the eye and told apart by the colour-blind (after Okabe and Ito 2008); then dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b4c9a", "#4d4d4d")
@@ -100,7 +100,7 @@ def _line(index: int) -> dict[str, Any]:
 def _value(row: dict[str, Any], name: str) -> float:
     if name != "error":
         return row[name]
-    return max(1 - row[main_of(row)], 1e-3)  # a logarithmic axis has no 0
+    return max(1 - main_score(row), 1e-3)  # a logarithmic axis has no 0
 
 
 def _thousands(value: float) -> str:

@@ -148,7 +148,7 @@ def table(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 def score_of(keys: Iterable[str | None]) -> str:
     """What to call the main scores of several runs: "score" where they are of different tasks."""
-    found = set(keys) - {None} or {"top1"}
+    found = {key for key in keys if key is not None} or {"top1"}
     return MAIN[found.pop()] if len(found) == 1 else "score"
 
 
