@@ -59,6 +59,17 @@ class Pairing:
         return self.lost / self.counted if self.counted else 0.0
 
 
+class Unpaired(Comparison):
+    """The line of "labels": its relative difference is the share of detections without a partner."""
+
+    def sentence(self) -> str:
+        """`4.1 % of the detections of model.onnx or of JAX ... are not the other's (limit 2 %), batch 2`"""
+        return (
+            f"{100 * self.difference.relative:.1f} % of the detections of {self.candidate} or of "
+            f"{self.reference} are not the other's (limit {100 * self.limit:.0f} %), batch {self.batch}"
+        )
+
+
 def pair(found: Outputs, wanted: Outputs) -> Pairing:
     """Pairs the detections of a batch.
 
@@ -134,7 +145,8 @@ def lines_of(
     for name in DETECTIONS:
         seen = lost if name == "labels" else difference(paired.outputs[name], wanted[name])
         allowed = LOST_LIMIT if name == "labels" else slack * LIMITS[name]
-        lines.append(Comparison(candidate, reference, name, batch, count, allowed, False, seen))
+        kind = Unpaired if name == "labels" else Comparison
+        lines.append(kind(candidate, reference, name, batch, count, allowed, False, seen))
     return lines
 
 

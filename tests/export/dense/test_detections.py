@@ -77,6 +77,8 @@ def test_another_class_is_no_partner() -> None:
     # one that JAX has and the file has not, and one the other way round
     assert pair(found, wanted).lost == 2
     assert list(_failed(found, wanted)) == ["labels"]
+    said = [line.sentence() for line in lines_of("the file", "JAX", found, wanted, 2) if not line.passed]
+    assert said == ["4.9 % of the detections of the file or of JAX are not the other's (limit 2 %), batch 2"]
 
 
 def test_a_neighbour_of_the_same_score_is_another_detection() -> None:
