@@ -115,9 +115,9 @@ def page() -> str:
         "With random weights, float32. *Error*: the largest difference of ONNX Runtime from JAX, as a share "
         "of the largest value, of the worst output; *lost*: detections of either side that the other has "
         "not. *Kernels*: what TensorRT for RTX leaves, in brackets those that only move data; built with no "
-        "GPU, and not run. *Latency*: of the file in ONNX Runtime on two cores of a CPU. A name without a "
-        "head is the backbone alone, with its four stages as outputs; detectors end in suppression and "
-        "masks.\n",
+        "GPU, and not run. *Latency*: of the file in ONNX Runtime on two cores of a CPU; empty where these "
+        "were busy. A name without a head is the backbone alone, with its four stages as outputs; detectors "
+        "end in suppression and masks.\n",
         "| model | size, batch | gate | error | lost | nodes | Transposes | kernels | engine | build "
         "| latency |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
