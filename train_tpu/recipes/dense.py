@@ -29,7 +29,7 @@ SMALL_MASK_RCNN = {
     "candidates": 250,
     "proposals": 250,
     "samples": 128,
-    "positives": 32,
+    "positives": 16,
     "detection_candidates": 300,
 }
 
@@ -142,6 +142,7 @@ def scenes(config: Config, inside: Mapping[str, Any], **fields: Any) -> None:
             "batch_size": 8,
             "eval_batch_size": 16,
             "max_objects": 16,  # no scene has more
+            "mask_size": 56,
             "threads": 0,
         }
     )
