@@ -16,7 +16,7 @@ import numpy as np
 
 from export._optional import require
 from export.arguments import UsageError
-from export.kind import DETECTIONS
+from export.detections import DETECTIONS
 from hvjax import preprocessing
 
 #: Metadata "answers" of a file -> the task that its answers are scored as.

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.kind import DETECTIONS
 from export.parity import (
     ENGINE_FP32_LIMIT,
     FP32_LIMIT,
@@ -23,6 +22,8 @@ from export.parity import (
     difference,
 )
 
+#: What a detector (`hvjax.dense`) answers, in the order of the file's outputs.
+DETECTIONS = ("boxes", "scores", "labels", "masks")
 #: Overlap (intersection over union) from which two boxes of one class are one detection, well placed or not.
 #: The moves of two neighbouring anchors may lead to boxes that overlap by less, with scores that are equal.
 PARTNERS = 0.9

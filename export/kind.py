@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from export.arguments import UsageError
+from export.detections import DETECTIONS
 from export.flags import Request
 from hvjax.dense.segmenter import Segmenter
 from hvjax.models.features import Backbone
@@ -17,8 +18,6 @@ from hvjax.models.features import Backbone
 #: Images of the gate unless told otherwise. Answers for every pixel, or a hundred masks, are large.
 GATE_IMAGES = {"classes": 16, "stages": 8, "map": 2, "detections": 2}
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-#: Of a detector (`hvjax.dense`), in the order of the file's outputs.
-DETECTIONS = ("boxes", "scores", "labels", "masks")
 
 
 @dataclass(frozen=True)
