@@ -35,7 +35,7 @@ demo: $(VENV)/.ready  ## train on real digits, fuse, export, prove and build eng
 	@ls -1 $(DEMO)/training/learning_curve.png $(DEMO)/digits_engine/report.html $(DEMO)/full_size_engine/report.html
 
 test: $(VENV)/.ready  ## all tests but those at full size
-	@echo "==> Running the tests (about fifteen minutes on 2 cores)"
+	@echo "==> Running the tests (about twenty minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not full_size"
 
 test-full: $(VENV)/.ready  ## the tests that build and export the published models at full size
