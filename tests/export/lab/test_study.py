@@ -338,3 +338,22 @@ def test_a_study_may_measure_itself(run: Run, tmp_path: Path) -> None:
 
     assert run("--precisions", "fp32", study=replace(STUDY, measure=measure)) == 0
     assert {one["plan"] for one in rows(tmp_path)} == {"first"}
+
+
+def test_what_is_not_measured_yet_is_left_out_of_a_redrawn_page(run: Run, tmp_path: Path) -> None:
+    """A study that measures itself asks for all of its heats, also for those that the store lacks."""
+
+    def measure(lab: command.Lab, options: Options, bar: command.Bar) -> list[Measured]:
+        return [
+            one
+            for plan in plans(options)
+            if not options.only or plan.key in options.only
+            for runtime in options.runtimes
+            for one in command.measure_plan(plan, lab, runtime, options, bar)
+        ]
+
+    own = replace(STUDY, measure=measure)
+    assert run("--only", "first", study=own) == 0
+    first = rows(tmp_path)
+    assert run("--redraw", study=own) == 1  # and says what is missing
+    assert rows(tmp_path) == first
