@@ -15,7 +15,8 @@ from train_tpu.checkpointing.workdir import read_config
 from train_tpu.config import Config
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.errors import UserError
-from train_tpu.evaluation import dense_files as files
+from train_tpu.evaluation import dense_files
+from train_tpu.evaluation import evaluation_files as files
 from train_tpu.evaluation.coco_table import class_table, coco_table
 from train_tpu.evaluation.dense_pictures import DetectionPictures, SegmentationPictures
 from train_tpu.evaluation.segmentation_scores import segmentation_table
@@ -75,11 +76,10 @@ def run(options: argparse.Namespace) -> int:
         "unreadable_images": len(corrupt),
     }
     folder = Path(options.out).expanduser() if options.out else files.own_folder(checkpoint, options.data_dir)
-    there = [name for name in files.ALL if (folder / name).exists()]
-    if there and not options.overwrite:
+    if files.earlier(folder) and not options.overwrite:
         print(f"tables and pictures of an earlier call are left as they are: {folder} (--overwrite)")
     else:
-        print(files.write(folder, content, classes, pictures, f"{title}, on {dataset.name}"))
+        print(dense_files.write(folder, content, classes, pictures, f"{title}, on {dataset.name}"))
     return 0 if agree else 1
 
 

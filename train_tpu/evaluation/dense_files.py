@@ -7,27 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from train_tpu.errors import UserError
-from train_tpu.evaluation.evaluation_files import CLASSES, FOLDER, RESULTS
+from train_tpu.evaluation.evaluation_files import CLASSES, PICTURE, RESULTS, earlier
 
-PICTURE = "predictions.png"
-ALL = (RESULTS, CLASSES, PICTURE)
-
-
-def check_room(out: Path, overwrite: bool) -> None:
-    """Raises:
-    UserError: the folder holds an evaluation that is not to be overwritten, or is none.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file")
-    there = [out / name for name in ALL if (out / name).exists()]
-    if there and not overwrite:
-        raise UserError(f"{there[0]} exists; give another --out, or --overwrite")
-
-
-def own_folder(checkpoint: Path, data_dir: str | None) -> Path:
-    """WORKDIR/evaluation/step_N, with the name of the data where it is not the run's own."""
-    other = f"_{Path(data_dir).expanduser().resolve().name}" if data_dir is not None else ""
-    return checkpoint.parent.parent / FOLDER / f"step_{checkpoint.name}{other}"
+WRITTEN = (RESULTS, CLASSES, PICTURE)
 
 
 def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], pictures: Any, title: str) -> str:
@@ -40,8 +22,8 @@ def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], picture
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ALL:
-            (folder / name).unlink(missing_ok=True)
+        for path in earlier(folder):
+            path.unlink()
         rows = [_row(row) for row in classes]
         with (folder / CLASSES).open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -54,7 +36,7 @@ def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], picture
         raise UserError(
             f"{folder}: cannot be written to ({error.strerror}); name a folder with --out"
         ) from error
-    return f"tables and pictures: {folder} ({', '.join(ALL)})"
+    return f"tables and pictures: {folder} ({', '.join(WRITTEN)})"
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from train_tpu.evaluation.confusion import (
 RESULTS, CLASSES = "results.json", "per_class.csv"
 MATRIX, MATRIX_PICTURE, PAIRS = "confusion_matrix.csv", "confusion_matrix.png", "confused_pairs.csv"
 MISTAKES, MISTAKES_PICTURE = "worst_mistakes.csv", "worst_mistakes.png"
-ALL = (RESULTS, CLASSES, MATRIX, MATRIX_PICTURE, PAIRS, MISTAKES, MISTAKES_PICTURE)
+PICTURE = "predictions.png"  # of segmenters and detectors
+ALL = (RESULTS, CLASSES, MATRIX, MATRIX_PICTURE, PAIRS, MISTAKES, MISTAKES_PICTURE, PICTURE)
 FOLDER = "evaluation"  # in the workdir
 
 
@@ -50,7 +51,12 @@ def write(result: dict[str, Any], out: str | None, data_dir: str | None, overwri
     Raises:
       UserError: that folder cannot be written to.
     """
-    folder = Path(out).expanduser() if out is not None else _own_folder(result["info"], data_dir)
+    checkpoint = Path(result["info"]["checkpoint"])
+    folder = Path(out).expanduser() if out is not None else own_folder(checkpoint, data_dir)
+        Path(out).expanduser()
+        if out is not None
+        else own_folder(Path(result["info"]["checkpoint"]), data_dir)
+    )
     if out is None and not overwrite and earlier(folder):
         return f"tables and pictures of an earlier call are left as they are: {folder} (--overwrite)"
     try:
@@ -79,10 +85,10 @@ def worst_table(result: dict[str, Any], count: int = 10) -> list[str]:
     return lines
 
 
-def _own_folder(info: dict[str, Any], data_dir: str | None) -> Path:
-    workdir = Path(info["checkpoint"]).parent.parent
+def own_folder(checkpoint: Path, data_dir: str | None) -> Path:
+    """WORKDIR/evaluation/step_N, with the name of the data where it is not the run's own."""
     other = f"_{Path(data_dir).expanduser().resolve().name}" if data_dir is not None else ""
-    return workdir / FOLDER / f"step_{info['step']}{other}"
+    return checkpoint.parent.parent / FOLDER / f"step_{checkpoint.name}{other}"
 
 
 def _write(result: dict[str, Any], folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 import hvjax
 from hvjax import preprocessing
+from hvjax.dense.taps import DenseModel
 from hvjax.registry import MODELS, identify
 from hvjax.weights.io import SUFFIX, read_info
 from train_tpu.checkpointing.checkpoint import load_inference
@@ -85,6 +86,11 @@ def open_trained(path: str | Path, which: str = "best") -> Trained:
         model, variables, info = loaded.model, loaded.variables, loaded.info
         described = f"{path}, step {info['step']}, {'averaged' if info['ema'] else 'raw'} weights"
     name, _ = identify(model)
+    if isinstance(model, DenseModel):
+        raise UserError(
+            f"--ckpt {path}: {name} names no class of a whole image; python -m train_tpu.evaluate scores and "
+            "draws what it answers"
+        )
     if not model.config.num_classes:
         raise UserError(f"--ckpt {path}: {name} without a classifier cannot name a class")
     if model.config.in_channels != 3:

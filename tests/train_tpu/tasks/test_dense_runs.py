@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import hvjax
 from train_tpu import evaluate_dense
@@ -16,6 +17,7 @@ from train_tpu.evaluate import main as evaluate
 from train_tpu.learning.start import load_start
 from train_tpu.model import build_dense_model
 from train_tpu.monitoring.metrics import read_metrics
+from train_tpu.predict import main as predict
 from train_tpu.scores import MAIN
 from train_tpu.train import run
 
@@ -134,3 +136,15 @@ def test_frozen_parts_and_still_norms_stay(dense_config, tmp_path: Path) -> None
     assert not any(jax.tree.leaves(stages["stage4"]["block1"]["conv1"]))
     assert all(jax.tree.leaves(same["batch_stats"]["backbone"]))
     assert not any(jax.tree.leaves(same["batch_stats"]["head"]))
+
+
+@pytest.mark.parametrize("source", ["", "weights.safetensors"])
+def test_predict_refuses_what_is_no_classifier(
+    finished_dense_run, source: str, tmp_path: Path, capsys
+) -> None:
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(image)
+    ckpt = finished_dense_run("segmentation") / source
+    assert predict(["--ckpt", str(ckpt), "--images", str(image), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "resnet50+semantic_fpn names no class of a whole image" in said and "\n" not in said
