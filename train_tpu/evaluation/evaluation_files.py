@@ -53,10 +53,6 @@ def write(result: dict[str, Any], out: str | None, data_dir: str | None, overwri
     """
     checkpoint = Path(result["info"]["checkpoint"])
     folder = Path(out).expanduser() if out is not None else own_folder(checkpoint, data_dir)
-        Path(out).expanduser()
-        if out is not None
-        else own_folder(Path(result["info"]["checkpoint"]), data_dir)
-    )
     if out is None and not overwrite and earlier(folder):
         return f"tables and pictures of an earlier call are left as they are: {folder} (--overwrite)"
     try:
