@@ -176,16 +176,20 @@ def read_image(image: ImageLike) -> Image:
         raise ValueError(f"{shown}{error}") from error
 
 
-def _upright_rgb(picture: Any) -> Image:
-    from PIL import ImageOps
-
-    picture = ImageOps.exif_transpose(picture)
+def as_rgb(picture: Any) -> Image:
+    """A PIL image in RGB as `read_image` makes it, but not turned by its EXIF orientation."""
     if picture.mode in SIXTEEN_BITS:
         wide = np.asarray(picture)
         picture = _pillow().fromarray((wide >> 8).astype(np.uint8))
     if picture.mode == "P" and "transparency" in picture.info:  # Pillow warns about the direct way to RGB
         picture = picture.convert("RGBA")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _upright_rgb(picture: Any) -> Image:
+    from PIL import ImageOps
+
+    return as_rgb(ImageOps.exif_transpose(picture))
 
 
 def _from_array(array: np.ndarray) -> Image:

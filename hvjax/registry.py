@@ -91,8 +91,8 @@ def create_model(
     Args:
       name: one of `list_models()`, or one with a head for dense prediction, "next_vit_s+semantic_fpn" (see
         `hvjax.dense`).
-      dtype: type of the computation and of the outputs; parameters stay float32, softmax and the statistics
-        of norms are computed in at least float32.
+      dtype: type of the computation, and of what a backbone gives; models with a head give float32.
+        Parameters stay float32, softmax and the statistics of norms are computed in at least float32.
       deploy: build the fused form, whose variables `hvjax.reparameterize` makes.
       axis_name: mapped axis over which batch statistics are taken; only needed inside `shard_map`, `pmap`,
         `vmap`.

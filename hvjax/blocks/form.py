@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,3 +27,8 @@ class Form:
     deploy: bool = False
     axis_name: str | None = None
     kernel_init: Initializer = DEFAULT_INIT
+
+
+def wide(form: Form) -> Form:
+    """The same form, computing in at least float32."""
+    return replace(form, dtype=jnp.promote_types(form.dtype, jnp.float32))

@@ -40,9 +40,13 @@ def cell_anchors(
 def level_anchors(
     shape: Pair, stride: int, scale: float = SCALE, ratios: Sequence[float] = RATIOS
 ) -> Float[np.ndarray, "h*w*a 4"]:
-    """Anchors of a map of `shape` (height, width): those of the cell, moved by the stride.
+    """Anchors of a map of `shape` (height, width) in cells: those of the cell, moved by the stride.
 
-    The order is that of a head's output (h, w, a * k) reshaped to (h * w * a, k).
+    x1 y1 x2 y2, float32, in pixels of the image, as is `stride`. The order is that of a head's output
+    (h, w, a * k) reshaped to (h * w * a, k).
+
+    Raises:
+      ValueError: as `cell_anchors`.
     """
     rows, columns = np.meshgrid(*(np.arange(side) * stride for side in shape), indexing="ij")
     corners = np.stack([columns, rows, columns, rows], axis=-1).astype(np.float32)
@@ -55,7 +59,7 @@ def pyramid_anchors(
     """`level_anchors` of every level of a pyramid, finest first.
 
     Raises:
-      ValueError: if there are not as many strides as levels.
+      ValueError: if there are not as many strides as levels, and as `cell_anchors`.
     """
     _same_count(shapes, strides)
     return [

@@ -51,8 +51,8 @@ def has_area(boxes: Float[Array, "*n 4"], least_side: float = 0.0) -> Bool[Array
     return (width > least_side) & (height > least_side)
 
 
-def intersections(first: Float[Array, "*b m 4"], second: Float[Array, "*b n 4"]) -> Float[Array, "*b m n"]:
-    """Area that each box of `first` shares with each of `second`."""
+def intersections(first: Float[Array, "*#b m 4"], second: Float[Array, "*#b n 4"]) -> Float[Array, "*b m n"]:
+    """Area that each box of `first` shares with each of `second`. Axes before the last two broadcast."""
     a = first.astype(jnp.float32)[..., :, None, :]
     b = second.astype(jnp.float32)[..., None, :, :]
     width = jnp.minimum(a[..., 2], b[..., 2]) - jnp.maximum(a[..., 0], b[..., 0])
@@ -60,19 +60,22 @@ def intersections(first: Float[Array, "*b m 4"], second: Float[Array, "*b n 4"])
     return jnp.maximum(width, 0) * jnp.maximum(height, 0)
 
 
-def unions(first: Float[Array, "*b m 4"], second: Float[Array, "*b n 4"]) -> Float[Array, "*b m n"]:
-    """Area that each box of `first` covers together with each of `second`."""
+def unions(first: Float[Array, "*#b m 4"], second: Float[Array, "*#b n 4"]) -> Float[Array, "*b m n"]:
+    """Area that each box of `first` covers together with each of `second`; broadcasts as `intersections`."""
     total = areas(first)[..., :, None] + areas(second)[..., None, :]
     return total - intersections(first, second)
 
 
-def pairwise_iou(first: Float[Array, "*b m 4"], second: Float[Array, "*b n 4"]) -> Float[Array, "*b m n"]:
-    """Intersection over union, in [0, 1]; 0 where both boxes are empty."""
+def pairwise_iou(first: Float[Array, "*#b m 4"], second: Float[Array, "*#b n 4"]) -> Float[Array, "*b m n"]:
+    """Intersection over union, in [0, 1]; 0 where both boxes are empty.
+
+    Broadcasts as `intersections`: (m, 4) is compared with each image of (b, n, 4).
+    """
     union = unions(first, second)
     return intersections(first, second) / jnp.where(union > 0, union, 1)
 
 
-def pairwise_cover(first: Float[Array, "*b m 4"], second: Float[Array, "*b n 4"]) -> Float[Array, "*b m n"]:
+def pairwise_cover(first: Float[Array, "*#b m 4"], second: Float[Array, "*#b n 4"]) -> Float[Array, "*b m n"]:
     """The part of each box of `first` that lies in each of `second`, in [0, 1]; 0 for empty boxes.
 
     This is how COCO compares with crowds: a small box in a large crowd is wholly covered.
@@ -125,10 +128,11 @@ def take(values: Shaped[Array, "b n *rest"], indices: Int[Array, "b k"]) -> Shap
 
     The indices must lie in [0, n). One batched gather, so images on several devices stay where they are.
     """
-    return jax.vmap(_rows)(values, indices)
+    return jax.vmap(rows)(values, indices)
 
 
-def _rows(values: Array, indices: Array) -> Array:
+def rows(values: Shaped[Array, "n *rest"], indices: Int[Array, "*k"]) -> Shaped[Array, "*k *rest"]:
+    """`values[indices]`, as one plain gather. The indices must lie in [0, n)."""
     return values.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 

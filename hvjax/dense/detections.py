@@ -52,7 +52,10 @@ def detect(
       overlap: of boxes of one class that overlap more, the better one stays.
       candidates: the best so many pairs of proposal and class are compared. As suppression goes from the best
         down, more could only add to the end of a list with room for them.
-      count: places of the result.
+      count: places of the result, n.
+
+    Raises:
+      ValueError: if `overlap` is not in [0, 1] or `count` is below 1.
     """
     b, p, classes = moves.shape[:3]
     scores = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)[..., :-1]

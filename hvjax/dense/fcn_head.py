@@ -17,7 +17,14 @@ CLASSIFIER_INIT = normal(0.01)  # as mmsegmentation starts `conv_seg`
 
 
 class Classify(nn.Module):
-    """Scores of the classes at each position, float32: dropout of whole channels, 1x1 convolution `conv`."""
+    """Scores of the classes at each position, float32: dropout of whole channels, 1x1 convolution `conv`.
+
+    Attributes:
+      features: channels of the map.
+      classes: of the scores.
+      dropout_rate: of whole channels, in training.
+      form: how the network is built.
+    """
 
     features: int
     classes: int
@@ -37,6 +44,12 @@ class FCNHead(nn.Module):
 
     As mmsegmentation's `FCNHead` with one convolution and no concatenation, which UPerNet has beside its own
     head in training (Zhao et al., arXiv 1612.01105, section 3.3).
+
+    Attributes:
+      classes: of the scores.
+      channels: inside.
+      dropout_rate: of whole channels before the classes, in training.
+      form: how the network is built.
     """
 
     classes: int

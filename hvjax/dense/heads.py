@@ -11,18 +11,15 @@ from hvjax.dense import fusion
 from hvjax.dense.config import DenseConfig
 from hvjax.dense.mask_rcnn import MaskRCNN
 from hvjax.dense.mask_rcnn_config import MaskRCNNConfig
+from hvjax.dense.output_norms import OUTPUT_NORMS
 from hvjax.dense.semantic_fpn import SemanticFPN, SemanticFPNConfig
 from hvjax.dense.taps import DenseModel
 from hvjax.dense.upernet import UPerNet, UPerNetConfig
-from hvjax.models.swin import Swin
-from hvjax.models.uniformer import UniFormer
 from hvjax.reparam.rules import Rule
 from hvjax.spec import Spec
 from hvjax.weights.rules import Table
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
-#: Families whose authors normalise each output for dense prediction; others leave them as they are.
-OUTPUT_NORMS = {Swin: "layer", UniFormer: "layer"}
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ def roi_levels(
 ) -> Int[Array, "*n"]:
     """Level of each box, 0 the finest: floor(log2(sqrt(area) / finest_side)), held within [0, count).
 
-    Empty boxes are on level 0. Counted by comparisons, not by a logarithm, whose last bit decides at the
-    borders and differs between runtimes.
+    Boxes and `finest_side` are in pixels of the image; empty boxes are on level 0. Counted by comparisons,
+    not by a logarithm, whose last bit decides at the borders and differs between runtimes.
 
     Raises:
       ValueError: if there is no level, or the side is not positive.

@@ -1,7 +1,8 @@
 """The losses of Mask R-CNN, in float32, as means over what was sampled.
 
 Ren et al., arXiv 1506.01497, section 3.1.2, and He et al., arXiv 1703.06870, section 3; the L1 loss and the
-divisors are those of mmdetection. Under `jit` with a sharded batch the means are those of the global batch.
+divisors are those of mmdetection. Under `jit` with a sharded batch the means are those of the global batch;
+inside `shard_map`, `pmap` or `vmap` they are those of the shard.
 """
 
 from __future__ import annotations

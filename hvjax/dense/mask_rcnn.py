@@ -6,7 +6,7 @@ Boxes, scores and suppression are float32, whatever the type of the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from hvjax.dense.roi_align import roi_align
 from hvjax.dense.roi_heads import BoxHead, MaskHead
 from hvjax.dense.rpn import Guesses, ProposalHead, proposal_losses, propose
 from hvjax.dense.taps import DenseModel
-from hvjax.dense.targets import Objects, RoITargets, mask_targets, objects_of, roi_targets
+from hvjax.dense.targets import NAMES, Objects, RoITargets, mask_targets, objects_of, roi_targets
 
 FeatureMap = Float[Array, "b h w c"]
 
@@ -33,6 +33,9 @@ FINEST_STRIDE = 4
 
 class MaskRCNN(DenseModel):
     """Detector of objects and their masks; `config` is a `MaskRCNNConfig`.
+
+    Results are float32, whatever the `dtype` of the computation. With `axis_name` the losses are those of the
+    shard: only batch norms are taken over the axis.
 
     Parts: `backbone`, the pyramid `fpn` of its four maps and a fifth, `rpn`, `box_head`, `mask_head`.
 
@@ -70,7 +73,8 @@ class MaskRCNN(DenseModel):
           zeros for the rest.
 
         Raises:
-          ValueError: if the images or sizes have the wrong shape or type, or a size the backbone cannot take.
+          ValueError: if the images or sizes have the wrong shape or type, or a size the backbone cannot take,
+            or the maps of the backbone are not at the strides that its family has.
         """
         config = self.config
         sizes = _checked_sizes(images, sizes)
@@ -102,14 +106,19 @@ class MaskRCNN(DenseModel):
         Args:
           images: canvases with the image at the top left, normalised.
           targets: "boxes" (b, m, 4), "labels" (b, m), -1 for padding, "crowd" (b, m), which are not learned,
-            "masks" (b, m, S, S), 0 or 1, each inside its box, and "size" (b, 2), (height, width) of the
-            images; without it they fill their canvases.
+            "masks" (b, m, S, S), 0 or not, each inside its box, and "size" (b, 2), (height, width) of the
+            images; without it they fill their canvases. What else training has in a batch (`targets.IGNORED`)
+            is passed over.
           train: of the backbone. Draws of anchors and proposals take the random numbers "sample".
 
         Raises:
-          ValueError: if images or targets have the wrong shape or type, or there are no random numbers.
+          ValueError: if images or targets have the wrong shape or type, targets an entry of another name, or
+            (outside of `jit`) a label that is no class of the model; if there are no random numbers; and as
+            of `__call__`.
         """
         config = self.config
+        if not isinstance(targets, Mapping):
+            raise ValueError(f"targets are a {type(targets).__name__}: expected a mapping, {NAMES}")
         sizes = _checked_sizes(images, targets.get("size"))
         objects = objects_of(targets, images.shape[0], config.num_classes)
         if not self.has_rng("sample"):
@@ -129,7 +138,9 @@ class MaskRCNN(DenseModel):
         self, images: FeatureMap, sizes: Array, train: bool
     ) -> tuple[tuple[FeatureMap, ...], list[Guesses]]:
         """The pyramid, and what the proposal network says of its anchors."""
-        pyramid = self.fpn(self.taps(images, train=train))
+        maps = self.taps(images, train=train)
+        _check_strides(images, maps, self.strides)
+        pyramid = self.fpn(maps)
         return pyramid, self.rpn(pyramid, sizes)
 
     def _features(
@@ -168,6 +179,18 @@ class MaskRCNN(DenseModel):
         logits = self.mask_head(self._features(pyramid, boxes, cells), jnp.where(positive, labels, 0))
         wanted = mask_targets(take(objects.masks, owner), take(objects.boxes, owner), boxes, 2 * cells)
         return {"mask": mask_loss(logits, wanted, positive)}
+
+
+def _check_strides(images: FeatureMap, maps: Sequence[FeatureMap], strides: Sequence[int]) -> None:
+    """Raise ValueError unless each map is as large as its stride says, to which anchors are laid out."""
+    for i, (x, stride) in enumerate(zip(maps, strides, strict=True), start=1):
+        for side, cells in zip(images.shape[1:3], x.shape[1:3], strict=True):
+            if not side // stride <= cells <= -(-side // stride):  # families round up or down
+                raise ValueError(
+                    f"stage{i} of the backbone is {x.shape[1]}x{x.shape[2]} for images of "
+                    f"{images.shape[1]}x{images.shape[2]}: mask_rcnn expects stride {stride} there, as its "
+                    "family is published"
+                )
 
 
 def _checked_sizes(images: Array, sizes: Any) -> Int[Array, "b 2"]:

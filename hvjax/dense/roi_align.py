@@ -24,6 +24,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from hvjax.dense.boxes import take
+from hvjax.models.numbers import INTEGERS
 
 Pair = tuple[int, int]
 Maps = tuple[Array, ...]
@@ -55,7 +56,7 @@ def roi_align(
     Raises:
       ValueError: if there is not one stride a map, or the sizes are not positive.
     """
-    rows, columns = (size, size) if isinstance(size, int) else size
+    rows, columns = (size, size) if isinstance(size, INTEGERS) else size
     if len(pyramid) != len(strides) or not pyramid:
         raise ValueError(f"{len(pyramid)} maps, but strides {tuple(strides)}: expected one stride a map")
     if min(rows, columns, sampling_ratio, *strides) < 1:

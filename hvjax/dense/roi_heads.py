@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from hvjax.blocks.form import Form
+from hvjax.blocks.form import Form, wide
 from hvjax.blocks.initializers import kaiming_normal_fan_out, normal, xavier_uniform
 from hvjax.blocks.layers import Conv, Dense
+from hvjax.dense.boxes import rows
 
 DENSE_START = xavier_uniform()
 MASK_START = kaiming_normal_fan_out()
@@ -45,8 +46,9 @@ class BoxHead(nn.Module):
         x = x.reshape(*x.shape[:2], inputs)
         x = jax.nn.relu(Dense(inputs, hidden, form, DENSE_START, name="fc1")(x))
         x = jax.nn.relu(Dense(hidden, hidden, form, DENSE_START, name="fc2")(x))
-        logits = Dense(hidden, classes + 1, form, normal(0.01), name="logits")(x)
-        moves = Dense(hidden, 4 * classes, form, normal(0.001), name="moves")(x)
+        last = wide(form)  # scores and boxes are not rounded to half precision
+        logits = Dense(hidden, classes + 1, last, normal(0.01), name="logits")(x)
+        moves = Dense(hidden, 4 * classes, last, normal(0.001), name="moves")(x)
         moves = moves.reshape(*moves.shape[:2], classes, 4)
         return logits.astype(jnp.float32), moves.astype(jnp.float32)
 
@@ -116,14 +118,11 @@ class ClassLogits(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n h w c"], labels: Int[Array, "b n"]) -> Float[Array, "b n h w"]:
         c, classes, dtype = self.in_features, self.num_classes, self.form.dtype
-        kernel = self.param("kernel", MASK_START, (c, classes), jnp.float32).astype(dtype)
-        bias = self.param("bias", nn.initializers.zeros, (classes,), jnp.float32).astype(dtype)
-        # b n (h w) c @ b n c 1: a column of the kernel for each box
-        columns = _rows(kernel.T, labels)[..., None]
+        kernel = self.param("kernel", MASK_START, (c, classes), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (classes,), jnp.float32)
+        # b n (h w) c @ b n c 1: a column of the kernel for each box. It is chosen in float32, so that the
+        # gradients of all boxes of a class are added in float32
+        columns = rows(kernel.T, labels).astype(dtype)[..., None]
         b, n, h, w, _ = x.shape
         logits = jnp.matmul(x.astype(dtype).reshape(b, n, h * w, c), columns).reshape(b, n, h, w)
-        return logits + _rows(bias, labels)[..., None, None]
-
-
-def _rows(table: Array, index: Array) -> Array:
-    return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        return logits + rows(bias, labels).astype(dtype)[..., None, None]

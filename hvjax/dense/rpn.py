@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from hvjax.blocks.form import Form
+from hvjax.blocks.form import Form, wide
 from hvjax.blocks.initializers import normal
 from hvjax.blocks.layers import Conv
 from hvjax.dense.anchors import RATIOS, SCALE, anchors_on_images, pyramid_anchors
@@ -63,13 +63,22 @@ class ProposalHead(nn.Module):
     def setup(self) -> None:
         c, form = self.channels, self.form
         self.conv = Conv(c, c, 3, 1, 1, form=form, kernel_init=START)
-        self.objectness = Conv(c, len(self.ratios), form=form, kernel_init=START)
-        self.moves = Conv(c, 4 * len(self.ratios), form=form, kernel_init=START)
+        last = wide(form)  # scores and boxes are not rounded to half precision
+        self.objectness = Conv(c, len(self.ratios), form=last, kernel_init=START)
+        self.moves = Conv(c, 4 * len(self.ratios), form=last, kernel_init=START)
 
     def __call__(
         self, pyramid: Sequence[Float[Array, "b _h _w c"]], sizes: Int[Array, "b 2"]
     ) -> list[Guesses]:
-        """One entry a level. `sizes`: (height, width) of the real images on their canvases."""
+        """What it says of each level, finest first.
+
+        Args:
+          pyramid: maps of one image batch, NHWC, one for each of `strides`.
+          sizes: (height, width) of the real images at the top left of their canvases, in pixels.
+
+        Raises:
+          ValueError: if there are not as many maps as strides, or the anchors are no boxes.
+        """
         shapes = [(level.shape[1], level.shape[2]) for level in pyramid]
         anchors = pyramid_anchors(shapes, self.strides, self.scale, self.ratios)
         inside = anchors_on_images(shapes, self.strides, sizes, len(self.ratios))
@@ -96,9 +105,12 @@ def propose(
       sizes: (height, width) of the real images; boxes end there.
       candidates: the best so many of each level are looked at.
       overlap: of boxes of one level that overlap more, the better one stays.
-      count: of all levels together; all that there are if they are fewer.
+      count: of all levels together, p; if there are fewer candidates on all levels, p is their number.
 
     No gradient flows through the boxes.
+
+    Raises:
+      ValueError: if `overlap` is not in [0, 1].
     """
     boxes, scores = [], []
     for guess in guesses:
@@ -126,6 +138,9 @@ def proposal_losses(
       guesses: of each level.
       objects: of the images.
       count, positives: anchors that are drawn from each image, and those of objects at most.
+
+    Raises:
+      ValueError: unless 1 <= positives <= count.
     """
     anchors = jnp.asarray(np.concatenate([guess.anchors for guess in guesses]))
     inside, objectness, moves = (

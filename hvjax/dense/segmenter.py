@@ -35,5 +35,5 @@ class Segmenter(DenseModel):
         return {name: resize_bilinear(x, (height, width)) for name, x in scores.items()}
 
     def scores(self, images: Float[Array, "b h w c"], *, train: bool = False) -> Outputs:
-        """The same maps as the head has them, at the resolution of stage 1 or coarser."""
+        """These maps, (b, h, w, classes), at the resolution of stage 1 or coarser; raises as `__call__`."""
         raise NotImplementedError

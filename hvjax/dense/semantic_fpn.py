@@ -50,6 +50,11 @@ class Scale(nn.Module):
     """One map to the finest resolution: `conv1`, ..., each 3x3 with norm and ReLU, then twice as large.
 
     A map that is as fine already passes one convolution and is not resized.
+
+    Attributes:
+      channels: of the result.
+      doublings: how often the map becomes twice as large; (b, h, w, c) becomes (b, 2^n h, 2^n w, channels).
+      form: how the network is built.
     """
 
     channels: int
@@ -67,7 +72,14 @@ class Scale(nn.Module):
 
 
 class SemanticFPNHead(nn.Module):
-    """The sum of all maps at the finest resolution (`scale1`, ...), and the classes of each position."""
+    """The sum of all maps at the finest resolution (`scale1`, ...), and the classes of each position.
+
+    Attributes:
+      classes: of the scores.
+      channels: of the sum.
+      dropout_rate: of whole channels of it, in training.
+      form: how the network is built.
+    """
 
     classes: int
     channels: int
@@ -102,4 +114,5 @@ class SemanticFPN(Segmenter):
         self.head = SemanticFPNHead(config.num_classes, config.head_channels, config.dropout_rate, self.form)
 
     def scores(self, images: FeatureMap, *, train: bool = False) -> Outputs:
+        """{"logits": (b, h, w, classes)}, float32, at the resolution of stage 1; raises as `__call__`."""
         return {"logits": self.head(self.fpn(self.taps(images, train=train)), train=train)}

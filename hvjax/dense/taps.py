@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flax import linen as nn
 from jaxtyping import Array, Float
 
-from hvjax.blocks.batch_norm import Affine, BatchNorm
 from hvjax.blocks.form import Form
 from hvjax.blocks.initializers import kaiming_normal_fan_out
-from hvjax.blocks.layer_norm import LayerNorm
 from hvjax.dense.config import STAGES, DenseConfig
+from hvjax.dense.output_norms import EPSILON, EPSILONS, OutputNorms
 from hvjax.models.features import Backbone, Features, Network
 from hvjax.registry import MODELS
 from hvjax.spec import Spec
@@ -21,7 +18,6 @@ from hvjax.spec import Spec
 FeatureMap = Float[Array, "b h w c"]
 
 BACKBONE = "backbone"  # the child that it is
-EPSILON = 1e-5  # of layer norms on outputs, PyTorch's default
 # Start of convolutions with norm and ReLU, as mmcv's ConvModule has it.
 KERNEL_INIT = kaiming_normal_fan_out()
 
@@ -39,7 +35,14 @@ def backbone_row(config: Any) -> Spec:
 
 
 def classifier_of(model: DenseModel) -> Backbone:
-    """Classifier with the backbone of `model`, as published: with its classes, without norms of stages."""
+    """Classifier with the backbone of `model`, its numbers changed where the model changes them.
+
+    It has the classes that are published and no norms of stages: what `hvjax.dense.start.from_classifier`
+    starts the model from.
+
+    Raises:
+      ValueError: if the backbone is none of hvjax.
+    """
     config = model.config.backbone
     row, name = backbone_row(config), model.variant.partition("+")[0]
     changes: dict[str, Any] = {"num_classes": row.config.num_classes}
@@ -58,6 +61,8 @@ def classifier_of(model: DenseModel) -> Backbone:
 class DenseModel(Network):
     """A backbone without its tail, `backbone`, and what a subclass builds on its maps.
 
+    Results are float32, whatever the `dtype` of the computation.
+
     Subclasses set up their own parts after `super().setup()`, and start from `taps`. Attributes as of
     `Network`, with `config` a `DenseConfig`; `variant` is a name such as "next_vit_s+semantic_fpn".
     """
@@ -70,7 +75,8 @@ class DenseModel(Network):
 
     def setup(self) -> None:
         config = self.config
-        self.backbone = backbone_row(config.backbone).model(
+        family = backbone_row(config.backbone).model
+        self.backbone = family(
             config=config.backbone,
             variant=self.variant,  # it says in messages how to make another model
             dtype=self.dtype,
@@ -78,7 +84,8 @@ class DenseModel(Network):
             axis_name=self.axis_name,
         )
         if config.output_norms != "none":
-            self.output_norms = OutputNorms(config.output_norms, self.form)
+            epsilon = EPSILONS.get(family, EPSILON)
+            self.output_norms = OutputNorms(config.output_norms, epsilon, self.form)
 
     @property
     def form(self) -> Form:
@@ -87,7 +94,7 @@ class DenseModel(Network):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels of the image per position of stage1 to stage4, those of the backbone's row."""
+        """Pixels of the image per position of stage1 to stage4, as published (the backbone's row)."""
         return backbone_row(self.config.backbone).strides[1:]
 
     def features(self, images: FeatureMap, *, train: bool = False) -> Features:
@@ -103,20 +110,3 @@ class DenseModel(Network):
         maps = self.features(images, train=train)
         stages = tuple(maps[f"stage{i}"] for i in range(1, STAGES + 1))
         return self.output_norms(stages, train=train) if self.config.output_norms != "none" else stages
-
-
-class OutputNorms(nn.Module):
-    """A norm for each map, `norm1` to `norm4`: batch norm, an affine map in deploy form, or layer norm."""
-
-    kind: str
-    form: Form
-
-    @nn.compact
-    def __call__(self, maps: Sequence[FeatureMap], *, train: bool = False) -> tuple[FeatureMap, ...]:
-        return tuple(self._norm(x, f"norm{i}", train) for i, x in enumerate(maps, start=1))
-
-    def _norm(self, x: FeatureMap, name: str, train: bool) -> FeatureMap:
-        c, form = x.shape[-1], self.form
-        if self.kind == "layer":
-            return LayerNorm(c, EPSILON, form, name=name)(x)
-        return Affine(c, form, name=name)(x) if form.deploy else BatchNorm(c, form, name=name)(x, train=train)

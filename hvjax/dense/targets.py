@@ -8,11 +8,20 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from hvjax.dense.assign import BACKGROUND, PROPOSALS, UNDECIDED, assign
 from hvjax.dense.boxes import RESULT_SPREAD, encode, has_area, pairwise_iou, take
 from hvjax.dense.sampling import Sample, sample
+
+NAMES = ("boxes", "labels", "crowd", "masks", "size")  # of the entries of targets
+IGNORED = ("image", "scale", "index")  # what else a batch of training holds
+
+
+_FLAGS, _NUMBERS = (jnp.bool_, jnp.integer), (jnp.integer, jnp.floating)
+_TYPES = {"boxes": _NUMBERS, "labels": (jnp.integer,), "crowd": _FLAGS, "masks": (jnp.bool_, *_NUMBERS)}
+_WORDS = {"boxes": "numbers", "labels": "integers", "crowd": "flags", "masks": "flags or numbers"}
 
 
 class Objects(NamedTuple):
@@ -21,7 +30,7 @@ class Objects(NamedTuple):
     Attributes:
       boxes: x1 y1 x2 y2 in pixels of the padded image.
       labels: class of each, in [0, classes).
-      masks: 0 or 1, the object's mask inside its box, resampled to S x S.
+      masks: not 0 where the object is, inside its box, resampled to S x S.
       real: which of them are there to be learned.
     """
 
@@ -37,15 +46,24 @@ def objects_of(targets: Mapping[str, Any], images: int, classes: int) -> Objects
     What pads the list (label -1), crowds and empty boxes are no objects. Nor are they ignored: as in
     mmdetection's Mask R-CNN, a crowd is background.
 
+    A label that the model has no class for is an error where labels are known. Under `jit` they are not:
+    there such an object is not learned, and its place is background.
+
     Args:
-      targets: "boxes" (b, m, 4), "labels" (b, m), "masks" (b, m, S, S) and "crowd" (b, m).
+      targets: "boxes" (b, m, 4), numbers, "labels" (b, m), integers, "masks" (b, m, S, S), not 0 where the
+        object is (so 0 and 255 will do), and "crowd" (b, m), flags. "size" is left to the model, `IGNORED`
+        are passed over.
       images: the b of the images that they are of.
       classes: of the model.
 
     Raises:
-      ValueError: if one is missing, or their shapes do not fit together.
+      ValueError: if one is missing, an entry has another name, their shapes do not fit together, their types
+        are wrong, or (outside of `jit`) a label is `classes` or more.
     """
-    names = ("boxes", "labels", "crowd", "masks")
+    names = NAMES[:-1]
+    unknown = [str(name) for name in targets if name not in (*NAMES, *IGNORED)]
+    if unknown:
+        raise ValueError(f"targets have {', '.join(unknown)}: expected {', '.join((*NAMES, *IGNORED))}")
     missing = [name for name in names if name not in targets]
     if missing:
         raise ValueError(f"targets have no {', '.join(missing)}: expected {', '.join(names)}")
@@ -58,8 +76,16 @@ def objects_of(targets: Mapping[str, Any], images: int, classes: int) -> Objects
             f"targets have shapes {given}: expected boxes ({images}, m, 4), labels and crowd ({images}, m), "
             f"masks ({images}, m, S, S), m at least 1"
         )
+    for name, array in zip(names, (boxes, labels, crowd, masks), strict=True):
+        if not any(jnp.issubdtype(array.dtype, kind) for kind in _TYPES[name]):
+            raise ValueError(f"{name} of the targets have type {array.dtype}: expected {_WORDS[name]}")
+    if not isinstance(labels, Tracer) and (labels >= classes).any():
+        raise ValueError(
+            f"targets have the label {int(labels.max())}: expected less than num_classes={classes}, or -1 "
+            "for padding"
+        )
     boxes = boxes.astype(jnp.float32)
-    real = (labels >= 0) & ~crowd.astype(bool) & has_area(boxes)
+    real = (labels >= 0) & (labels < classes) & ~crowd.astype(bool) & has_area(boxes)
     boxes = jnp.where(real[..., None], boxes, 0.0)  # the places of others are read, too
     return Objects(boxes, jnp.clip(labels.astype(jnp.int32), 0, classes - 1), masks, real)
 
@@ -103,6 +129,9 @@ def roi_targets(
       objects: of the images.
       classes: of the model.
       count, positives: as of `sampling.sample`.
+
+    Raises:
+      ValueError: unless 1 <= positives <= count.
     """
     boxes = lax.stop_gradient(jnp.concatenate([objects.boxes, proposals], axis=1))
     assigned = assign(pairwise_iou(proposals, objects.boxes), objects.real, found, PROPOSALS)
@@ -128,7 +157,7 @@ def mask_targets(
     square. Beyond the object's own box the mask is off.
 
     Args:
-      masks: the mask inside `boxes`, 0 or 1.
+      masks: the mask inside `boxes`, not 0 where the object is.
       boxes: of the objects.
       rois: the boxes that are looked through.
       cells: per side of the result.
@@ -137,7 +166,7 @@ def mask_targets(
     covered = jnp.einsum(
         "bpys,bpst,bpxt->bpyx",
         _shares(rois[..., 1], rois[..., 3], boxes[..., 1], boxes[..., 3], cells, masks.shape[-2]),
-        masks.astype(jnp.float32),
+        (masks > 0).astype(jnp.float32),
         _shares(rois[..., 0], rois[..., 2], boxes[..., 0], boxes[..., 2], cells, masks.shape[-1]),
         precision=lax.Precision.HIGHEST,
     )

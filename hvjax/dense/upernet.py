@@ -63,6 +63,13 @@ class UPerHead(nn.Module):
     Children, each a convolution with norm, followed by ReLU: `pool1`, ... for each scale, `bottleneck` over
     the coarsest map and its poolings (PPM, arXiv 1612.01105), `lateral1`, ... and `smooth1`, ... for the
     other maps, `fuse` over all of them; then `classify`.
+
+    Attributes:
+      classes: of the scores.
+      channels: of all maps inside.
+      pool_scales: windows a side of each pooling of the coarsest map.
+      dropout_rate: of whole channels before the classes, in training.
+      form: how the network is built.
     """
 
     classes: int
@@ -106,8 +113,8 @@ class UPerHead(nn.Module):
 class UPerNet(Segmenter):
     """Segmenter with the head of UPerNet, `head`; `config` is a `UPerNetConfig`.
 
-    Training has a second head, `auxiliary`, which the deploy form leaves out. Its batch norm over pooled maps
-    needs two images or more in a batch.
+    Training has a second head, `auxiliary`, which the deploy form leaves out. Where the coarsest map is
+    pooled to one pixel, batch norm needs two images or more in a batch.
     """
 
     config: UPerNetConfig
@@ -124,6 +131,11 @@ class UPerNet(Segmenter):
             )
 
     def scores(self, images: FeatureMap, *, train: bool = False) -> Outputs:
+        """Scores as the heads have them, float32; raises as `__call__`.
+
+        "logits" (b, h, w, classes) at the resolution of stage 1, and in training "auxiliary" at that of
+        `config.auxiliary_stage`, if there is such a head.
+        """
         maps = self.taps(images, train=train)
         out = {"logits": self.head(maps, train=train)}
         if self.config.auxiliary_channels and not self.deploy and (train or self.is_initializing()):

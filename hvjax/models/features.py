@@ -23,7 +23,8 @@ class Network(nn.Module):
     Attributes:
       config: the numbers of the variant, a frozen dataclass of the family.
       variant: name in the registry, or "" for a configuration that is not there.
-      dtype: type of the computation and of the outputs; parameters stay float32.
+      dtype: type of the computation, and of what a backbone gives (models for dense prediction give float32);
+        parameters stay float32.
       deploy: the fused form without batch norm, as `hvjax.reparameterize` makes it.
       axis_name: mapped axis for batch statistics inside `shard_map`, `pmap` or `vmap`; not needed under
         `jit`.
@@ -40,16 +41,17 @@ class Network(nn.Module):
         def __hash__(self) -> int: ...
 
     @nn.nowrap
-    def init(self, rngs: Any, images: Array, **options: Any) -> Any:
+    def init(self, rngs: Any, images: Array, *others: Any, **options: Any) -> Any:
         """Start values, `{"params": ..., "batch_stats": ...}`; as `nn.Module.init`, but without the waiting.
 
         Args:
           rngs: a key, or a dict of keys with the entry "params".
           images: of the shape and type to be used.
+          *others: what else `__call__`, or `method`, takes by position, as the sizes of a detector.
           **options: as of `__call__`, or `method` and its options.
         """
         key = rngs["params"] if isinstance(rngs, Mapping) else rngs
-        return init_at_once(lambda: _init(self, rngs, images, tuple(sorted(options.items()))), key)
+        return init_at_once(lambda: _init(self, rngs, images, others, tuple(sorted(options.items()))), key)
 
 
 class Backbone(Network):
@@ -88,9 +90,11 @@ class Backbone(Network):
         raise NotImplementedError
 
 
-@partial(jax.jit, static_argnums=(0, 3))  # compiled as a whole, the forward pass is dropped
-def _init(model: Network, rngs: Any, images: Array, options: tuple[tuple[str, Any], ...]) -> Any:
-    return nn.Module.init(model, rngs, images, **dict(options))
+@partial(jax.jit, static_argnums=(0, 4))  # compiled as a whole, the forward pass is dropped
+def _init(
+    model: Network, rngs: Any, images: Array, others: tuple[Any, ...], options: tuple[tuple[str, Any], ...]
+) -> Any:
+    return nn.Module.init(model, rngs, images, *others, **dict(options))
 
 
 def check_images(images: Array, in_channels: int) -> None:

@@ -120,7 +120,7 @@ def _shares(size: int, count: int) -> np.ndarray:
 
 
 def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if isinstance(value, (int, np.integer)) else (value[0], value[1])
 
 
 def _geometry(

@@ -43,7 +43,9 @@ def recognise(names: Iterable[str], tables: Sequence[Table]) -> Table:
     """
     if not tables:
         raise ValueError(
-            "no public checkpoints of this model are known; hvjax's own weights load with hvjax.load_weights"
+            "no public checkpoints of this model are known. Those of whole segmenters and detectors are not "
+            "read: hvjax.dense.start.from_classifier starts one from a classifier's. hvjax's own weights "
+            "load with hvjax.load_weights"
         )
     names = list(names)
     scores = [sum(bool(_candidates(name, table)) for name in names) for table in tables]

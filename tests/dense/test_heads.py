@@ -26,6 +26,8 @@ def test_rows():
     assert spec.channels == get_spec("swin_t").channels
     assert spec.published == () and spec.pretrained == () and spec.timm is None
     assert spec.config.output_norms == "layer"
+    assert get_spec("fastvit_sa12+upernet").config.output_norms == "batch"
+    assert get_spec("convnext_t+upernet").config.output_norms == "layer"
     assert get_spec("resnet50+upernet").config.output_norms == "none"
 
 
@@ -122,3 +124,9 @@ def test_description():
     assert facts.features["stage2"] == (32, 8)
     assert facts.params_deploy < facts.params  # without the auxiliary head and the norms
     assert "MACs" in str(facts)
+
+
+def test_checkpoints_of_whole_models_are_not_read():
+    state = {"backbone.conv1.weight": np.ones((8, 3, 7, 7), np.float32)}
+    with pytest.raises(ValueError, match=r"whole segmenters and detectors.*dense\.start\.from_classifier"):
+        hvjax.load_torch(state, dense_models.small("resnet50+semantic_fpn"))

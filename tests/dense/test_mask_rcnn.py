@@ -191,12 +191,7 @@ def test_the_deployed_form_finds_the_same(trained, detect, tmp_path):
     )
     sure = before["scores"] > 0.5
     assert sure.sum() >= 3
-    for name, atol in {
-        "labels": 0,
-        "scores": 1e-3,
-        "boxes": 0.05,
-        "masks": 1e-2,
-    }.items():  # sums of other orders
+    for name, atol in ROUNDING.items():
         np.testing.assert_allclose(after[name][sure], before[name][sure], atol=atol, err_msg=name)
 
 
@@ -299,3 +294,7 @@ def test_inputs_that_do_not_fit(model, variables):
         model.apply(variables, image, targets, method="losses")
     with pytest.raises(ValueError, match=r"images have shape \(64, 64, 3\)"):
         model.apply(variables, image[0])
+    with pytest.raises(ValueError, match="targets have sizes: expected boxes"):
+        model.apply(variables, image, targets | {"sizes": targets["size"]}, method="losses")
+    with pytest.raises(ValueError, match="targets are a list: expected a mapping"):
+        model.apply(variables, image, [targets], method="losses")

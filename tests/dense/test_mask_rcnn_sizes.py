@@ -69,3 +69,22 @@ def test_published_multiply_adds():
     out, and some are norms and activations, which mmcv's tool counts."""
     count = hvjax.describe("resnet50+mask_rcnn", image_size=(800, 1280)).macs / 1e9
     assert 257 < count < 260 - 1.6
+
+
+def test_maps_at_other_strides_are_refused():
+    """Anchors and RoIAlign would be laid out as if they had those of the family."""
+    model = hvjax.create_model("swin_t+mask_rcnn", backbone={"patch_size": 2, "depths": (1, 1, 1, 1)})
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    with pytest.raises(
+        ValueError, match="stage1 of the backbone is 32x32 for images of 64x64: mask_rcnn expects"
+    ):
+        jax.eval_shape(model.init, jax.random.key(0), images)
+
+
+def test_init_takes_what_the_call_takes():
+    model = hvjax.create_model("resnet50+mask_rcnn", backbone={"depths": (1, 1, 1, 1)})
+    images, sizes = jnp.zeros((1, 64, 64, 3)), jnp.array([[64, 64]])
+    found, alone = (
+        jax.eval_shape(model.init, jax.random.key(0), *inputs) for inputs in ((images, sizes), (images,))
+    )
+    assert found == alone

@@ -189,3 +189,9 @@ def test_mistakes(options: dict, message: str) -> None:
     boxes, levels = jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), jnp.int32)
     with pytest.raises(ValueError, match=message):
         module.roi_align([jnp.zeros((1, 4, 4, 2))], boxes, levels, **given)
+
+
+def test_numpy_integers_are_sizes():
+    level, boxes = np.ones((1, 8, 8, 2), np.float32), np.array([[[0, 0, 16, 16]]], np.float32)
+    cells = module.roi_align([level], boxes, jnp.zeros((1, 1), jnp.int32), np.int64(3), (4,))
+    assert cells.shape == (1, 1, 3, 3, 2)

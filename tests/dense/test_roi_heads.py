@@ -78,3 +78,26 @@ def test_results_are_float32_whatever_the_type():
     masks = mask.apply(mask.init(jax.random.key(0), x, labels), x, labels)
     assert (logits.shape, moves.shape, masks.shape) == ((2, 3, 6), (2, 3, 5, 4), (2, 3, 6, 6))
     assert {logits.dtype, moves.dtype, masks.dtype} == {jnp.dtype(jnp.float32)}
+
+
+def test_gradients_of_many_boxes_of_one_class_are_summed_in_float32():
+    """Ones that are added in bfloat16 stop at 256."""
+    boxes, labels = 1000, jnp.ones((1, 1000), jnp.int32)
+    x = jnp.ones((1, boxes, 1, 1, 8))
+
+    def gradients(dtype):
+        module = ClassLogits(8, 3, Form(dtype=dtype))
+        variables = module.init(jax.random.key(0), x, labels)
+        return jax.grad(lambda v: module.apply(v, x, labels).astype(jnp.float32).sum())(variables)["params"]
+
+    for name, gradient in gradients(jnp.bfloat16).items():
+        np.testing.assert_array_equal(gradient, gradients(jnp.float32)[name])
+        assert gradient.max() == boxes
+
+
+def test_scores_and_boxes_are_not_rounded_to_half_precision():
+    """The last layers see rounded features, and add their own weights in float32."""
+    module = BoxHead(8, 3, 16, 5, Form(dtype=jnp.bfloat16))
+    x = jax.random.normal(jax.random.key(1), (2, 3, 3, 3, 8), jnp.bfloat16)
+    for result in module.apply(module.init(jax.random.key(0), x), x):
+        assert (result != result.astype(jnp.bfloat16)).mean() > 0.9

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from plain_detection import assign, clip, greedy, iou, move
 
+from hvjax.blocks.form import Form
 from hvjax.dense.anchors import cell_anchors, level_anchors
 from hvjax.dense.rpn import Guesses, ProposalHead, proposal_losses, propose
 from hvjax.dense.targets import Objects
@@ -133,3 +134,12 @@ def test_proposals_overlap_by_less_than_asked_within_a_level():
     kept = np.asarray(boxes[0])[np.asarray(real[0])]
     assert len(kept) > 5
     assert max(iou(a, b) for i, a in enumerate(kept) for b in kept[:i]) <= 0.4 + ROUNDING
+
+
+def test_scores_and_boxes_are_not_rounded_to_half_precision():
+    """The last layers see rounded features, and add their own weights in float32."""
+    head = ProposalHead(8, (4,), form=Form(dtype=jnp.bfloat16))
+    pyramid = [jax.random.normal(jax.random.key(1), (2, *SHAPES[0], 8), jnp.bfloat16)]
+    guess = head.apply(head.init(jax.random.key(0), pyramid, SIZES), pyramid, SIZES)[0]
+    for result in (guess.objectness, guess.moves):
+        assert (result != result.astype(jnp.bfloat16)).mean() > 0.9

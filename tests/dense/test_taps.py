@@ -59,6 +59,14 @@ def test_output_norms(kind):
     assert set(norms) == {"norm1", "norm2", "norm3", "norm4"}
 
 
+@pytest.mark.parametrize(
+    ("backbone", "epsilon"), [("uniformer_s", 1e-6), ("convnext_t", 1e-6), ("swin_t", 1e-5)]
+)
+def test_output_norms_have_the_epsilon_of_their_authors(backbone, epsilon):
+    model = dense_models.small(f"{backbone}+semantic_fpn")
+    assert model.bind(abstract_variables(model)).output_norms.epsilon == epsilon
+
+
 def test_a_config_of_something_else():
     with pytest.raises(ValueError, match="int is not the config of a backbone"):
         backbone_row(3)

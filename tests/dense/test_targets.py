@@ -7,7 +7,7 @@ import pytest
 from plain_detection import iou, move, random_boxes
 
 from hvjax.dense.boxes import RESULT_SPREAD
-from hvjax.dense.targets import mask_targets, objects_of, roi_targets
+from hvjax.dense.targets import IGNORED, mask_targets, objects_of, roi_targets
 
 CLASSES = 5
 PLACE = 1e-3  # pixels, of boxes of up to 100 of them in float32
@@ -40,6 +40,11 @@ def test_objects_are_neither_padding_nor_crowds_nor_empty():
         ({"labels": np.zeros((2, 3), np.int32)}, r"labels \(2, 3\).*expected boxes \(1, m, 4\)"),
         ({"boxes": np.zeros((1, 2, 5))}, r"boxes \(1, 2, 5\)"),
         ({"masks": np.zeros((1, 2, 8, 9))}, r"masks \(1, 2, 8, 9\)"),
+        ({"sizes": np.ones((1, 2))}, "targets have sizes: expected boxes, labels, crowd, masks, size, image"),
+        ({"labels": np.ones((1, 2))}, "labels of the targets have type float32: expected integers"),
+        ({"crowd": np.ones((1, 2))}, "crowd of the targets have type float32: expected flags"),
+        ({"boxes": np.ones((1, 2, 4), bool)}, "boxes of the targets have type bool: expected numbers"),
+        ({"labels": np.full((1, 2), CLASSES)}, "targets have the label 5: expected less than num_classes=5"),
     ],
 )
 def test_what_does_not_fit_is_said(change, message):
@@ -140,3 +145,24 @@ def test_a_mask_through_its_own_box_is_the_mask():
 def test_masks_of_padding():
     zeros = jnp.zeros((1, 1, 4))
     assert mask_targets(jnp.ones((1, 1, 8, 8), jnp.uint8), zeros, zeros, 4).shape == (1, 1, 4, 4)
+
+
+def test_masks_are_on_where_they_are_not_zero():
+    """0 and 255, too: a cell that is covered by less than half is off."""
+    mask = np.zeros((1, 1, 8, 8), np.uint8)
+    mask[..., 3:, 5:] = 255
+    box = jnp.array([[[0.0, 0.0, 8.0, 8.0]]])
+    wanted = mask_targets(jnp.asarray(mask), box, box, 4)
+    np.testing.assert_array_equal(wanted, mask_targets(jnp.asarray(mask // 255), box, box, 4))
+    assert wanted.sum() == 5
+
+
+def test_labels_of_no_class_are_not_learned_under_jit():
+    given = targets([[[1, 2, 30, 40]] * 2], [[CLASSES, 1]])
+    objects = jax.jit(lambda t: objects_of(t, 1, CLASSES))(given)
+    np.testing.assert_array_equal(objects.real, [[False, True]])
+
+
+def test_what_else_a_batch_holds_is_passed_over():
+    given = targets([[[1, 2, 30, 40]]], [[1]]) | {name: np.zeros(1) for name in (*IGNORED, "size")}
+    assert objects_of(given, 1, CLASSES).real.all()

@@ -118,3 +118,8 @@ def test_adaptive_avg_pool2d(size, count):
 def test_adaptive_avg_pool2d_without_windows():
     with pytest.raises(ValueError, match="size=0: expected at least 1"):
         adaptive_avg_pool2d(jnp.ones((1, 4, 4, 1)), 0)
+
+
+def test_numpy_integers_are_sizes():
+    x = jnp.ones((1, 4, 6, 2))
+    assert adaptive_avg_pool2d(x, np.int64(2)).shape == avg_pool2d(x, np.int32(2), (2, 3)).shape

@@ -1,0 +1,56 @@
+"""Norms on the maps that a head reads of its backbone, and which families have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from hvjax.blocks.batch_norm import Affine, BatchNorm
+from hvjax.blocks.form import Form
+from hvjax.blocks.layer_norm import LayerNorm
+from hvjax.models.convnext import ConvNeXt
+from hvjax.models.fastvit import FastViT
+from hvjax.models.features import Network
+from hvjax.models.swin import Swin
+from hvjax.models.uniformer import UniFormer
+
+FeatureMap = Float[Array, "b h w c"]
+
+# Families whose authors' code for dense prediction normalises each map by a norm that is built here.
+# PoolFormer's has group norms of one group, EfficientFormer's norms whose kind is not settled: neither is
+# built. Those of Next-ViT flow on into the network (`stage_norms`). None are known of the rest.
+OUTPUT_NORMS: dict[type[Network], str] = {
+    Swin: "layer",
+    UniFormer: "layer",
+    ConvNeXt: "layer",
+    FastViT: "batch",
+}
+# Epsilon of their layer norms where it is not PyTorch's default.
+EPSILON = 1e-5
+EPSILONS: dict[type[Network], float] = {UniFormer: 1e-6, ConvNeXt: 1e-6}
+
+
+class OutputNorms(nn.Module):
+    """A norm for each map, `norm1` to `norm4`: batch norm, an affine map in deploy form, or layer norm.
+
+    Attributes:
+      kind: "batch" or "layer".
+      epsilon: of layer norms.
+      form: how the network is built.
+    """
+
+    kind: str
+    epsilon: float
+    form: Form
+
+    @nn.compact
+    def __call__(self, maps: Sequence[FeatureMap], *, train: bool = False) -> tuple[FeatureMap, ...]:
+        return tuple(self._norm(x, f"norm{i}", train) for i, x in enumerate(maps, start=1))
+
+    def _norm(self, x: FeatureMap, name: str, train: bool) -> FeatureMap:
+        c, form = x.shape[-1], self.form
+        if self.kind == "layer":
+            return LayerNorm(c, self.epsilon, form, name=name)(x)
+        return Affine(c, form, name=name)(x) if form.deploy else BatchNorm(c, form, name=name)(x, train=train)
