@@ -16,4 +16,4 @@ from train_tpu.recipes.uniformer import SMALL
 
 def get_config(arg: str = "") -> Config:
     """The recipe; arg follows the colon of `--config FILE:arg`: smoke."""
-    return dense_families.uniformer_semantic_fpn("uniformer_s", arg, small=SMALL)
+    return dense_families.uniformer_semantic_fpn("uniformer_s", arg, drop_path=0.1, small=SMALL)

@@ -16,4 +16,4 @@ from train_tpu.recipes.uniformer import SMALL
 
 def get_config(arg: str = "") -> Config:
     """The recipe; arg follows the colon of `--config FILE:arg`: smoke."""
-    return dense_families.upernet("uniformer_b", arg, drop_path=0.25, small=SMALL)
+    return dense_families.upernet("uniformer_b", arg, drop_path=0.4, small=SMALL)

@@ -17,4 +17,6 @@ from train_tpu.recipes.uniformer import SMALL
 
 def get_config(arg: str = "") -> Config:
     """The recipe; arg follows the colon of `--config FILE:arg`: 3x, smoke."""
-    return dense_families.mask_rcnn("uniformer_b", arg, drop_path=0.2, small=SMALL)
+    return dense_families.uniformer_mask_rcnn(
+        "uniformer_b", arg, drop_path=0.3, drop_path_3x=0.3, small=SMALL
+    )

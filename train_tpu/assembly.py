@@ -83,6 +83,7 @@ def assemble(config: Config) -> Assembly:
     decay = ema_decay(config, length.total)
     make_state = functools.partial(create_state, model, optimizer, image_shape, config.seed, decay > 0)
     shape_of_state = sharding.abstract(make_state, mesh)
+    groups.check_still_norms(config.optimizer.still_norms, shape_of_state.batch_stats)
     stored, everywhere = sharding.of(shape_of_state), sharding.replicated(mesh)
     split, gathered = sharding.batch_sharding(mesh), everywhere if config.mesh.fsdp > 1 else None
     spec = MODELS[config.model.name]

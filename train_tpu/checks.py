@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from train_tpu.data import randaugment
-from train_tpu.errors import UserError
+from train_tpu.errors import UserError, choose
 
 # What a key accepts, where that is a word.
 WORDS = {
@@ -18,6 +18,29 @@ WORDS = {
     "loss.class_weights": ("", "balanced"),
     "distill.kind": ("hard", "soft"),
     "mesh.batch_norm": ("global", "device"),
+}
+# Keys that only classification reads -> what dense tasks have instead.
+CLASSIFICATION_ONLY = {
+    "loss.name": "",
+    "loss.label_smoothing": "",
+    "loss.target_threshold": "",
+    "loss.class_weights": "",
+    "mix.mixup": "",
+    "mix.cutmix": "",
+    "mix.prob": "",
+    "mix.switch": "",
+    "data.randaugment": "view.photometric",
+    "data.color_jitter": "view.photometric",
+    "data.erasing": "",
+    "data.repeats": "",
+    "data.shift": "",
+    "data.crop_scale": "view.ratio, view.shorter",
+    "data.crop_ratio": "",
+    "data.interpolation": "",
+    "data.antialias": "",
+    "data.eval_crop": "data.eval_resize",
+    "data.held_out": "",
+    "data.image_size": "data.canvas",
 }
 
 
@@ -105,10 +128,9 @@ def _check_task(config: Any) -> None:
     if dense and config.distill.teacher:
         raise UserError(f"--config.distill.teacher={config.distill.teacher!r}: only classifiers are taught")
     if dense:
+        _check_head(config)
         _check_views(config)
-    drops = tuple(config.schedule.drops)
-    if list(drops) != sorted({drop for drop in drops if drop > 0}):
-        raise UserError(f"--config.schedule.drops={drops!r}: expected rising epochs, such as (8, 11)")
+    _check_drops(config.schedule)
     still_norms = config.optimizer.still_norms
     try:
         re.compile(still_norms)
@@ -116,6 +138,50 @@ def _check_task(config: Any) -> None:
         raise UserError(
             f"--config.optimizer.still_norms={still_norms!r} is not a regular expression: {error}"
         ) from error
+
+
+def _check_head(config: Any) -> None:
+    from hvjax.dense import HEADS
+
+    name = config.model.head
+    head = choose("model.head", name, HEADS)
+    if head.task != config.task:
+        fitting = ", ".join(repr(other) for other, row in HEADS.items() if row.task == config.task)
+        raise UserError(
+            f"--config.model.head={name!r}: a head for {head.task}; task={config.task!r} takes {fitting}"
+        )
+
+
+def _check_drops(schedule: Any) -> None:
+    drops = tuple(schedule.drops)
+    if list(drops) != sorted({drop for drop in drops if drop > 0}):
+        raise UserError(f"--config.schedule.drops={drops!r}: expected rising epochs, such as (8, 11)")
+    if schedule.name == "drops" and drops and drops[-1] >= schedule.epochs:
+        raise UserError(
+            f"--config.schedule.drops={drops!r}: expected epochs below schedule.epochs={schedule.epochs:g}"
+        )
+
+
+def check_unread(config: Any, base: Any) -> None:
+    """Refuse what a dense task would pass over: keys of CLASSIFICATION_ONLY that were changed.
+
+    Args:
+      base: the config with every default.
+    Raises:
+      UserError: with the key, and what to use instead where there is something.
+    """
+    if config.task == "classification":
+        return
+    for name, instead in CLASSIFICATION_ONLY.items():
+        # the size of drawn scenes, which have no other
+        if name == "data.image_size" and not config.data.dir:
+            continue
+        value, default = _value(config, name), _value(base, name)
+        if value != default:
+            hint = f"; use {instead}" if instead else ""
+            raise UserError(
+                f"--config.{name}={value!r}: {config.task} does not use it; leave it at {default!r}{hint}"
+            )
 
 
 def _check_views(config: Any) -> None:

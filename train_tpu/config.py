@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from train_tpu.checks import check
+from train_tpu.checks import check, check_unread
 from train_tpu.errors import UserError
 
 # Always an ml_collections.ConfigDict, whose own annotations make a union of every access.
@@ -79,7 +79,7 @@ def base_config() -> Config:
     schedule.base_lr = 1e-3
     schedule.base_batch = 0  # > 0: the peak is base_lr * batch_size / base_batch
     schedule.warmup_epochs = 5.0
-    schedule.warmup_steps = 0  # > 0: instead of warmup_epochs
+    schedule.warmup_steps = 0  # > 0: instead of warmup_epochs; not squeezed by `steps`
     schedule.warmup_lr = 1e-6  # at step 0
     schedule.end_lr = 1e-5  # at the last step
     schedule.cooldown_epochs = 0.0  # after `epochs`: at end_lr (constant: at the peak)
@@ -238,6 +238,7 @@ def resolve(config: Config, overridden: "frozenset[str] | set[str]" = frozenset(
             if name not in overridden:
                 _set(resolved, name, value)
     check(resolved)
+    check_unread(resolved, base_config())
     return resolved.lock()
 
 

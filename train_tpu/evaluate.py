@@ -57,9 +57,11 @@ def evaluate(
     return meter.value
 
 
-def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
+def score_forms(path: str, which: str, data_dir: str | None, batch_size: int | None = None) -> dict[str, Any]:
     """Scores of the training form and of the deploy form, how far their logits are apart, and the answers.
 
+    Args:
+      batch_size: images at a time; None: as in the run.
     Returns:
       {"train": {...}, "deploy": {...}, "raw": {...} (the weights without averaging, where the run keeps an
       average), "difference": max |logit difference| over max |logit|, of all images, "same_top1": share
@@ -84,6 +86,8 @@ def score_forms(path: str, which: str, data_dir: str | None) -> dict[str, Any]:
     config = read_config(Path(loaded.info["checkpoint"]).parent.parent)
     if data_dir is not None:
         config.data.dir = data_dir
+    if batch_size is not None:
+        config.data.eval_batch_size = batch_size
     dataset = open_dataset(config.data)
     if list(dataset.class_names) != loaded.info["class_names"]:
         raise UserError(
@@ -152,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument("--data-dir", help="instead of the training run's data.dir; its val/ is scored")
     parser.add_argument(
+        "--batch", type=int, metavar="N", help="images at a time; default: the run's data.eval_batch_size"
+    )
+    parser.add_argument(
         "--out", metavar="DIR", help="tables and pictures; default: WORKDIR/evaluation/step_<step>"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier call wrote there")
@@ -160,16 +167,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from train_tpu import memory
     from train_tpu.checkpointing.workdir import task_at
     from train_tpu.evaluation import evaluation_files as files
 
+    if options.batch is not None and options.batch < 1:
+        raise UserError(f"--batch {options.batch}: expected a number of images from 1 on")
     if task_at(options.ckpt) != "classification":
         from train_tpu import evaluate_dense
 
         return evaluate_dense.run(options)
     if options.out is not None:
         files.check_room(Path(options.out).expanduser(), options.overwrite)
-    result = score_forms(options.ckpt, options.which, options.data_dir)
+    size = options.batch
+    with memory.named(lambda: f"try less than --batch {size}" if size else "try a small --batch"):
+        result = score_forms(options.ckpt, options.which, options.data_dir, size)
     info, weights = result["info"], "averaged" if result["info"]["ema"] else "raw"
     print(f"{info['model']}, step {info['step']}, {weights} weights, on {result['data']}")
     for form in ("train", "deploy", "raw"):

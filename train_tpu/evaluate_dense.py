@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import hvjax
+from train_tpu import memory
 from train_tpu.checkpointing.checkpoint import Inference, load_inference
 from train_tpu.checkpointing.workdir import read_config
 from train_tpu.config import Config
+from train_tpu.data.dense_examples import open_dense_dataset
 from train_tpu.data.quarantine import CorruptImages
 from train_tpu.errors import UserError
 from train_tpu.evaluation import dense_files
@@ -40,18 +42,23 @@ def run(options: argparse.Namespace) -> int:
     if options.data_dir is not None:
         config.data.dir = options.data_dir
     task = task_of(config)
-    dataset = task.open()
+    dataset = open_dense_dataset(config.data, config.task, held_out_only=True)
     if list(dataset.class_names) != loaded.info["class_names"]:
         raise UserError(
             f"the classes of {dataset.name} ({len(dataset.class_names)}) are not those that "
             f"{options.ckpt} was trained on ({loaded.info['num_classes']}); give its data with --data-dir"
         )
+    if options.batch is not None:
+        config.data.eval_batch_size = options.batch
     corrupt = CorruptImages(len(dataset.held_out), config.data.max_corrupt)
-    meters, pictures, apart = _answers(loaded, config, task, dataset, corrupt)
+    with memory.named(lambda: f"try less than --batch {config.data.eval_batch_size}"):
+        meters, pictures, apart = _answers(loaded, config, task, dataset, corrupt)
 
     weights = "averaged" if loaded.info["ema"] else "raw"
     title = f"{loaded.info['model']}, step {loaded.info['step']}"
     print(f"{title}, {weights} weights, on {dataset.name}, {len(dataset.held_out):,} images")
+    for note in dataset.notes:
+        print(f"  {note}")
     for form, meter in meters.items():
         print(f"  {form:6}  {task.said(meter.value)}")
     detects = config.task == "detection"
@@ -70,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     content = {
         **{key: loaded.info[key] for key in ("model", "checkpoint", "step")},
         "data": dataset.name,
+        "notes": list(dataset.notes),
         "weights": "ema" if loaded.info["ema"] else "raw",
         "scores": {form: meter.value for form, meter in meters.items()},
         "difference_of_forms": apart,
@@ -79,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
     if files.earlier(folder) and not options.overwrite:
         print(f"tables and pictures of an earlier call are left as they are: {folder} (--overwrite)")
     else:
-        print(dense_files.write(folder, content, classes, pictures, f"{title}, on {dataset.name}"))
+        heading, named = f"{title}, on {dataset.name}", options.out is not None
+        print(dense_files.write(folder, content, classes, pictures, heading, named))
     return 0 if agree else 1
 
 

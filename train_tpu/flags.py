@@ -21,7 +21,7 @@ INSTALLED_CONFIGS = Path(train_tpu.__file__).resolve().parent.parent / "configs"
 USAGE = """usage: python -m train_tpu.main --config FILE[:FORM] [--workdir DIR] [--config.KEY=VALUE ...]
 
   --config FILE       a recipe, for example configs/next_vit_s.py; with :finetune or :probe from published
-                      weights, with :smoke a run of a few steps
+                      weights, with :3x a detector for 36 epochs, with :smoke a run of a few steps
   --workdir DIR       checkpoints, metrics and weights (default: runs/<name of the recipe>)
   --allow-config-change
                       go on with a run of another config: weights, optimizer, step and place in the data stay

@@ -78,9 +78,12 @@ def count_parameters(model: Any, image_shape: tuple[int, ...]) -> int:
     Raises:
       UserError: the model cannot take images of this size.
     """
+    size = f"image_size={image_shape[0]}"
+    if hasattr(model.config, "backbone"):
+        size = f"canvas={tuple(image_shape[:2])}"
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     try:
         shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     except ValueError as error:
-        raise UserError(f"--config.data.image_size={image_shape[0]}: {error}") from error
+        raise UserError(f"--config.data.{size}: {error}") from error
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))

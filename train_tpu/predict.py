@@ -1,7 +1,8 @@
 """Name what is in images: `python -m train_tpu.predict --ckpt RUN|WEIGHTS --images DIR|FILE...`
 
-Writes OUT/predictions.csv and OUT/contact_sheet_1.png, ... Exit status: 0 every image was read, 1 some could
-not be (they are in the table with the reason), 2 a mistake in the arguments.
+Writes OUT/predictions.csv and OUT/contact_sheet_1.png, ...; of the run of a segmenter or detector
+OUT/<image>_predicted.png, with the classes or objects drawn on it. Exit status: 0 every image was read, 1
+some could not be (they are listed with the reason), 2 a mistake in the arguments.
 """
 
 import argparse
@@ -106,6 +107,12 @@ def shown(path: Any) -> str:
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """What the command does with its parsed arguments; returns the exit status."""
+    from train_tpu.checkpointing.workdir import task_at
+
+    if Path(options.ckpt).expanduser().is_dir() and task_at(options.ckpt) != "classification":
+        from train_tpu import predict_dense
+
+        return predict_dense.run(options, find_images(options.images), read_batches, say)
     out = Path(options.out).expanduser()
     earlier = _earlier(out, options.overwrite)
     paths = [path for path in find_images(options.images) if path.resolve() not in earlier]

@@ -68,6 +68,8 @@ def draw_dense(config: Config, out: Path) -> None:
     rows = training_pictures.training_rows(next(batches), dataset.class_names)
     draw_page(rows, training_pictures.COLUMNS, out, f"Training images, {dataset.name}")
     print(f"{out}: {len(rows)} training images of {dataset.name}")
+    for note in dataset.notes:
+        print(f"  {note}")
 
 
 def as_pixels(images: Float[np.ndarray, "b h w 3"], objective: Objective) -> UInt8[np.ndarray, "b h w 3"]:

@@ -103,7 +103,11 @@ def run(config: Config, directory: Path, allow_config_change: bool = False) -> i
             progress.say(f"config changed: {change}")
         workdir.keep_changes(directory, config, claimed)
         gate = made.task.sample(dataset, workdir.GATE_IMAGES, corrupt)
-        workdir.describe(directory, made.model, dataset, config.data.eval_crop, gate)
+        if config.task == "classification":
+            crop, resize = config.data.eval_crop, None
+        else:
+            crop, resize = 1.0, config.data.eval_resize  # a canvas holds the whole image
+        workdir.describe(directory, made.model, dataset, crop, gate, resize)
     if state is None:
         for note in about_start:
             progress.say(note)

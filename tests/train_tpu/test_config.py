@@ -3,11 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hvjax
 from hvjax.registry import MODELS
+from train_tpu.checks import CLASSIFICATION_ONLY
 from train_tpu.config import base_config, flatten, resolve, shorten
 from train_tpu.errors import UserError
 from train_tpu.flags import load_recipe
@@ -70,6 +72,58 @@ def test_resolved_config_is_locked() -> None:
 def test_values_that_cannot_work(tiny_config, name: str, value: float, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tiny_config({name: value})
+
+
+def dense(repository: Path, name: str, directory: str = "somewhere") -> Any:
+    """A recipe of a dense task on a folder."""
+    recipe = load_recipe(repository / "configs" / f"{name}.py")
+    recipe.data.dir = directory
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "coco_maskrcnn_resnet50",
+            {"model.head": "upernet"},
+            r"'upernet': a head for segmentation; .* 'mask_rcnn'",
+        ),
+        ("coco_maskrcnn_resnet50", {"model.head": "mask_rnn"}, r"did you mean mask_rcnn\?"),
+        ("ade20k_semfpn_resnet50", {"task": "detection"}, r"'semantic_fpn': a head for segmentation"),
+        ("coco_maskrcnn_resnet50", {"schedule.epochs": 6.0}, r"drops=\(8.0, 11.0\): .* schedule.epochs=6$"),
+        (
+            "ade20k_semfpn_resnet50",
+            {"loss.class_weights": "balanced"},
+            "segmentation does not use it; leave it at ''$",
+        ),
+        ("ade20k_semfpn_resnet50", {"loss.label_smoothing": 0.0}, "leave it at 0.1$"),
+        (
+            "coco_maskrcnn_resnet50",
+            {"mix.mixup": 0.8},
+            "mix.mixup=0.8: detection does not use it; leave it at 0.0",
+        ),
+        ("coco_maskrcnn_resnet50", {"data.image_size": 512}, r"image_size=512: .* use data.canvas"),
+        ("coco_maskrcnn_resnet50", {"data.crop_scale": (0.5, 1.0)}, r"crop_scale=\(0.5, 1.0\): detection"),
+    ],
+)
+def test_dense_values_that_cannot_work(repository: Path, name: str, changes: dict, message: str) -> None:
+    recipe = dense(repository, name)
+    for key, value in changes.items():
+        section, _, leaf = key.rpartition(".")
+        (recipe[section] if section else recipe)[leaf] = value
+    with pytest.raises(UserError, match=message):
+        resolve(recipe, set(changes))
+
+
+def test_size_of_drawn_scenes_may_be_set(repository: Path) -> None:
+    recipe = dense(repository, "coco_maskrcnn_resnet50", directory="")
+    recipe.data.image_size = 128
+    assert resolve(recipe, {"data.image_size"}).data.image_size == 128
+
+
+def test_every_key_of_classification_is_one_of_the_config() -> None:
+    assert set(CLASSIFICATION_ONLY) <= set(flatten(base_config()))
 
 
 DENSE = ("ade20k_", "coco_")  # what the names of recipes for dense tasks begin with

@@ -80,11 +80,15 @@ def test_help(capsys) -> None:
     assert "--out FILE.png" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("recipe", ["ade20k_semfpn_next_vit_s", "coco_maskrcnn_next_vit_s"])
-def test_draws_scenes_with_what_is_learned_from_them(tmp_path, capsys, recipe: str) -> None:
+@pytest.mark.parametrize("name", ["ade20k_semfpn_next_vit_s", "coco_maskrcnn_next_vit_s"])
+def test_draws_scenes_with_what_is_learned_from_them(tmp_path, capsys, name: str) -> None:
     out = tmp_path / "sheet.png"
-    assert show_augmentation.main(["--config", f"configs/{recipe}.py", f"--out={out}"]) == 0
-    assert "6 training images of drawn scenes" in capsys.readouterr().out
+    recipe = ["--config", f"configs/{name}.py", "--config.data.max_objects=5"]
+    assert show_augmentation.main([*recipe, f"--out={out}"]) == 0
+    said = capsys.readouterr().out
+    assert "6 training images of drawn scenes" in said
+    detects = "maskrcnn" in name
+    assert ("objects; of more than 5 (data.max_objects) the largest" in said) == detects
     with Image.open(out) as picture:
         assert picture.height > 5 * 256 and picture.width > 2 * 256
 

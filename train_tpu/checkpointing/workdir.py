@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,13 @@ def describe(
     dataset: Dataset,
     crop_pct: float,
     gate: dict[str, np.ndarray],
+    eval_resize: Sequence[int] | None = None,
 ) -> None:
     """Write model.json (how to rebuild the model and feed it) and gate.npz (real images to check it with).
 
     Args:
       gate: "image" uint8 (n, h, w, c) and, where an image has one, its class, "label".
+      eval_resize: of a dense task: pixels that an image's (shorter, longer) side has at most on its canvas.
     """
     name, overrides = identify(model)
     spec = get_spec(name)
@@ -148,6 +151,8 @@ def describe(
         "interpolation": spec.interpolation,
         "hvjax": version("hvjax"),
     }
+    if eval_resize is not None:
+        info["eval_resize"] = list(eval_resize)
     write_json(workdir / MODEL, info)
     draft = workdir / f"{GATE}.tmp.npz"
     arrays: dict[str, Any] = {f"{name}s": rows for name, rows in gate.items()}
@@ -159,14 +164,18 @@ def read_config(workdir: Path) -> Config:
     """The config of a run, as nested keys; those that its version did not have yet have their defaults.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     path = workdir / CONFIG
     if not path.is_file():
         raise UserError(f"{workdir} is no training directory: it holds no {CONFIG}")
+    try:
+        found = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:  # damaged in the text or in what it says
+        raise UserError(f"{path} is damaged: it holds no config as JSON ({error})") from error
     config = base_config()
     del config["fallback"]
-    for name, value in json.loads(path.read_text()).items():
+    for name, value in found.items():
         *parents, leaf = name.split(".")
         section: Config = config
         for parent in parents:

@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from train_tpu.data.dense_examples import IGNORE, SEGMENTATION, DenseDataset, DenseExample
+from train_tpu.data.dense_examples import IGNORE, SEGMENTATION, DenseDataset, DenseExample, NoExamples
 from train_tpu.data.folder import EXTENSIONS
+from train_tpu.data.reading import file_bytes
 from train_tpu.errors import UserError
 
+KIND, TASKS = "images/ and annotations/ as of ADE20K", (SEGMENTATION,)
 OBJECT_INFO, CLASSES = "objectInfo150.txt", "classes.txt"
 EXPECTED = f"images/ and annotations/ with training/ and validation/ in each, and {OBJECT_INFO} or {CLASSES}"
 TRAIN = ("training", "train")
@@ -28,6 +30,7 @@ TRAIN = ("training", "train")
 HELD_OUT = ("validation", "val", "valid", "test")
 MOST_CLASSES = 254  # 255 is no class, and 254 marks what is none of them
 _UNKNOWN = 254
+BIT_DEPTH = 24  # the byte of a PNG that tells it
 
 
 class PairSource:
@@ -55,14 +58,9 @@ class PairSource:
         return len(self.names)
 
     def __getitem__(self, index: int) -> DenseExample:
-        """Raises ValueError if the map is damaged or holds what is no class."""
-        try:
-            with open(self.name_of(index), "rb", buffering=0) as file:
-                image = file.read()
-        except OSError:
-            image = b""  # gone or unreadable: decoding reports it with the corrupt ones
+        """Raises ValueError if a file cannot be read, or the map is damaged or holds what is no class."""
         return {
-            "image": image,
+            "image": file_bytes(self.name_of(index)),
             "name": self.name_of(index),
             "semantic": self._map(index),
             "index": int(index),
@@ -90,50 +88,56 @@ class PairSource:
 
 
 def is_here(directory: Path) -> bool:
-    """Whether there are folders of images and of annotations."""
-    return (directory / "images").is_dir() and (directory / "annotations").is_dir()
+    """Whether there are folders of images and, with one for a split, of annotations."""
+    maps = directory / "annotations"
+    return (directory / "images").is_dir() and any((maps / name).is_dir() for name in (*TRAIN, *HELD_OUT))
 
 
-def load(directory: Path) -> DenseDataset:
-    """List both splits; no image is read.
+def load(directory: Path, held_out_only: bool = False) -> DenseDataset:
+    """List the splits; no image is read.
 
+    Args:
+      held_out_only: nothing is asked of the training split; `train` is empty.
     Raises:
-      UserError: a folder, a map or the classes' names are missing.
+      UserError: a folder, a map or the classes' names are missing, or a map is that of two images.
     """
     names, of_ade = _class_names(directory)
     notes = ["0 in the maps is no class and is ignored"] if of_ade else []
     sources = []
-    for splits in (TRAIN, HELD_OUT):
+    for splits in (HELD_OUT,) if held_out_only else (TRAIN, HELD_OUT):
         split = _split(directory, splits)
         images, spare = _pairs(directory, split)
         if spare:
             notes.append(f"{spare:,} of the files in images/{split} ignored: no images")
         folders = directory / "images" / split, directory / "annotations" / split
         sources.append(PairSource(*folders, images, len(names), zero_is_class=not of_ade))
-    notes.append(f"held out: {sources[1].images}")
+    notes.append(f"held out: {sources[-1].images}")
     return DenseDataset(
         name=directory.resolve().name,
-        train=sources[0],
-        held_out=sources[1],
+        train=NoExamples() if held_out_only else sources[0],
+        held_out=sources[-1],
         class_names=names,
-        tasks=(SEGMENTATION,),
+        tasks=TASKS,
         notes=tuple(notes),
     )
 
 
 def read_map(path: "str | os.PathLike[str]") -> UInt8[np.ndarray, "h w"]:
-    """The pixels of an 8-bit gray or palette image (of a palette, the indices).
+    """The numbers in a gray image of 8 bits or fewer, or a palette image (the indices).
 
     Raises:
       ValueError: there is none, or it is damaged, or of another kind.
     """
     try:
-        data = Path(path).read_bytes()
+        data = file_bytes(os.fspath(path))
         with Image.open(io.BytesIO(data)) as image:
             if image.mode not in ("L", "P", "1"):
                 raise ValueError(f"its pixels are {image.mode}; expected 8-bit gray or palette")
-            return np.array(image, np.uint8)
-    except OSError as error:  # Pillow's own errors too
+            pixels = np.array(image, np.uint8)
+            few_bits = image.format == "PNG" and image.mode == "L" and data[BIT_DEPTH] < 8
+            # Pillow spreads gray of 2 and 4 bits over 0 to 255
+            return pixels // (255 // (2 ** data[BIT_DEPTH] - 1)) if few_bits else pixels
+    except OSError as error:  # Pillow's own errors
         said = "not an image" if isinstance(error, UnidentifiedImageError) else error.strerror or str(error)
         raise ValueError(f"the map {path}: {said}") from error
     except Exception as error:  # decoders fail on damaged files in many ways
@@ -152,16 +156,26 @@ def _class_names(directory: Path) -> tuple[tuple[str, ...], bool]:
         if not file.is_file():
             continue
         try:
-            lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {file}: {error}") from error
-        names = _short(lines[1:]) if of_ade else tuple(line.strip() for line in lines)
+        names = _short([line for line in lines if line.strip()][1:]) if of_ade else _lines(lines, file)
         if not 1 <= len(names) <= MOST_CLASSES:
             raise UserError(f"{file} names {len(names)} classes; accepted are 1 to {MOST_CLASSES}")
         return names, of_ade
     raise UserError(
         f"--config.data.dir={directory}: neither {OBJECT_INFO} (ADE20K) nor {CLASSES} (one name a line)"
     )
+
+
+def _lines(lines: list[str], file: Path) -> tuple[str, ...]:
+    names = tuple(line.strip() for line in lines)
+    if "" in names:
+        raise UserError(
+            f"{file}: line {names.index('') + 1} is empty; the numbers in the maps are those of the lines, "
+            "from 0"
+        )
+    return names
 
 
 def _short(lines: list[str]) -> tuple[str, ...]:
@@ -201,4 +215,13 @@ def _pairs(directory: Path, split: str) -> tuple[list[str], int]:
             f"{maps} has no map for {len(missing):,} of the {len(images):,} images in {folder}, the first is "
             f"{map_name(missing[0])}"
         )
+    _check_shared(folder, images)
     return images, len(files) - len(images)
+
+
+def _check_shared(folder: Path, images: list[str]) -> None:
+    first: dict[str, str] = {}
+    for name in images:
+        other = first.setdefault(map_name(name), name)
+        if other != name:
+            raise UserError(f"{folder}: {other} and {name} would share one map, {map_name(name)}")

@@ -6,19 +6,24 @@ beside their images, as Roboflow exports.
 """
 
 import collections
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from train_tpu.data.coco_json import Annotations, read_annotations
-from train_tpu.data.dense_examples import DETECTION, DenseDataset, DenseExample
+from train_tpu.data.dense_examples import DETECTION, DenseDataset, DenseExample, NoExamples
 from train_tpu.data.masks import pycocotools_mask
+from train_tpu.data.reading import file_bytes
 from train_tpu.errors import UserError
 
+KIND, TASKS = "COCO", (DETECTION,)
 EXPECTED = "annotations/instances_train*.json and instances_val*.json with the images in train*/ and val*/"
 BESIDE = "_annotations.coco.json"
+TRAIN = ("train",)
 #: Names of the held-out split, the first that exists is taken.
 HELD_OUT = ("val", "valid", "test")
 
@@ -40,16 +45,11 @@ class CocoSource:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> DenseExample:
-        """An image without objects has zero boxes."""
+        """An image without objects has zero boxes. Raises ValueError if the file cannot be read."""
         row, told = int(self.rows[index]), self.annotations
         here = slice(int(told.first[row]), int(told.first[row + 1]))
-        try:
-            with open(self.name_of(index), "rb", buffering=0) as file:
-                image = file.read()
-        except OSError:
-            image = b""  # gone or unreadable: decoding reports it with the corrupt ones
         example: DenseExample = {
-            "image": image,
+            "image": file_bytes(self.name_of(index)),
             "name": self.name_of(index),
             "semantic": None,
             "boxes": told.boxes[here],
@@ -87,49 +87,79 @@ class _Split(NamedTuple):
 
 def is_here(directory: Path) -> bool:
     """Whether there are annotation files in one of the layouts."""
-    return any((directory / "annotations").glob("*.json")) or any(directory.glob(f"*/{BESIDE}"))
+    return any((directory / "annotations").glob("instances_*.json")) or any(directory.glob(f"*/{BESIDE}"))
 
 
-def load(directory: Path, keep_empty: bool = False) -> DenseDataset:
-    """Read both splits' annotations. The classes are the categories by rising id.
+def load(
+    directory: Path, keep_empty: bool = False, held_out_only: bool = False, most_missing: float = 1.0
+) -> DenseDataset:
+    """Read the splits' annotations. The classes are the categories by rising id.
 
     Args:
       keep_empty: also train on images in which no object is told apart, which Detectron2 leaves out;
         evaluation keeps them always.
+      held_out_only: nothing is asked of the training split; `train` is empty.
+      most_missing: share of the images that may be missing (data.max_corrupt).
     Raises:
-      UserError: a split, its images or pycocotools are missing; an annotation file is damaged; the splits'
-        categories differ; or nothing is left to train on.
+      UserError: a split, too many of its images or pycocotools are missing; an annotation file is damaged;
+        the splits' categories differ; or nothing is left to train on or to score against.
     """
     pycocotools_mask()
-    splits = _splits(directory)
-    train, held_out = (read_annotations(split.annotations) for split in splits)
-    if train.categories != held_out.categories:
-        differing = sorted(set(train.categories.items()) ^ set(held_out.categories.items()))
-        number, name = differing[0]
-        raise UserError(
-            f"{splits[0].annotations} and {splits[1].annotations} have different categories: "
-            f"{number} ({name}) is in one of them only"
-        )
-    notes = [f"held out: {splits[1].annotations}"]
-    for split, told in zip(splits, (train, held_out), strict=True):
-        notes += _notes(split, told)
-    rows = np.arange(len(train.names))
-    if not keep_empty:
-        rows = rows[_objects(train) > 0]
-    if not len(rows):
-        raise UserError(f"{splits[0].annotations}: no image has an object to learn from")
-    if empty := len(train.names) - len(rows):
-        notes.append(f"{_images(empty)} without objects left out of training")
-    return DenseDataset(
+    learned = None if held_out_only else _split(directory, TRAIN)
+    split = _split(directory, HELD_OUT)
+    told = read_annotations(split.annotations)
+    if not _objects(told).any():
+        raise UserError(f"{split.annotations}: no image has an object to score against")
+    source = CocoSource(split.images, told)
+    dataset = DenseDataset(
         name=directory.resolve().name,
-        train=CocoSource(splits[0].images, train, rows),
-        held_out=CocoSource(splits[1].images, held_out),
-        class_names=tuple(train.categories.values()),
-        tasks=(DETECTION,),
-        category_ids=tuple(train.categories),
-        most_objects=int(np.diff(train.first).max()),
-        class_counts=tuple(np.bincount(train.labels[~train.crowd], minlength=len(train.categories)).tolist()),
-        notes=tuple(notes),
+        train=NoExamples(),
+        held_out=source,
+        class_names=tuple(told.categories.values()),
+        tasks=TASKS,
+        category_ids=tuple(told.categories),
+        notes=(f"held out: {split.annotations}", *_left_out(split, told)),
+    )
+    opened = [(split, source)]
+    if learned is not None:
+        train = read_annotations(learned.annotations, to_learn=True)
+        _check_categories(learned, train, split, told)
+        source_to_learn = CocoSource(learned.images, train, _rows_to_learn(learned, train, keep_empty))
+        dataset = _with_training(dataset, learned, source_to_learn)
+        opened.insert(0, (learned, source_to_learn))
+    return dataclasses.replace(dataset, notes=(*dataset.notes, *_missing_images(opened, most_missing)))
+
+
+def _rows_to_learn(split: _Split, told: Annotations, keep_empty: bool) -> np.ndarray:
+    rows = np.arange(len(told.names))
+    if not keep_empty:
+        rows = rows[_objects(told) > 0]
+    if not len(rows):
+        raise UserError(f"{split.annotations}: no image has an object to learn from")
+    return rows
+
+
+def _with_training(dataset: DenseDataset, split: _Split, source: CocoSource) -> DenseDataset:
+    told = source.annotations
+    notes = _left_out(split, told)
+    if empty := len(told.names) - len(source):
+        notes.append(f"{_images(empty)} without objects left out of training")
+    return dataclasses.replace(
+        dataset,
+        train=source,
+        most_objects=int(np.diff(told.first).max()),
+        class_counts=tuple(np.bincount(told.labels[~told.crowd], minlength=len(told.categories)).tolist()),
+        notes=(*dataset.notes, *notes),
+    )
+
+
+def _check_categories(learned: _Split, train: Annotations, split: _Split, told: Annotations) -> None:
+    if train.categories == told.categories:
+        return
+    number, name = min(set(train.categories.items()) ^ set(told.categories.items()))
+    raise UserError(
+        f"{learned.annotations} and {split.annotations} have different categories: "
+        f"{number} ({name}) is in one of them only"
     )
 
 
@@ -139,15 +169,15 @@ def _objects(told: Annotations) -> np.ndarray:
     return np.bincount(image[~told.crowd], minlength=len(told.names))
 
 
-def _splits(directory: Path) -> tuple[_Split, _Split]:
+def _split(directory: Path, names: tuple[str, ...]) -> _Split:
+    """The first of these splits that is there."""
     if (directory / "annotations").is_dir():
-        return _named_split(directory, ("train",)), _named_split(directory, HELD_OUT)
-    beside = [directory / name / BESIDE for name in ("train", *HELD_OUT)]
-    there = [file for file in beside[1:] if file.is_file()]
-    if not beside[0].is_file() or not there:
-        missing = " or ".join(map(str, beside[1:])) if beside[0].is_file() else beside[0]
-        raise UserError(f"--config.data.dir={directory}: no {missing}")
-    return _Split(beside[0], beside[0].parent), _Split(there[0], there[0].parent)
+        return _named_split(directory, names)
+    files = [directory / name / BESIDE for name in names]
+    for file in files:
+        if file.is_file():
+            return _Split(file, file.parent)
+    raise UserError(f"--config.data.dir={directory}: no {' or '.join(map(str, files))}")
 
 
 def _named_split(directory: Path, names: tuple[str, ...]) -> _Split:
@@ -173,27 +203,47 @@ def _named_split(directory: Path, names: tuple[str, ...]) -> _Split:
     raise UserError(f"--config.data.dir={directory}: no {missing}; expected {EXPECTED}")
 
 
-def _notes(split: _Split, told: Annotations) -> list[str]:
-    """What was left out, and images that are not where they should be; all missing is an error."""
-    folders: dict[str, set[str]] = collections.defaultdict(set)
-    for name in told.names:
-        folders[os.path.dirname(name)].add(name)
-    missing = sorted(
-        name for folder, names in folders.items() for name in names - _files(split.images, folder)
-    )
-    if len(missing) == len(set(told.names)):
+def _left_out(split: _Split, told: Annotations) -> list[str]:
+    """Notes of annotations that were."""
+    reasons = {
+        "no mask that can be drawn": told.without_mask,
+        "marked to be ignored, of no area, thinner than a pixel or outside": told.not_learned,
+    }
+    return [
+        f"{count:,} of the annotations of {split.annotations.name} left out: {reason}"
+        for reason, count in reasons.items()
+        if count
+    ]
+
+
+def _missing_images(opened: Sequence[tuple[_Split, CocoSource]], most: float) -> list[str]:
+    """Notes of images that are not where they should be; too many are an error."""
+    notes, count = [], 0
+    for split, source in opened:
+        missing = _missing(source)
+        if len(missing) == len(source):
+            raise UserError(
+                f"{split.images} holds none of the {_images(len(missing))} that {split.annotations} names, "
+                f"such as {missing[0]}"
+            )
+        if missing:
+            file = split.annotations.name
+            notes.append(f"{_images(len(missing))} of {file} missing in {split.images}, such as {missing[0]}")
+        count += len(missing)
+    total = sum(len(source) for _, source in opened)
+    if count > most * total:
         raise UserError(
-            f"{split.images} holds none of the {_images(len(missing))} that {split.annotations} names, "
-            f"such as {missing[0]}"
-        )
-    notes, file = [], split.annotations.name
-    if missing:
-        notes.append(f"{_images(len(missing))} of {file} missing in {split.images}, such as {missing[0]}")
-    if told.without_mask:
-        notes.append(
-            f"{told.without_mask:,} of the annotations of {file} left out: no mask that can be drawn"
+            f"{'; '.join(notes)}: more than --config.data.max_corrupt={most:g} allows of {_images(total)}"
         )
     return notes
+
+
+def _missing(source: CocoSource) -> list[str]:
+    folders: dict[str, set[str]] = collections.defaultdict(set)
+    for row in source.rows:
+        name = source.annotations.names[row]
+        folders[os.path.dirname(name)].add(name)
+    return sorted(name for folder, names in folders.items() for name in names - _files(source.folder, folder))
 
 
 def _files(images: Path, folder: str) -> set[str]:

@@ -5,6 +5,7 @@ annotations; as Python objects they would take gigabytes for as long as the run 
 """
 
 import array
+import collections
 import dataclasses
 import json
 from pathlib import Path
@@ -14,11 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
+from train_tpu.data import coco_values as values
 from train_tpu.data.masks import Mask, Polygons, RunLengths
 from train_tpu.errors import UserError
-
-LEAST_NUMBERS = 6  # of a polygon: three points
-FARTHEST = 1e5  # pixels: COCO's filling walks along every edge, and one to infinity never ends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Annotations:
       area: as the file states it; None if it does not for every annotation.
       place: of each annotation in `shapes`.
       without_mask: how many annotations were left out since they have no mask that can be drawn.
+      not_learned: how many more since mmdetection does not train on them.
     """
 
     categories: dict[int, str]
@@ -71,18 +71,22 @@ class Annotations:
     place: Int64[np.ndarray, "n"]
     shapes: Shapes
     without_mask: int
+    not_learned: int = 0
 
 
-def read_annotations(file: Path) -> Annotations:
+def read_annotations(file: Path, to_learn: bool = False) -> Annotations:
     """Read one annotation file.
 
+    Args:
+      to_learn: leave out what mmdetection does not train on: annotations marked `ignore`, of no area, with a
+        box thinner than a pixel or outside of its image. All are scored against, as pycocotools does.
     Raises:
       UserError: it is no JSON, or not as COCO writes it, or contradicts itself, or has no masks at all.
     """
     content = _load(file)
     categories = _categories(content["categories"], file)
     names, ids, sizes = _images(content["images"], file)
-    builder = _Builder(file, categories, names, ids, sizes)
+    builder = _Builder(file, categories, names, ids, sizes, to_learn)
     for number, annotation in enumerate(content["annotations"]):
         try:
             builder.add(annotation)
@@ -129,17 +133,19 @@ def _images(rows: list, file: Path) -> tuple[list[str], list[Any], Int32[np.ndar
     for number, row in enumerate(rows):
         try:
             height, width = row["height"], row["width"]
-            if not isinstance(row["file_name"], str) or not row["file_name"]:
-                raise TypeError("file_name must be a text")
+            values.check_name(row["file_name"])
             if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0):
                 raise TypeError(f"height {short(height)} and width {short(width)} must be positive integers")
             sizes[number] = height, width
-        except (KeyError, TypeError, OverflowError) as error:
+        except (KeyError, TypeError, OverflowError, ValueError) as error:
             raise _odd(file, "images", number, error) from error
         names.append(row["file_name"])
         ids.append(row.get("id"))
     if not names:
         raise UserError(f"{file}: no images")
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in collections.Counter(names).items() if count > 1)
+        raise UserError(f"{file}: two images have the file_name {short(twice)}")
     return names, ids, sizes
 
 
@@ -147,9 +153,15 @@ class _Builder:
     """Columns that grow annotation by annotation."""
 
     def __init__(
-        self, file: Path, categories: dict[int, str], names: list[str], ids: list, sizes: np.ndarray
+        self,
+        file: Path,
+        categories: dict[int, str],
+        names: list[str],
+        ids: list,
+        sizes: np.ndarray,
+        to_learn: bool,
     ):
-        self._file = file
+        self._file, self._to_learn = file, to_learn
         self._categories, self._names, self._ids, self._sizes = categories, names, ids, sizes
         self._label_of = {key: label for label, key in enumerate(categories)}
         try:
@@ -164,7 +176,7 @@ class _Builder:
         self._numbers = array.array("d")
         self._part_ends, self._ends = array.array("q", [0]), array.array("q", [0])
         self._runs: dict[int, RunLengths] = {}
-        self._without_area = self._without_mask = 0
+        self._without_area = self._without_mask = self._not_learned = 0
 
     def add(self, row: dict[str, Any]) -> None:
         """One annotation as the file has it."""
@@ -174,24 +186,35 @@ class _Builder:
             raise UserError(f"{called} is of image {short(row['image_id'])}, which is not in the file")
         if label is None:
             raise UserError(f"{called} is of category {short(row['category_id'])}, which is not in the file")
-        x, y, w, h = _box(row["bbox"], called)
+        box, crowd, area = (
+            values.read_box(row["bbox"], called),
+            values.read_flag(row, "iscrowd"),
+            values.read_area(row.get("area")),
+        )
+        ignored = values.read_flag(row, "ignore")
+        if self._to_learn and (ignored or not values.learnable(box, area, *self._sizes[image].tolist())):
+            self._not_learned += 1
+            return
         if not self._add_mask(row.get("segmentation"), image, called):
             self._without_mask += 1
             return
         self._image.append(image)
         self._label.append(label)
-        self._crowd.append(bool(row.get("iscrowd", 0)))
+        self._crowd.append(crowd)
+        x, y, w, h = box
         self._boxes.extend((x, y, x + w, y + h))
-        area = row.get("area")
         self._without_area += area is None
-        self._areas.append(0.0 if area is None else float(area))
+        self._areas.append(0.0 if area is None else area)
 
     def _add_mask(self, shape: Any, image: int, called: str) -> bool:
         """Whether there is one that can be drawn; then it is kept."""
         if isinstance(shape, dict):
-            self._runs[len(self._image)] = self._run_lengths(shape, image, called)
+            runs = self._run_lengths(shape, image, called)
+            if not len(runs.counts):
+                return False
+            self._runs[len(self._image)] = runs
         else:
-            parts = [part for part in map(_polygon, shape or ()) if part is not None]
+            parts = values.read_polygons(shape)
             if not parts:
                 return False
             for part in parts:
@@ -208,13 +231,18 @@ class _Builder:
                 f"its image {self._names[image]} of [{height}, {width}]"
             )
         counts = shape["counts"]
-        return RunLengths(
-            (height, width), counts if isinstance(counts, str) else np.asarray(counts, np.int32)
-        )
+        if not isinstance(counts, str):
+            counts = values.read_counts(counts)
+            if len(counts) and counts.sum(dtype=np.int64) != height * width:
+                raise UserError(
+                    f"{called}: the counts of its mask are of {counts.sum(dtype=np.int64)} pixels, "
+                    f"its image {self._names[image]} has {height}x{width}"
+                )
+        return RunLengths((height, width), counts)
 
     def finish(self) -> Annotations:
         """The columns, sorted."""
-        if self._without_mask and not self._image:
+        if self._without_mask and not self._image and not self._not_learned:
             raise UserError(
                 f"{self._file}: none of its {self._without_mask} annotations has a segmentation (polygons or "
                 "RLE), which masks are learned from"
@@ -240,31 +268,8 @@ class _Builder:
                 runs=self._runs,
             ),
             without_mask=self._without_mask,
+            not_learned=self._not_learned,
         )
-
-
-def _box(box: Any, called: str) -> tuple[float, float, float, float]:
-    try:
-        values = np.asarray(box, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.zeros(0)
-    if values.shape != (4,) or not np.isfinite(values).all() or min(values[2:]) < 0:
-        raise UserError(f"{called}: bbox {short(box)}; expected [x, y, width, height]")
-    x, y, width, height = values.tolist()
-    return x, y, width, height
-
-
-def _polygon(part: Any) -> "Float64[np.ndarray, 'numbers'] | None":
-    """None where it cannot be drawn."""
-    try:
-        values = np.asarray(part, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.zeros(())
-    if values.ndim != 1:
-        raise TypeError(f"a polygon must be a list of numbers, not {short(part)}")
-    if len(values) < LEAST_NUMBERS or len(values) % 2 or not (np.abs(values) < FARTHEST).all():
-        return None
-    return values
 
 
 def _odd(file: Path, table: str, number: int, error: Exception) -> UserError:

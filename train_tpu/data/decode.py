@@ -40,7 +40,7 @@ def decode(data: bytes) -> Pixels:
 
 
 def decode_stored(data: bytes) -> Pixels:
-    """As `decode`, but gray and RGB JPEGs as they lie in the file, whatever their EXIF orientation.
+    """As `decode`, but as the image lies in its file, whatever its EXIF orientation.
 
     Raises:
       ValueError: as of `decode`.
@@ -105,9 +105,10 @@ def _is_plain_jpeg(image: Image.Image) -> bool:
 
 
 def _whole(data: bytes, image: Image.Image, turn: Image.Transpose | None) -> Pixels:
-    if not _is_plain_jpeg(image):
-        return np.asarray(preprocessing.read_image(data))
-    pixels = simplejpeg.decode_jpeg(data, "RGB")
+    if _is_plain_jpeg(image):
+        pixels = simplejpeg.decode_jpeg(data, "RGB")
+    else:
+        pixels = np.asarray(preprocessing.as_rgb(image))
     return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
 
 

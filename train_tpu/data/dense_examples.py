@@ -57,6 +57,16 @@ class DenseExample(TypedDict):
 DenseSource: TypeAlias = grain.sources.RandomAccessDataSource[DenseExample]
 
 
+class NoExamples:
+    """The training split where only the held-out one is asked for."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> DenseExample:
+        raise IndexError(index)
+
+
 @dataclasses.dataclass(frozen=True)
 class DenseDataset:
     """Training and held-out examples of a task.
@@ -93,42 +103,43 @@ def no_instances() -> dict[str, Any]:
     }
 
 
-def open_dense_dataset(data: Config, task: str) -> DenseDataset:
+def open_dense_dataset(data: Config, task: str, held_out_only: bool = False) -> DenseDataset:
     """What lies at `data.dir`: COCO, or pairs of folders as of ADE20K; the drawn scenes when it is empty.
 
     Args:
       task: one of TASKS.
+      held_out_only: for evaluation, which needs no training split: none is looked for, `train` is empty.
     Raises:
       UserError: nothing, or something else, or it is not complete, or it cannot teach the task.
     """
     from train_tpu.data import ade20k, coco, scenes
 
     if not data.dir:
-        return scenes.load(data, task)
+        return _with_room(scenes.load(data, task), task, data.max_objects)
     directory = Path(data.dir).expanduser()
     if not directory.is_dir():
         raise UserError(f"--config.data.dir={data.dir}: no such directory")
-    for kind, reader in (("COCO", coco), ("images/ and annotations/ as of ADE20K", ade20k)):
-        if not reader.is_here(directory):
-            continue
-        dataset = reader.load(directory)
-        if task not in dataset.tasks:
-            raise UserError(
-                f"--config.data.dir={data.dir}: {kind} teaches {' and '.join(dataset.tasks)}, not {task}"
-            )
-        return _with_room(dataset, data.max_objects) if task == DETECTION else dataset
+    if task == DETECTION and coco.is_here(directory):
+        dataset = coco.load(directory, held_out_only=held_out_only, most_missing=data.max_corrupt)
+        return _with_room(dataset, task, data.max_objects)
+    if task == SEGMENTATION and ade20k.is_here(directory):
+        return ade20k.load(directory, held_out_only)
+    for reader in (coco, ade20k):
+        if reader.is_here(directory):
+            teaches = " and ".join(reader.TASKS)
+            raise UserError(f"--config.data.dir={data.dir}: {reader.KIND} teaches {teaches}, not {task}")
     raise UserError(
         f"--config.data.dir={data.dir}: expected {coco.EXPECTED} (detection), or "
         f"{ade20k.EXPECTED} (segmentation)"
     )
 
 
-def _with_room(dataset: DenseDataset, room: int) -> DenseDataset:
+def _with_room(dataset: DenseDataset, task: str, room: int) -> DenseDataset:
     """With a note if a training image has more objects than a row of a batch has room for."""
-    if dataset.most_objects <= room:
+    if task != DETECTION or dataset.most_objects <= room:
         return dataset
     note = (
-        f"an image has {dataset.most_objects} objects; of more than {room} (data.max_objects) the largest "
-        "are learned from"
+        f"an image has up to {dataset.most_objects} objects; of more than {room} (data.max_objects) the "
+        "largest are learned from"
     )
     return dataclasses.replace(dataset, notes=(*dataset.notes, note))

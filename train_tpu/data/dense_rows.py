@@ -1,6 +1,6 @@
 """An example of a dense task as a row of a batch: decoded and drawn, then padded to a static shape.
 
-The image lies at the top left of its canvas; the rest has the mean colour, which normalisation makes zero.
+The image lies at the top left of its canvas; the rest has the mean colour, which is nearly zero normalised.
 """
 
 import dataclasses
@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from hvjax.spec import IMAGENET_MEAN
-from train_tpu.data import geometry
+from train_tpu.data import geometry, masks
 from train_tpu.data.decode import decode, decode_stored
 from train_tpu.data.dense_examples import DETECTION, IGNORE, SEGMENTATION, DenseExample
-from train_tpu.data.masks import Bitmap
 
 Batch: TypeAlias = dict[str, np.ndarray]
 Row: TypeAlias = dict[str, Any]
@@ -128,7 +127,9 @@ class Rows:
 
 
 def draw(example: DenseExample, task: str) -> DenseExample:
-    """The example with its image as pixels and its masks as bitmaps; what the task does not need is left out.
+    """The example with its image as pixels; what the task does not need is left out.
+
+    Masks are checked but not drawn: as bitmaps of the whole image, those of a large one take gigabytes.
 
     COCO's annotations were made on images as they lie in their files, so that is how a file is read; upright
     by EXIF if only so its size is that of its annotations.
@@ -148,7 +149,8 @@ def draw(example: DenseExample, task: str) -> DenseExample:
     else:
         drawn["semantic"] = None
         height, width = pixels.shape[:2]
-        drawn["masks"] = tuple(Bitmap(mask.bitmap(height, width)) for mask in example["masks"])
+        for mask in example["masks"]:
+            masks.check(mask, height, width)
     return drawn
 
 

@@ -72,12 +72,14 @@ def load(directory: Path, held_out: float = 0.1) -> Dataset:
     Args:
       held_out: share of each class that is held out where the directory has no split.
     Raises:
-      UserError: a split is missing, has no class folders or an empty one, or the splits' classes differ.
+      UserError: a split is missing, has no class folders or an empty one, the splits' classes differ, or the
+        directory holds what segmentation or detection is learned from.
     """
     splits = [name for name in (TRAIN, *HELD_OUT) if (directory / name).is_dir()]
     if any(_has_folders(directory / name) for name in splits):  # a class may be called "train", too
         train, kept, notes = _read_splits(directory, splits)
     else:
+        _refuse_dense(directory)
         train, kept, notes = _split(_scan(directory), held_out)
     if ignored := train.ignored + kept.ignored:
         notes.append(f"{ignored:,} file{'s' * (ignored > 1)} ignored that {_ARE[ignored > 1]}")
@@ -103,6 +105,18 @@ _ARE = (f"is no image ({', '.join(EXTENSIONS)})", f"are no images ({', '.join(EX
 def _rank(path: str) -> float:
     """Uniform over [0, 1), the same everywhere."""
     return int.from_bytes(hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:7]) / 2**56
+
+
+def _refuse_dense(directory: Path) -> None:
+    """Folders of images and annotations would be taken for classes."""
+    from train_tpu.data import ade20k, coco
+
+    for reader, task, recipes in ((coco, "detection", "coco_*"), (ade20k, "segmentation", "ade20k_*")):
+        if reader.is_here(directory):
+            raise UserError(
+                f"--config.data.dir={directory}: this is data for {task}, not folders of classes; take one "
+                f"of configs/{recipes}.py, which read it as it is"
+            )
 
 
 def _read_splits(directory: Path, splits: list[str]) -> tuple[_Listing, _Listing, list[str]]:

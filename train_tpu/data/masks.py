@@ -50,7 +50,7 @@ class Polygons:
         """As `Mask.bitmap`; what lies outside of the image is cut off."""
         coco = pycocotools_mask()
         runs = coco.frPyObjects([np.asarray(part, np.float64) for part in self.parts], height, width)
-        return _draw_runs(_lengths(coco.merge(runs)["counts"]), height, width)
+        return RunLengths((height, width), coco.merge(runs)["counts"]).bitmap(height, width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,30 @@ class RunLengths:
 
     def bitmap(self, height: int, width: int, /) -> Bool[np.ndarray, "h w"]:
         """As `Mask.bitmap`."""
+        lengths = self.lengths(height, width)
+        return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+
+    def lengths(self, height: int, width: int, /) -> Int64[np.ndarray, "runs"]:
+        """The lengths as numbers; raises ValueError as `Mask.bitmap`."""
         _check_size(self.size, (height, width))
         counts = self.counts.encode() if isinstance(self.counts, str) else self.counts
         lengths = _lengths(counts) if isinstance(counts, bytes) else np.asarray(counts, np.int64)
-        return _draw_runs(lengths, height, width)
+        if lengths.sum() != height * width:
+            raise ValueError(f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}")
+        if (lengths < 0).any():
+            raise ValueError("a run-length mask with a negative run")
+        return lengths
+
+
+def check(mask: Mask, height: int, width: int) -> None:
+    """Raise the ValueError that drawing a mask would end in, without drawing it.
+
+    Of polygons anything can be drawn, and of masks that code makes.
+    """
+    if isinstance(mask, RunLengths):
+        mask.lengths(height, width)
+    elif isinstance(mask, Bitmap):
+        mask.bitmap(height, width)
 
 
 def pycocotools_mask() -> Any:
@@ -89,15 +109,6 @@ def pycocotools_mask() -> Any:
 def _check_size(mine: Sequence[int], asked: tuple[int, int]) -> None:
     if tuple(mine) != asked:
         raise ValueError(f"a mask of {mine[0]}x{mine[1]} pixels, its image has {asked[0]}x{asked[1]}")
-
-
-def _draw_runs(lengths: Int64[np.ndarray, "runs"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    if lengths.sum() != height * width:
-        raise ValueError(f"a run-length mask of {lengths.sum()} pixels, its image has {height}x{width}")
-    if (lengths < 0).any():
-        raise ValueError("a run-length mask with a negative run")
-    values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths).reshape(width, height).T
 
 
 def _lengths(text: bytes) -> Int64[np.ndarray, "runs"]:

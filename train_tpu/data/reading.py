@@ -1,6 +1,8 @@
 """One example from its source into a row of a batch, with an account of what cannot be read."""
 
 import dataclasses
+import os
+import stat
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -36,6 +38,21 @@ class Reader:
             return None
         finally:
             self.watchdog.idle()
+
+
+def file_bytes(path: str) -> bytes:
+    """What a regular file holds.
+
+    Raises:
+      ValueError: there is none, or it cannot be read, or is a device or a pipe, which may never end.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("not a regular file")
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
 
 
 def read_options(data: Config, batch_size: int) -> grain.ReadOptions:

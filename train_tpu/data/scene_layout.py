@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 8, 200  # pixels: the longer side of an object's box, before
 MIDDLING = 0.42  # diameter at most, as a share of the scene's shorter side, of all objects but perhaps one:
 LARGE_SHARE, LARGE = 0.6, (0.5, 0.78)  # so many scenes have a large one, its diameter in this range
 LEAST_VISIBLE = 0.7  # share of an object's pixels inside the scene that others leave free
-HUES = 1.15  # width of a class's hues, in eighths of the circle: it shares a quarter of them
+HUES = 0.98  # width of a class's hues, in eighths of the circle; surfaces vary a little around them
 TOWARDS_MIDDLING = 0.45  # diameters are uniform in their logarithm for 1, and the smaller this, the larger
 TRIES, SMALLER = 30, 0.85  # to find a place; after each but the first five the object shrinks by this factor
 

@@ -12,13 +12,16 @@ from train_tpu.evaluation.evaluation_files import CLASSES, PICTURE, RESULTS, ear
 WRITTEN = (RESULTS, CLASSES, PICTURE)
 
 
-def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], pictures: Any, title: str) -> str:
+def write(
+    folder: Path, content: dict[str, Any], classes: Sequence[Any], pictures: Any, title: str, named: bool
+) -> str:
     """Write everything, results.json last; returns the line that says where it is.
 
     Args:
       classes: dataclass rows, one a class. pictures: has `draw(path, title)`.
+      named: the user asked for this folder; where nobody did, that it cannot be written to is no error.
     Raises:
-      UserError: the folder cannot be written to.
+      UserError: the folder that was named cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,9 +36,9 @@ def write(folder: Path, content: dict[str, Any], classes: Sequence[Any], picture
         text = json.dumps(content, indent=2, ensure_ascii=False)
         (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written to ({error.strerror}); name a folder with --out"
-        ) from error
+        if named:
+            raise UserError(f"--out {folder}: cannot be written to ({error.strerror})") from error
+        return f"tables and pictures are not written: {folder} ({error.strerror}); name a folder with --out"
     return f"tables and pictures: {folder} ({', '.join(WRITTEN)})"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hvjax.dense.paste import paste_mask
 from train_tpu.data.dense_examples import IGNORE
 from train_tpu.evaluation.overlays import (
     WRONG,
@@ -19,7 +20,6 @@ from train_tpu.evaluation.overlays import (
     draw_mistakes,
     fit,
 )
-from train_tpu.evaluation.paste_masks import paste_mask
 from train_tpu.evaluation.sheets import GAP, HEAD, INK, LINE, MARGIN, MUTED, TITLE, WORDS, cut, font
 
 IMAGES = 6  # of a page
@@ -74,12 +74,7 @@ class SegmentationPictures:
 
     def _row(self, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> Row:
         scored = truth != IGNORE
-        labels, pixels = np.unique(np.concatenate([truth[scored], predicted[scored]]), return_counts=True)
-        largest_first = [int(label) for label in labels[np.argsort(-pixels, kind="stable")]]
-        numbers = {label: label for label in largest_first}
-        if len(self._names) > FEW:
-            numbers = {label: rank for rank, label in enumerate(largest_first)}
-        colours = {label: colour_of(number) for label, number in numbers.items()}
+        colours = _colours(np.concatenate([truth[scored], predicted[scored]]), len(self._names))
         shown = np.where(scored, predicted, IGNORE)
         right = (truth == predicted)[scored].mean() if scored.any() else 0.0
         panels = (
@@ -135,8 +130,10 @@ class DetectionPictures:
             sure = (np.asarray(answers["labels"][row]) >= 0) & (
                 np.asarray(answers["scores"][row]) >= self._sure
             )
-            truth = self._drawn(batch, int(row), there, height, width)
-            found = self._drawn(answers, int(row), sure, height, width)
+            told = {name: batch[name][row] for name in ("boxes", "labels", "masks", "crowd")}
+            given = {name: answers[name][row] for name in ("boxes", "labels", "masks", "scores")}
+            truth = _drawn(told, there, self._names, height, width)
+            found = _drawn(given, sure, self._names, height, width)
             panels = (
                 fit(image, LARGE_SIDE),
                 draw_instances(image, truth, LARGE_SIDE),
@@ -145,20 +142,6 @@ class DetectionPictures:
             words = f"{there.sum()} objects, {sure.sum()} found with a score of {self._sure:g} or more"
             self._rows.append(Row(panels, words))
 
-    def _drawn(
-        self, source: Mapping[str, Any], row: int, which: np.ndarray, height: int, width: int
-    ) -> Drawn:
-        boxes, labels, grids = (np.asarray(source[name][row])[which] for name in ("boxes", "labels", "masks"))
-        captions = [self._names[label] for label in labels]
-        if "scores" in source:
-            scores = np.asarray(source["scores"][row])[which]
-            captions = [f"{name} {score:.2f}" for name, score in zip(captions, scores, strict=True)]
-        else:
-            crowd = np.asarray(source["crowd"][row])[which]
-            captions = [f"{n} (crowd)" if c else n for n, c in zip(captions, crowd, strict=True)]
-        masks = [paste_mask(grid, box, height, width) for grid, box in zip(grids, boxes, strict=True)]
-        return Drawn(boxes, labels, masks, captions)
-
     def draw(self, path: Path, title: str) -> None:
         """Write the page as PNG.
 
@@ -166,6 +149,53 @@ class DetectionPictures:
           ValueError: no image was taken in.
         """
         draw_page(self._rows, ("image", "truth", "prediction"), path, title)
+
+
+def predicted_classes(image: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> Row:
+    """An image (h, w, 3) beside its pixels' classes (h, w), without a truth."""
+    colours = _colours(classes.ravel(), len(names))
+    panels = fit(image, LARGE_SIDE), draw_classes(image, classes, colours, names, LARGE_SIDE)
+    return Row(panels, "", tuple((names[label], colour) for label, colour in colours.items()))
+
+
+def predicted_instances(
+    image: np.ndarray, found: Mapping[str, np.ndarray], names: Sequence[str], sure: float = SURE
+) -> Row:
+    """An image (h, w, 3) beside what is found in it with a score of `sure` or more, without a truth.
+
+    Args:
+      found: "boxes" (n, 4), "scores", "labels" (n,) and "masks" (n, s, s) of one image.
+    """
+    which = (found["labels"] >= 0) & (found["scores"] >= sure)
+    drawn = _drawn(found, which, names, *image.shape[:2])
+    panels = fit(image, LARGE_SIDE), draw_instances(image, drawn, LARGE_SIDE)
+    return Row(panels, f"{which.sum()} found with a score of {sure:g} or more")
+
+
+def _colours(labels: np.ndarray, count: int) -> dict[int, Colour]:
+    """Class -> colour of those that occur, the most frequent first; count: of all classes."""
+    there, pixels = np.unique(labels, return_counts=True)
+    largest_first = [int(label) for label in there[np.argsort(-pixels, kind="stable")]]
+    numbers = {label: label for label in largest_first}
+    if count > FEW:
+        numbers = {label: rank for rank, label in enumerate(largest_first)}
+    return {label: colour_of(number) for label, number in numbers.items()}
+
+
+def _drawn(
+    source: Mapping[str, Any], which: np.ndarray, names: Sequence[str], height: int, width: int
+) -> Drawn:
+    """Instances of one image; with "scores" they were found, with "crowd" they are there."""
+    boxes, labels, grids = (np.asarray(source[name])[which] for name in ("boxes", "labels", "masks"))
+    captions = [names[int(label)] for label in labels]
+    if "scores" in source:
+        scores = np.asarray(source["scores"])[which]
+        captions = [f"{name} {score:.2f}" for name, score in zip(captions, scores, strict=True)]
+    else:
+        crowd = np.asarray(source["crowd"])[which]
+        captions = [f"{n} (crowd)" if c else n for n, c in zip(captions, crowd, strict=True)]
+    masks = [paste_mask(grid, box, height, width) for grid, box in zip(grids, boxes, strict=True)]
+    return Drawn(boxes, labels, masks, captions)
 
 
 def draw_page(

@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 import numpy as np
 from jaxtyping import Float
 
-from train_tpu.evaluation.paste_masks import RunLengths, paste_mask, run_lengths
+from hvjax.dense.paste import paste_mask
+from train_tpu.evaluation.paste_masks import RunLengths, run_lengths
 
 
 class Instance(TypedDict):
@@ -46,7 +47,8 @@ def found_in(
     Args:
       answers: "boxes", "scores", "labels" (-1: none) and, if `masks`, "masks" of hvjax's detectors.
       scale: of y and x: pixels of the batch per pixel of the image.
-      height, width: of the image; boxes are cut off there, masks are pasted there.
+      height, width: of the image; boxes are cut off there, masks are pasted there. Boxes of which nothing is
+        left, found in the padding of the canvas, are dropped.
     Raises:
       ValueError: a box or score is not finite.
     """
@@ -59,6 +61,8 @@ def found_in(
     grids = np.asarray(answers["masks"][row])[kept] if masks else None
     instances = []
     for i, box in enumerate(np.clip(boxes, 0, [width, height] * 2)):
+        if not (box[2:] > box[:2]).all():
+            continue
         # pasted into the box as it was predicted: the grid covers what is beyond the image too
         mask = None if grids is None else paste_mask(grids[i], boxes[i], height, width)
         instances.append(_instance(labels[i], box, scores[i], False, mask))

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -47,7 +46,8 @@ class ClassPrecision:
 class DetectionMeter:
     """Gathers what is found in held-out images, and scores it against what is there.
 
-    Everything is compared at the images' own size. An image that comes twice counts once.
+    Everything is compared at the images' own size. An image that comes twice counts once. In a run on several
+    hosts each is given the answers to all images, and computes all scores.
 
     Args:
       names: of the classes.
@@ -109,15 +109,6 @@ class DetectionMeter:
             "truth": truth,
             "found": found_in(found, row, scale, height, width, self._masks),
         }
-
-    def as_text(self) -> str:
-        """All that was gathered, for `add_text` of another host's meter."""
-        return json.dumps(self.records)
-
-    def add_text(self, text: str) -> None:
-        """Take in what another meter gathered."""
-        self._scored = None
-        self.records.update({int(index): record for index, record in json.loads(text).items()})
 
     @property
     def value(self) -> dict[str, float]:

@@ -1,10 +1,9 @@
-"""Masks predicted on a grid inside a box, as masks of the whole image, and as run lengths of COCO."""
+"""Masks of whole images, as `hvjax.dense.paste` makes them, as run lengths of COCO."""
 
-import math
 from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool
 
 from train_tpu.data.masks import pycocotools_mask
 
@@ -14,51 +13,6 @@ class RunLengths(TypedDict):
 
     size: list[int]
     counts: str
-
-
-def paste_mask(
-    grid: Num[np.ndarray, "rows columns"],
-    box: Num[np.ndarray, "4"],
-    height: int,
-    width: int,
-    threshold: float = 0.5,
-) -> Bool[np.ndarray, "height width"]:
-    """Where the grid, stretched over the box, is at least `threshold` at a pixel's centre.
-
-    Between the cells' centres it is interpolated linearly, and zero outside of the box; as in mmdetection's
-    FCNMaskHead and detectron2's paste_masks_in_image (Mask R-CNN, section 3.1: "Inference").
-
-    Args:
-      grid: probabilities, or 0 and 1.
-      box: x1 y1 x2 y2 in pixels; may reach beyond the image. One without area has no mask.
-    Returns:
-      In column-major order, as `run_lengths` needs it.
-    """
-    mask = np.zeros((height, width), bool, order="F")
-    x1, y1, x2, y2 = (float(value) for value in box)
-    top, above, down = _neighbours(y1, y2, grid.shape[0], height)
-    left, before, across = _neighbours(x1, x2, grid.shape[1], width)
-    # no matrix products: on arrays this small, BLAS loses milliseconds to its threads
-    padded = np.pad(grid.astype(np.float64), 1)
-    lines = padded[above] * (1 - down)[:, None] + padded[above + 1] * down[:, None]
-    values = lines[:, before] * (1 - across) + lines[:, before + 1] * across
-    mask[top : top + len(down), left : left + len(across)] = values >= threshold
-    return mask
-
-
-def _neighbours(
-    start: float, stop: float, cells: int, length: int
-) -> tuple[int, Int[np.ndarray, "pixels"], Float[np.ndarray, "pixels"]]:
-    """The first pixel of a line that the cells between start and stop reach; of it and each that follows the
-    cell before its centre (counted from 1, as 0 is the zero in front) and the share that the next one has."""
-    size = (stop - start) / cells
-    if not size > 0:
-        return 0, np.zeros(0, int), np.zeros(0)
-    first = max(0, math.ceil(start - size / 2 - 0.5))
-    last = min(length - 1, math.floor(stop + size / 2 - 0.5))
-    centres = (np.arange(first, last + 1) + 0.5 - start) / size + 0.5
-    before = np.clip(np.floor(centres), 0, cells).astype(int)
-    return first, before, np.clip(centres - before, 0, 1)
 
 
 def run_lengths(mask: Bool[np.ndarray, "h w"]) -> RunLengths:

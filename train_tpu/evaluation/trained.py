@@ -88,8 +88,8 @@ def open_trained(path: str | Path, which: str = "best") -> Trained:
     name, _ = identify(model)
     if isinstance(model, DenseModel):
         raise UserError(
-            f"--ckpt {path}: {name} names no class of a whole image; python -m train_tpu.evaluate scores and "
-            "draws what it answers"
+            f"--ckpt {path}: {name} names no class of a whole image; what it finds is drawn where --ckpt "
+            "is its training directory"
         )
     if not model.config.num_classes:
         raise UserError(f"--ckpt {path}: {name} without a classifier cannot name a class")

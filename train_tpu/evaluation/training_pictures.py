@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hvjax.dense.paste import paste_mask
 from train_tpu.data.dense_examples import IGNORE
 from train_tpu.evaluation.dense_pictures import FEW, LARGE_SIDE, Row
 from train_tpu.evaluation.overlays import Drawn, colour_of, draw_classes, draw_instances, fit
-from train_tpu.evaluation.paste_masks import paste_mask
 
 COLUMNS = ("image on its canvas", "what is learned from it")
 

@@ -95,6 +95,21 @@ def frozen(freeze: str, params: Any) -> Any:
     return tree
 
 
+def check_still_norms(still_norms: str, batch_stats: Any) -> None:
+    """Look whether config.optimizer.still_norms, a regular expression that compiles, means anything.
+
+    Args:
+      batch_stats: running statistics, whose parents are the batch norms.
+    Raises:
+      UserError: the name of no batch norm fits.
+    """
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(batch_stats)]
+    names = list(dict.fromkeys(parameter_name(path[:-1]) for path in paths))
+    if still_norms and not any(re.search(still_norms, name) for name in names):
+        some = f"names are {', '.join((names[0], names[-1]))}, ..." if names else "the model has none"
+        raise UserError(f"--config.optimizer.still_norms={still_norms!r} fits no batch norm ({some})")
+
+
 def parameter_name(path: Any) -> str:
     """ "stage1.block2.conv1.kernel" of a path of jax.tree_util."""
     return ".".join(str(part.key) for part in path)

@@ -26,6 +26,9 @@ def run_length(config: Config, examples: int) -> Length:
 
     The data is one endless stream of shuffled epochs, so a batch may span two epochs and nothing is
     dropped; an epoch is rounded to whole steps only where something happens "once an epoch".
+
+    Raises:
+      UserError: the run has no step, or none after its warm-up.
     """
     batch, schedule = config.data.batch_size, config.schedule
     epochs = schedule.epochs + schedule.cooldown_epochs
@@ -34,6 +37,11 @@ def run_length(config: Config, examples: int) -> Length:
     if total < 1:
         raise UserError(
             f"schedule.epochs={schedule.epochs} of {examples} images at batch {batch} is less than one step"
+        )
+    if warmup >= total:
+        raise UserError(
+            f"--config.schedule.warmup_steps={warmup}: the whole run has {total} steps; give fewer, such as "
+            f"--config.schedule.warmup_steps={total // 10}"
         )
     return Length(
         epoch=max(1, round(examples / batch)),

@@ -43,8 +43,9 @@ def announce(
             f"data: {dataset.name}, {len(dataset.train):,} images in {len(dataset.class_names):,} classes, "
             f"{len(dataset.held_out):,} more held out"
         )
-        for note in dataset.notes:
-            say(f"  {note}")
+    for note in dataset.notes:
+        say(f"  {note}")
+    if not dataset.embedded:
         say(f"model: {name}, {_millions(parameters)} parameters")
     hosts = f" of {jax.process_count()} hosts" if jax.process_count() > 1 else ""
     height, width, _ = image_shape

@@ -19,7 +19,10 @@ NOTHING: Mapping[str, Any] = {}
 SEMANTIC_FPN, UPERNET, MASK_RCNN = "semantic_fpn", "upernet", "mask_rcnn"
 
 EVERYTHING = "."  # as optimizer.decay_too: biases and norms decay as well, as without a paramwise_cfg
-UNDECAYED = r"^(output_norms\.|backbone\.(.*\.)?[^.]*(norm|relative_position|pos_embed))"
+# Norms and tables of positions. UniFormer's pos_embed is a convolution, which decays; PVT's is the table.
+_NORMS_AND_TABLES = r"(.*\.)?[^.]*(norm|relative_position|pos_embed$)"
+UNDECAYED = rf"^(output_norms\.|backbone\.{_NORMS_AND_TABLES})"
+UNDECAYED_OF_HEADS_TOO = rf"^{_NORMS_AND_TABLES}"
 SMALL_MASK_RCNN = {
     "channels": 64,
     "hidden": 256,
@@ -71,7 +74,7 @@ def coco(backbone: str, *, inside: Mapping[str, Any] = NOTHING, **fields: Any) -
     config.schedule.drops = (8.0, 11.0)
     config.schedule.base_lr = 1e-4
     config.schedule.warmup_steps = 500
-    config.schedule.warmup_lr = 1e-10  # 1e-6 of the peak
+    config.schedule.warmup_lr = 1e-7  # 0.001 of the peak, mmdetection's own ratio
     config.schedule.end_lr = 0.0
     config.optimizer.weight_decay = 0.05
     no_decay_of_norms(config)
@@ -80,27 +83,35 @@ def coco(backbone: str, *, inside: Mapping[str, Any] = NOTHING, **fields: Any) -
 
 def upernet_schedule(config: Config) -> None:
     """160,000 steps of AdamW on a straight line to 0, as Swin's authors have it and all others after them."""
-    iterations(config, 160_000)
+    iterations(config, 160_000, warmup=1500)
     config.schedule.name = "poly"
     config.schedule.power = 1.0
     config.schedule.base_lr = 6e-5
-    config.schedule.warmup_steps = 1500
     config.schedule.warmup_lr = 6e-11  # 1e-6 of the peak
     config.schedule.end_lr = 0.0
     config.optimizer.weight_decay = 0.01
     no_decay_of_norms(config)
 
 
-def no_decay_of_norms(config: Config) -> None:
-    """Weight decay of everything but the backbone's norms and tables of positions: Swin's paramwise_cfg."""
-    config.optimizer.no_decay = UNDECAYED
-    config.optimizer.decay_too = rf"^(?!{UNDECAYED.removeprefix('^')})"
+def no_decay_of_norms(config: Config, still: str = UNDECAYED) -> None:
+    """Weight decay of everything but the backbone's norms and tables of positions: Swin's paramwise_cfg.
+
+    Args:
+      still: regular expression of what does not decay, beginning with ^.
+    """
+    config.optimizer.no_decay = still
+    config.optimizer.decay_too = rf"^(?!{still.removeprefix('^')})"
 
 
 def three_times(config: Config) -> None:
-    """The "3x" schedule: 36 epochs, the shorter side from 480 to 800 px, half of the images cropped first."""
+    """The "3x" schedule: 36 epochs at several scales."""
     config.schedule.epochs = 36.0
     config.schedule.drops = (27.0, 33.0)
+    several_scales(config)
+
+
+def several_scales(config: Config) -> None:
+    """The shorter side from 480 to 800 px, half of the images cropped first, as in DETR."""
     config.view.shorter = tuple(range(480, 801, 32))
     config.view.crop_first = True
 
@@ -139,7 +150,7 @@ def scenes(config: Config, inside: Mapping[str, Any], **fields: Any) -> None:
             "canvas": size,
             "eval_canvas": size,
             "eval_resize": size,
-            "batch_size": 8,
+            "batch_size": 4,  # more steps of fewer images: so a short run learns more
             "eval_batch_size": 16,
             "max_objects": 16,  # no scene has more
             "mask_size": 56,
@@ -159,9 +170,10 @@ def scenes(config: Config, inside: Mapping[str, Any], **fields: Any) -> None:
     fallback.schedule = ConfigDict(
         {
             "name": "cosine",
-            "epochs": 3.0,
+            # about ten minutes on two cores
+            "epochs": 1.75 if config.task == "detection" else 3.75,
             "steps": 0,
-            "base_lr": 1e-3,
+            "base_lr": 1e-3 if config.task == "detection" else 2e-3,
             "base_batch": 0,
             "warmup_epochs": 0.1,
             "warmup_steps": 0,
@@ -184,16 +196,16 @@ def scenes(config: Config, inside: Mapping[str, Any], **fields: Any) -> None:
         }
     )
     fallback.ema = ConfigDict({"decay": 0.0, "horizon": 0.05, "warmup": True})
-    fallback.log_every = 15
-    fallback.eval_every = 250
+    fallback.log_every = 25
+    fallback.eval_every = 1000
     config.fallback = fallback
 
 
-def iterations(config: Config, count: int, evaluations: int = 10) -> None:
-    """A schedule that counts optimizer steps, as mmsegmentation's do."""
+def iterations(config: Config, count: int, *, warmup: int = 0, evaluations: int = 10) -> None:
+    """A schedule that counts optimizer steps, as mmsegmentation's do, `warmup` of them at its beginning."""
     config.schedule.steps = count
-    config.schedule.epochs = 1.0  # counts nothing
-    config.schedule.warmup_epochs = 0.0
+    config.schedule.epochs = 1.0  # counts nothing but shares of the steps, as of the warm-up
+    config.schedule.warmup_epochs = warmup / count
     config.eval_every = count // evaluations
 
 

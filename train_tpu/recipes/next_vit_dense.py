@@ -38,6 +38,7 @@ def upernet(name: str, arg: str) -> Config:
     config.model.drop_path_rate = 0.2
     config.data.batch_size = 16
     dense.upernet_schedule(config)
+    dense.no_decay_of_norms(config, dense.UNDECAYED_OF_HEADS_TOO)  # custom_keys are bn and norm
     dense.scenes(config, {**SMALL, **SEGMENTING}, **SMALL_UPERNET)
     return dense.in_form(config, arg)
 
@@ -50,6 +51,7 @@ def mask_rcnn(name: str, arg: str, *, drop_path: float) -> Config:
     """
     config = dense.coco(name)
     config.model.drop_path_rate = drop_path
+    config.schedule.warmup_lr = 1e-10  # 1e-6 of the peak
     config.optimizer.freeze = r"^backbone\.(stem|stage1)\."
     config.optimizer.still_norms = r"^backbone\."
     dense.scenes(config, SMALL, **dense.SMALL_MASK_RCNN)

@@ -25,7 +25,6 @@ class Classification:
     """See `task.Task`."""
 
     config: Config
-    main = "top1"
 
     def open(self) -> Dataset:
         return open_dataset(self.config.data)

@@ -100,5 +100,7 @@ class Dense:
         )
 
     def sample(self, dataset: DenseDataset, count: int, corrupt: CorruptImages) -> dict[str, np.ndarray]:
-        rows = dense_pipeline.sample(dataset.held_out, self.config.data, self.name, count, corrupt)
+        rows = dense_pipeline.sample(
+            dataset.held_out, self.config.data, self.name, count, corrupt, self.spec.mean
+        )
         return {"image": rows["image"]}

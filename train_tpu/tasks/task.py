@@ -55,13 +55,9 @@ class Meter(Protocol):
 class Task(Protocol):
     """Made from a config by `choice.task_of`; knows neither devices nor steps.
 
-    main: the score that makes a checkpoint the best. Classes, models and batches are those of the task;
-    batches are dicts with uint8 "image" (b, h, w, c), in training without padding, in evaluation all of one
-    size, with rows that are marked as padding.
+    Classes, models and batches are those of the task; batches are dicts with uint8 "image" (b, h, w, c), in
+    training without padding, in evaluation all of one size, with rows that are marked as padding.
     """
-
-    @property
-    def main(self) -> str: ...
 
     def open(self) -> Dataset:
         """Training and held-out examples.

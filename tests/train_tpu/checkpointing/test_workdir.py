@@ -44,6 +44,10 @@ def test_file_in_place_of_the_workdir(tiny_config, tmp_path: Path) -> None:
 def test_no_training_directory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no training directory: it holds no config.json"):
         read_config(tmp_path)
+    for damaged in ("{", "[1, 2]"):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"config.json is damaged: it holds no config"):
+            read_config(tmp_path)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Pairs of an image and a map of classes."""
 
+import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +106,39 @@ def test_maps_that_cannot_be_read_are_named(directory: Path, damage, message: st
 def test_an_image_that_vanished_is_an_unreadable_one(directory: Path) -> None:
     source = ade20k.load(directory).train
     (directory / "images/training/0.jpg").unlink()
-    assert source[0]["image"] == b""
+    with pytest.raises(ValueError, match=r"^No such file or directory$"):
+        source[0]
+
+
+def test_the_training_split_is_not_needed_to_evaluate(directory: Path) -> None:
+    shutil.rmtree(directory / "images/training")
+    dataset = ade20k.load(directory, held_out_only=True)
+    assert len(dataset.train) == 0 and len(dataset.held_out) == 3 and len(dataset.class_names) == 4
+
+
+def gray(values: np.ndarray, bits: int) -> bytes:
+    """A gray PNG of so few bits, which Pillow does not write."""
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    each = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(len(values), -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in each)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_gray_of_few_bits_keeps_its_numbers(tmp_path: Path, bits: int) -> None:
+    values = np.arange(2**bits, dtype=np.uint8).reshape(2, -1)
+    (tmp_path / "map.png").write_bytes(gray(values, bits))
+    np.testing.assert_array_equal(ade20k.read_map(tmp_path / "map.png"), values)
+
+
+def test_a_mark_of_the_encoding_and_empty_lines_at_the_end_of_the_names(tmp_path: Path) -> None:
+    own = write_ade20k(tmp_path / "own", own=True)
+    (own / "classes.txt").write_bytes("\ufeffsky\r\nroad\ncar\n\n \n".encode())
+    assert ade20k.load(own).class_names == ("sky", "road", "car")
 
 
 def no_map(directory: Path) -> None:
@@ -131,6 +166,15 @@ def too_many_names(directory: Path) -> None:
     (directory / "classes.txt").write_text("\n".join(map(str, range(255))))
 
 
+def an_empty_line(directory: Path) -> None:
+    no_names(directory)
+    (directory / "classes.txt").write_text("sky\n\ncar\n")
+
+
+def one_map_of_two(directory: Path) -> None:
+    (directory / "images/training/1.png").touch()
+
+
 def names_of_bytes(directory: Path) -> None:
     (directory / "objectInfo150.txt").write_bytes(b"\xff\xfe\xff")
 
@@ -149,6 +193,8 @@ def empty_folder(directory: Path) -> None:
         (no_names, r"neither objectInfo150.txt \(ADE20K\) nor classes.txt"),
         (empty_names, "objectInfo150.txt names 0 classes; accepted are 1 to 254"),
         (too_many_names, "classes.txt names 255 classes; accepted are 1 to 254"),
+        (an_empty_line, "classes.txt: line 2 is empty; the numbers in the maps are those of the lines"),
+        (one_map_of_two, "images/training: 1.jpg and 1.png would share one map, 1.png"),
         (names_of_bytes, "cannot read .*objectInfo150.txt"),
         (empty_folder, "images/training holds no images"),
     ],

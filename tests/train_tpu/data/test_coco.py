@@ -1,6 +1,8 @@
 """COCO on disk: examples, layouts, and what is missing."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,12 +74,47 @@ def test_nothing_to_learn(tmp_path: Path) -> None:
         coco.load(write_coco(tmp_path / "coco", train=content))
 
 
+def test_nothing_to_score_against(tmp_path: Path) -> None:
+    content = {**coco_content(), "annotations": []}
+    with pytest.raises(UserError, match=r"instances_val2017.json: no image has an object to score against"):
+        coco.load(write_coco(tmp_path / "coco", val=content))
+
+
 def test_names_and_sizes_are_known_without_reading(directory: Path) -> None:
     source = coco.load(directory).held_out
     (directory / "val2017/b.png").unlink()
     assert source.name_of(1) == str(directory / "val2017/b.png") and source.size_of(1) == (HEIGHT, WIDTH)
-    assert source[1]["image"] == b"", "decoding reports it with the corrupt ones"
-    assert "20 images" not in repr(source) and "2 images" in repr(source)
+    with pytest.raises(ValueError, match=r"^No such file or directory$"):
+        source[1]
+    assert repr(source) == f"CocoSource({directory / 'val2017'}, 2 images)"
+
+
+def test_what_is_no_file_is_not_waited_for(directory: Path) -> None:
+    source = coco.load(directory).held_out
+    (directory / "val2017/a.png").unlink()
+    os.mkfifo(directory / "val2017/a.png")
+    with pytest.raises(ValueError, match="not a regular file"):
+        source[0]
+
+
+def test_the_training_split_is_not_needed_to_evaluate(directory: Path) -> None:
+    no_training(directory)
+    shutil.rmtree(directory / "train2017")
+    dataset = coco.load(directory, held_out_only=True)
+    assert len(dataset.train) == 0 and len(dataset.held_out) == 2 and dataset.class_names == NAMES
+
+
+def test_more_images_missing_than_may_be(tmp_path: Path) -> None:
+    """Of the four to learn from and the two held out."""
+    directory = write_coco(tmp_path / "coco", train=many_squares(4))
+    (directory / "train2017/3.png").unlink()
+    assert len(coco.load(directory, most_missing=0.2).train) == 4
+    message = (
+        r"^1 image of instances_train2017.json missing in .*, such as 3.png: more than "
+        r"--config.data.max_corrupt=0.1 allows of 6 images$"
+    )
+    with pytest.raises(UserError, match=message):
+        coco.load(directory, most_missing=0.1)
 
 
 def test_images_in_a_folder_images(directory: Path) -> None:

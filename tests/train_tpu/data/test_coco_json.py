@@ -59,8 +59,11 @@ def test_areas_that_are_not_all_there_are_not_told(tmp_path: Path) -> None:
         [[4, 2, 14, 2, 14, 10, 4]],
         [[4, 2, 14, 2, 14, float("nan")]],
         [[4, 2, 1e9, 2, 14, 10]],
+        [[0, 0, 9e4, 9e4] * 10],
+        {"size": [HEIGHT, WIDTH], "counts": []},
+        {"size": [HEIGHT, WIDTH], "counts": ""},
     ],
-    ids=["none", "empty", "two points", "odd", "not finite", "too far"],
+    ids=["none", "empty", "two points", "odd", "not finite", "too far", "too long", "no runs", "no text"],
 )
 def test_masks_that_cannot_be_drawn_are_left_out_and_counted(tmp_path: Path, shape: Any) -> None:
     content = coco_content()
@@ -78,6 +81,27 @@ def test_a_polygon_that_cannot_be_drawn_beside_one_that_can(tmp_path: Path) -> N
     told = read(tmp_path, content)
     assert not told.without_mask
     np.testing.assert_array_equal(told.shapes.mask(0).bitmap(HEIGHT, WIDTH), SQUARE_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("values", "learned"),
+    [
+        ({}, True),
+        ({"ignore": 1}, False),
+        ({"area": 0}, False),
+        ({"bbox": [4, 2, 0.9, 8]}, False),
+        ({"bbox": [4, 2, 1, 8]}, True),
+        ({"bbox": [WIDTH, 2, 5, 8]}, False),
+        ({"bbox": [-4, 2, 4, 8]}, False),
+        ({"bbox": [-4, 2, 5, 8]}, True),
+    ],
+)
+def test_what_mmdetection_does_not_train_on_is_still_scored(
+    tmp_path: Path, values: dict, learned: bool
+) -> None:
+    assert len(read(tmp_path, changed("annotations", 1, **values)).labels) == 2
+    told = read_annotations(tmp_path / "instances.json", to_learn=True)
+    assert len(told.labels) == 1 + learned and told.not_learned == 1 - learned
 
 
 def changed(table: str, number: int, **values: Any) -> dict[str, Any]:
@@ -105,6 +129,11 @@ def without(table: str, number: int, key: str) -> dict[str, Any]:
         (without("images", 0, "width"), r"images\[0\]: no width"),
         (changed("images", 1, height=0), r"images\[1\]: height 0 and width 30 must be positive integers"),
         (changed("images", 1, file_name=3), r"images\[1\]: file_name must be a text"),
+        (changed("images", 1, file_name="/dev/zero"), r"images\[1\]: file_name '/dev/zero' must be a path"),
+        (changed("images", 1, file_name="a/../../b"), r"file_name 'a/../../b' must be a path below the fol"),
+        (changed("images", 1, file_name="a\0b"), r"file_name 'a\\x00b' must be a path below"),
+        (changed("images", 1, file_name="\ud800"), r"images\[1\]: .*surrogates not allowed"),
+        (changed("images", 1, file_name="a.png"), "two images have the file_name 'a.png'"),
         (changed("images", 1, id=11), "two images have the id 11"),
         (changed("images", 1, id=[1]), "an image has no plain id"),
         (without("annotations", 1, "bbox"), r"annotations\[1\]: no bbox"),
@@ -114,6 +143,23 @@ def without(table: str, number: int, key: str) -> dict[str, Any]:
         ),
         (changed("annotations", 1, bbox=[1, 2, -3, 4]), r"annotation 1: bbox \[1, 2, -3, 4\]; expected"),
         (changed("annotations", 1, bbox=[1, 2, 3, float("inf")]), "annotation 1: bbox .* expected"),
+        (changed("annotations", 1, bbox=[1e300, 2, 3, 4]), "annotation 1: bbox .* below 100,000 pixels"),
+        (changed("annotations", 1, area=float("nan")), r"annotations\[1\]: area nan must be a number"),
+        (changed("annotations", 1, iscrowd="0"), r"annotations\[1\]: iscrowd must be 0 or 1, not '0'"),
+        (changed("annotations", 1, ignore=2), r"annotations\[1\]: ignore must be 0 or 1, not 2"),
+        (changed("annotations", 1, segmentation=[[4, 2], [14, 2], [9, 9]]), "must be a flat list x1, y1,"),
+        (
+            changed("annotations", 0, segmentation={"size": [HEIGHT, WIDTH], "counts": [500, 99]}),
+            "annotation 2: the counts of its mask are of 599 pixels, its image a.png has 20x30",
+        ),
+        (
+            changed("annotations", 0, segmentation={"size": [HEIGHT, WIDTH], "counts": [[600]]}),
+            r"annotations\[0\]: counts must be a text or a list of whole numbers",
+        ),
+        (
+            changed("annotations", 0, segmentation={"size": [HEIGHT, WIDTH], "counts": [0.5, 599.5]}),
+            r"annotations\[0\]: counts must be a text or a list of whole numbers",
+        ),
         (changed("annotations", 1, bbox="abc"), "annotation 1: bbox 'abc'; expected"),
         (changed("annotations", 1, image_id=99), "annotation 1 is of image 99, which is not in the file"),
         (changed("annotations", 1, category_id=2), "annotation 1 is of category 2, which is not in the file"),

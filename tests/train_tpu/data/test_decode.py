@@ -143,12 +143,31 @@ def test_large_jpegs_are_decoded_small() -> None:
     np.testing.assert_array_equal(full, crop(decode(data), box))
 
 
-def test_stored_pixels_are_not_turned() -> None:
+@pytest.mark.parametrize("orientation", [3, 6])  # half a turn, which leaves the size as it is, and a quarter
+@pytest.mark.parametrize(
+    ("mode", "file_format", "options"),
+    [
+        ("RGB", "JPEG", {}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "MPO", {"save_all": True, "append_images": [Image.new("RGB", (32, 24))]}),
+        ("RGB", "PNG", {}),
+        ("L", "PNG", {}),
+        ("RGB", "WEBP", {"lossless": True}),
+    ],
+    ids=["jpeg", "cmyk", "mpo", "png", "gray png", "webp"],
+)
+def test_stored_pixels_are_not_turned(mode: str, file_format: str, options: dict, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    data = encode(Image.fromarray(RGB), "JPEG", quality=90, exif=exif)
-    assert decode(data).shape == (32, 24, 3)
-    plain = encode(Image.fromarray(RGB), "JPEG", quality=90)
-    np.testing.assert_array_equal(decode_stored(data), decode(plain))
+    exif[0x0112] = orientation
+    image = Image.fromarray(RGB).convert(mode)
+    data = encode(image, file_format, exif=exif, **options)
+    assert Image.open(io.BytesIO(data)).format == file_format
+    stored, upright = decode_stored(data), decode(data)
+    np.testing.assert_array_equal(stored, decode(encode(image, file_format, **options)))
+    np.testing.assert_array_equal(upright, np.rot90(stored, {3: 2, 6: -1}[orientation]))
+    assert not np.array_equal(upright, stored)
+
+
+def test_a_text_has_no_stored_pixels() -> None:
     with pytest.raises(ValueError, match="not an image"):
         decode_stored(b"text")

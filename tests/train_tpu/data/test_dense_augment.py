@@ -134,17 +134,21 @@ def test_half_of_detr_s_images_are_crops(rng) -> None:
     policy = MultiScale(
         (200, 200), (200,), 200, flip=False, crop=True, crop_after=(100,), crop_sides=(40, 80)
     )
-    sides = []
+    sides, corners = [], []
     for _ in range(DRAWS):
         shown = pixels(policy(example(100, 120), rng))
         assert max(shown.shape) == 200
         rows, columns = shown[..., 0].astype(int), shown[..., 1].astype(int)
         sides.append((rows.max() - rows.min() + 1, columns.max() - columns.min() + 1))
+        corners.append((rows.min(), columns.min()))
     whole = [side == (100, 120) for side in sides]
     assert abs(np.mean(whole) - 0.5) < FOUR_SIGMA
     cropped = np.array([side for side, all_of_it in zip(sides, whole, strict=True) if not all_of_it])
     assert cropped.min() >= 39 and cropped.max() <= 81, "interpolation may touch a row more or less"
     assert cropped.std(axis=0).min() > 8, "uniform over 41 values: 11.8"
+    shares = np.array(corners)[~np.array(whole)] / (np.array([100, 120]) - cropped)
+    # uniform between 0 and 1: mean 0.5, deviation 0.29
+    assert np.abs(shares.mean(axis=0) - 0.5).max() < 0.1 and shares.std(axis=0).min() > 0.2
 
 
 def test_a_policy_takes_everything_from_its_generator() -> None:

@@ -29,6 +29,27 @@ def test_the_directory_decides_the_reader(tiny_config, tmp_path: Path) -> None:
         open_dense_dataset(data, DETECTION)
 
 
+def test_json_files_beside_maps_are_not_coco_s(tiny_config, tmp_path: Path) -> None:
+    directory = write_ade20k(tmp_path / "ade")
+    (directory / "annotations/info.json").write_text("{}")
+    data = tiny_config({"data.dir": str(directory)}).data
+    assert len(open_dense_dataset(data, SEGMENTATION).train) == 3
+
+
+def test_the_task_is_checked_before_annotations_are_read(tiny_config, tmp_path: Path) -> None:
+    directory = write_coco(tmp_path / "coco")
+    for file in (directory / "annotations").iterdir():
+        file.write_text("no JSON")
+    with pytest.raises(UserError, match="COCO teaches detection, not segmentation"):
+        open_dense_dataset(tiny_config({"data.dir": str(directory)}).data, SEGMENTATION)
+
+
+def test_more_drawn_objects_than_there_is_room_for(tiny_config) -> None:
+    data = tiny_config({"data.image_size": 64, "data.max_objects": 5}).data
+    assert "objects; of more than 5 (data.max_objects)" in open_dense_dataset(data, DETECTION).notes[0]
+    assert not open_dense_dataset(data, SEGMENTATION).notes
+
+
 def test_directories_that_are_nothing(tiny_config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.dir=.*/nowhere: no such directory"):
         open_dense_dataset(tiny_config({"data.dir": str(tmp_path / "nowhere")}).data, DETECTION)

@@ -123,7 +123,7 @@ def test_every_epoch_has_every_example_once(settings, batch_size: int) -> None:
     seen = indices(stream(settings(), batch_size=batch_size), 30 // batch_size)
     epochs = [seen[i : i + 10] for i in range(0, 30, 10)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2], "every epoch has an order of its own"
+    assert len(set(map(tuple, epochs))) == 3, "every epoch has an order of its own"
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -283,7 +283,7 @@ def test_corrupt_images_are_skipped_and_named(settings, tmp_path: Path, threads:
     listing = corrupt.listing()
     assert "3 unreadable images skipped" in listing
     assert "2.png: the image has 20x31 pixels, its annotations 20x30" in listing
-    assert "3.png: empty or missing file" in listing and "1.png: " in listing
+    assert "3.png: No such file or directory" in listing and "1.png: " in listing
     (batch,) = evaluate(settings(), DETECTION, 6, source=source, corrupt=CorruptImages(6, 0.5))
     assert sorted(batch["index"].tolist()) == [-1, -1, -1, 0, 4, 5]
 
@@ -302,7 +302,8 @@ def test_corrupt_maps_and_masks_are_skipped_and_named(settings, tmp_path: Path) 
     )
     assert set(indices(batches, 3)) == {0, 2, 3} and "1.png: not an image" in corrupt.listing()
     content = many_squares(4)
-    content["annotations"][2]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": [5, 6]}
+    of_11_pixels = {"size": [HEIGHT, WIDTH], "counts": "56"}  # five and six
+    content["annotations"][2]["segmentation"] = of_11_pixels
     corrupt = CorruptImages(total=4, max_share=0.25)
     source = coco.load(write_coco(tmp_path / "coco", train=content)).train
     batches = stream(settings(), source=source, batch_size=3, corrupt=corrupt, augment=same)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from train_tpu.data.dense_examples import DETECTION, IGNORE, SEGMENTATION, DenseExample
 from train_tpu.data.dense_rows import Rows, draw
-from train_tpu.data.masks import Bitmap
+from train_tpu.data.masks import Bitmap, RunLengths
 
 MEAN = (0.5, 0.2, 1.0)
 COLOUR = [128, 51, 255]  # of the mean
@@ -114,11 +114,17 @@ def test_drawing_decodes_the_image_and_draws_what_the_task_needs() -> None:
     stored = {**example(count=2), "image": encoded(LYING), "size": (20, 30), "area": np.ones(2, np.float32)}
     drawn = draw(stored, DETECTION)
     assert drawn["image"].shape == (20, 30, 3) and drawn["semantic"] is None
-    assert [type(mask) for mask in drawn["masks"]] == [Bitmap, Bitmap] and "area" in drawn
+    assert drawn["masks"] == stored["masks"] and "area" in drawn
     drawn = draw(stored, SEGMENTATION)
     assert drawn["masks"] == () and drawn["boxes"].shape == (0, 4) and "area" not in drawn
     assert drawn["semantic"] is stored["semantic"]
     assert isinstance(stored["image"], bytes) and len(stored["masks"]) == 2, "nothing of it was changed"
+
+
+def test_damaged_run_lengths_are_found_before_they_are_drawn() -> None:
+    damaged = {**example(), "semantic": None, "masks": (RunLengths((20, 30), [500, 99]),)}
+    with pytest.raises(ValueError, match="a run-length mask of 599 pixels, its image has 20x30"):
+        draw(damaged, DETECTION)
 
 
 def test_a_file_is_read_as_it_lies_or_upright_whichever_was_annotated() -> None:

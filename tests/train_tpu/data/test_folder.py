@@ -63,6 +63,32 @@ def test_layouts_that_are_refused(image_folder, damage, message: str) -> None:
         folder.load(directory)
 
 
+@pytest.mark.parametrize(
+    ("files", "task"),
+    [
+        (("annotations/instances_val2017.json", "train2017/1.jpg", "val2017/2.jpg"), "detection"),
+        (("train/_annotations.coco.json", "train/1.jpg", "valid/2.jpg"), "detection"),
+        (("images/training/1.jpg", "annotations/training/1.png", "classes.txt"), "segmentation"),
+    ],
+)
+def test_data_for_dense_tasks_is_not_taken_for_classes(
+    tmp_path: Path, files: tuple[str, ...], task: str
+) -> None:
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(UserError, match=rf"this is data for {task}, not folders of classes; take .*\.py"):
+        folder.load(tmp_path)
+
+
+def test_class_folders_beside_annotations_are_read(image_folder) -> None:
+    directory = image_folder(count=1)
+    (directory / "annotations").mkdir()
+    (directory / "annotations/notes.json").touch()
+    assert folder.load(directory).class_names == ("cat", "dog")
+
+
 def test_missing_directory_is_an_error_and_no_fallback(tiny_config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.dir=.*/nowhere: no such directory"):
         open_dataset(tiny_config({"data.dir": str(tmp_path / "nowhere")}).data)

@@ -199,12 +199,24 @@ def test_a_disc_is_a_disc_in_every_view(size: tuple[int, int], flip: bool) -> No
     """Inside its box a disc fills the same points, whatever the scale: the mask goes with the box."""
     rows, columns = np.indices((100, 100)) + 0.5
     disc = (rows - 52) ** 2 + (columns - 45) ** 2 < 30**2
-    mask = geometry.Viewed(disc, View(Box(10, 5, 80, 85), *size, flip))
+    mask = geometry.Viewed.of(disc, View(Box(10, 5, 80, 85), *size, flip))
+    assert mask is not None
     box = mask.box()
-    assert box is not None
     steps = (np.arange(112) + 0.5) / 56 - 1
     expected = steps[:, None] ** 2 + steps**2 < 1
     assert np.mean(mask.in_box(box, 112) == expected) > 0.97  # the edge is one of 60 pixels wide
+
+
+def test_of_a_mask_only_the_part_around_it_is_kept() -> None:
+    """Bitmaps of a large image for each of its objects would fill the memory."""
+    pixels = np.zeros((400, 600), bool)
+    pixels[100:108, 200:230] = True
+    view = View(Box(50, 100, 300, 110), 300, 220, True)  # which cuts the object off at column 210
+    mask = geometry.Viewed.of(pixels, view)
+    assert mask is not None and mask.pixels.shape == (8, 10) and mask.pixels.base is None
+    np.testing.assert_array_equal(mask.bitmap(300, 220), geometry.show_labels(pixels, view))
+    np.testing.assert_array_equal(mask.box(), [0, 50, 20, 58])
+    assert geometry.Viewed.of(pixels, View(Box(0, 0, 90, 600), 90, 600)) is None
 
 
 def test_masks_of_another_size_are_refused() -> None:

@@ -9,9 +9,9 @@ import plain_scores
 import pytest
 from detection_cases import GRID, NAMES, TRUTH_GRID, Case, column_runs, made_up
 
+from hvjax.dense.paste import paste_mask
 from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluation.detection_scores import MEASURES, ClassPrecision, DetectionMeter, coco_scores
-from train_tpu.evaluation.paste_masks import paste_mask
 
 ROUNDING = 1e-9  # COCO adds 2^-52 to denominators
 # Masks that come back from a grid of 112 differ from those that were drawn in a few pixels of the outline.
@@ -79,6 +79,17 @@ def test_half_overlap_counts_up_to_its_own_threshold() -> None:
     value = meter.value
     assert value["box_ap"] == pytest.approx(0.4, abs=ROUNDING)
     assert value["box_ap50"] == pytest.approx(1.0, abs=ROUNDING) and value["box_ap75"] == 0.0
+
+
+def test_what_is_found_in_the_padding_of_the_canvas_is_dropped() -> None:
+    """Surer than what is right, so that counting it would halve the precision; on the border, it counts."""
+    right, beside, below = (SMALL, 0, 0.5), ((140, 40, 190, 90), 0, 0.9), ((10, 128, 30, 150), 0, 0.8)
+    meter = meter_of(one_image([(SMALL, 0)], [beside, right, below]), examples=False)
+    assert meter.value["box_ap"] == meter.value["mask_ap"] == pytest.approx(1.0, abs=ROUNDING)
+    assert [found["bbox"] for found in meter.records[0]["found"]] == [[10, 10, 20, 20]]
+    reaching = ((120, 10, 140, 30), 0, 0.9)
+    meter = meter_of(one_image([(SMALL, 0)], [reaching, right]), examples=False)
+    assert meter.value["box_ap"] == pytest.approx(0.5, abs=ROUNDING)
 
 
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong() -> None:
@@ -199,18 +210,13 @@ def test_answers_may_hold_what_is_needed_of_the_batch() -> None:
         DetectionMeter(NAMES).add(case.answers)
 
 
-def test_what_hosts_gathered_is_put_together() -> None:
-    """An image that several have counts once."""
+def test_an_image_that_comes_twice_counts_once() -> None:
     case = made_up(2)
-    parts = []
+    meter = DetectionMeter(NAMES, case.examples)
     for rows in (slice(0, 3), slice(2, 6)):
-        part = DetectionMeter(NAMES, case.examples)
-        part.add({k: v[rows] for k, v in case.answers.items()}, {k: v[rows] for k, v in case.batch.items()})
-        parts.append(part)
-    text = parts[1].as_text()
-    _ = parts[0].value  # scored before the rest arrives
-    parts[0].add_text(text)
-    assert parts[0].value == meter_of(case).value
+        meter.add({k: v[rows] for k, v in case.answers.items()}, {k: v[rows] for k, v in case.batch.items()})
+        _ = meter.value  # scored before the rest arrives
+    assert meter.value == meter_of(case).value
 
 
 def test_size_and_area_that_the_data_states() -> None:

@@ -8,7 +8,7 @@ import pytest
 import hvjax
 from hvjax.structure import abstract_variables
 from train_tpu.errors import UserError
-from train_tpu.learning.groups import decayed, frozen, learning_rate_scales, parameter_name
+from train_tpu.learning.groups import check_still_norms, decayed, frozen, learning_rate_scales, parameter_name
 from train_tpu.recipes import dense
 
 
@@ -104,6 +104,18 @@ def test_freezing_by_name() -> None:
 def test_freezing_that_cannot_work(freeze: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         frozen(freeze, params_of("resnet50"))
+
+
+def test_still_norms_that_fit_nothing_are_refused() -> None:
+    stats = abstract_variables(hvjax.create_model("resnet50", num_classes=3))["batch_stats"]
+    check_still_norms("", stats)
+    check_still_norms(r"^stage1\.", stats)
+    with pytest.raises(
+        UserError, match=r"still_norms='\^backbone' fits no batch norm \(names are stage1\.block1\."
+    ):
+        check_still_norms("^backbone", stats)
+    with pytest.raises(UserError, match=r"fits no batch norm \(the model has none\)"):
+        check_still_norms("norm", {})
 
 
 def test_probe_without_a_head_is_refused() -> None:

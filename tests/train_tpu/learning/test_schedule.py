@@ -1,10 +1,12 @@
 """Learning rates against closed forms and a published training log; when things are due."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from train_tpu.errors import UserError
+from train_tpu.flags import load_recipe
 from train_tpu.learning.schedule import Length, due, learning_rate, log_interval, peak_lr, run_length
 
 # float32 cosine of an angle that is itself rounded: the rate is good to about 1e-6 of the peak.
@@ -100,6 +102,19 @@ def test_run_length_from_steps_squeezes_the_warm_up(tiny_config) -> None:
 def test_run_of_no_steps_is_refused(tiny_config) -> None:
     with pytest.raises(UserError, match="less than one step"):
         run_length(tiny_config({"schedule.steps": 0, "schedule.epochs": 0.001}), examples=100)
+
+
+def test_warm_up_of_a_schedule_in_steps_is_squeezed_with_it(repository: Path) -> None:
+    recipe = load_recipe(repository / "configs" / "ade20k_upernet_swin_t.py")
+    assert run_length(recipe, examples=20_210)[1:3] == (1500, 160_000)
+    recipe.schedule.steps = 1600
+    assert run_length(recipe, examples=20_210)[1:3] == (15, 1600)
+
+
+def test_warm_up_in_steps_that_leaves_none_is_refused(tiny_config) -> None:
+    assert run_length(tiny_config({"schedule.steps": 40, "schedule.warmup_steps": 39}), 1437).warmup == 39
+    with pytest.raises(UserError, match=r"warmup_steps=40: the whole run has 40 steps; .*warmup_steps=4$"):
+        run_length(tiny_config({"schedule.steps": 40, "schedule.warmup_steps": 40}), examples=1437)
 
 
 def test_peak_is_scaled_by_the_batch(tiny_config) -> None:

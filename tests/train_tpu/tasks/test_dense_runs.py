@@ -13,6 +13,7 @@ import hvjax
 from train_tpu import evaluate_dense
 from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.checkpointing.interrupt import StopRequest
+from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluate import main as evaluate
 from train_tpu.learning.start import load_start
 from train_tpu.model import build_dense_model
@@ -46,7 +47,8 @@ def test_run_leaves_what_a_run_leaves(finished_dense_run, task: str) -> None:
         assert (workdir / name).stat().st_size > 0
     info = json.loads((workdir / "model.json").read_text())
     assert info["model"] == {"segmentation": "resnet50+semantic_fpn", "detection": "resnet50+mask_rcnn"}[task]
-    assert info["image_size"] == [64, 64]
+    assert info["image_size"] == info["eval_resize"] == [64, 64]
+    assert info["crop_pct"] == 1.0
     assert len(info["class_names"]) == {"segmentation": 9, "detection": 8}[task]
     model, variables = hvjax.load_weights(workdir / "weights.safetensors")
     best = load_inference(workdir, "best")
@@ -83,6 +85,7 @@ def test_evaluation_scores_both_forms_as_the_run_did(
     main = MAIN_OF[task]
     assert results["scores"]["train"][main] == pytest.approx(logged[main], abs=1e-6)
     assert set(results["scores"]) == {"train", "deploy", "raw"}
+    assert results["notes"] == [], "there is nothing to say of scenes"
     assert 0 < results["difference_of_forms"] <= evaluate_dense.FORMS_AGREE
     with (out / "per_class.csv").open() as file:
         classes = list(csv.DictReader(file))
@@ -90,6 +93,22 @@ def test_evaluation_scores_both_forms_as_the_run_did(
     assert (out / "predictions.png").stat().st_size > 10_000
     assert evaluate(["--ckpt", str(workdir), "--out", str(out)]) == 2
     assert "exists; give another --out" in capsys.readouterr().err
+
+
+def test_evaluation_that_needs_too_much_memory_says_how_to_need_less(
+    finished_dense_run, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(loaded, config, *_):
+        raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {config.data.eval_batch_size} images")
+
+    monkeypatch.setattr(evaluate_dense, "_answers", too_large)
+    workdir = str(finished_dense_run("segmentation"))
+    for given, size in ([], 64), (["--batch", "16"], 16):
+        assert evaluate(["--ckpt", workdir, *given]) == RunFailed.exit_code
+        said = f"error: out of device memory: try less than --batch {size}\n"
+        assert capsys.readouterr().err == said
+    assert evaluate(["--ckpt", workdir, "--batch", "0"]) == UserError.exit_code
+    assert "--batch 0: expected a number of images" in capsys.readouterr().err
 
 
 def test_starts_from_another_run_and_from_a_classifier(
@@ -138,13 +157,32 @@ def test_frozen_parts_and_still_norms_stay(dense_config, tmp_path: Path) -> None
     assert not any(jax.tree.leaves(same["batch_stats"]["head"]))
 
 
-@pytest.mark.parametrize("source", ["", "weights.safetensors"])
-def test_predict_refuses_what_is_no_classifier(
-    finished_dense_run, source: str, tmp_path: Path, capsys
-) -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_draws_on_images(finished_dense_run, task: str, tmp_path: Path, capsys) -> None:
+    """Images of any size, two of one name; one that cannot be read is said, and the others are drawn."""
+    for place, size in (("a/1.png", (50, 90)), ("b/1.png", (30, 20))):
+        (tmp_path / place).parent.mkdir()
+        Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(tmp_path / place)
+    (tmp_path / "b/2.jpg").write_bytes(b"no image")
+    out = tmp_path / "out"
+    images = ["--images", str(tmp_path / "a"), str(tmp_path / "b")]
+    call = ["--ckpt", str(finished_dense_run(task)), "--batch", "2", "--out", str(out), *images]
+    assert predict(call) == 1
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'b/2.jpg'}: " in said and "(2 of 3 images)" in said
+    assert sorted(path.name for path in out.iterdir()) == ["1_2_predicted.png", "1_predicted.png"]
+    with Image.open(out / "1_predicted.png") as picture:
+        assert len(np.unique(np.asarray(picture))) > 2
+    assert predict(call) == 2
+    assert "exists; give another --out, or --overwrite" in capsys.readouterr().err
+    assert predict([*call, str(out), "--overwrite"]) == 1
+    assert "(2 of 3 images)" in capsys.readouterr().out, "pictures are no images to be looked at"
+
+
+def test_predict_refuses_weights_alone(finished_dense_run, tmp_path: Path, capsys) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(image)
-    ckpt = finished_dense_run("segmentation") / source
+    ckpt = finished_dense_run("segmentation") / "weights.safetensors"
     assert predict(["--ckpt", str(ckpt), "--images", str(image), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err.strip()
     assert "resnet50+semantic_fpn names no class of a whole image" in said and "\n" not in said
