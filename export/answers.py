@@ -20,12 +20,14 @@ class Reference:
     noise: by stage, the relative difference of the two forms: how far two correct float32 evaluations of
       this very network are apart. Empty if there is only one form.
     others: name of the form -> the outputs of a file that has several, by name, `outputs` among them.
+    least_score: of detections; what is not more probable is not listed.
     """
 
     outputs: dict[str, np.ndarray]
     features: dict[str, np.ndarray]
     noise: dict[str, float]
     others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    least_score: float = 0.0
 
     def named(self, output: str) -> dict[str, dict[str, np.ndarray]]:
         """Name of the form -> all of its outputs by name; `output` is the name of `outputs`."""

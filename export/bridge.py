@@ -61,9 +61,10 @@ def convert(
       output_layout: the same for rank-4 graph outputs; None is "nhwc".
       via: "stablehlo" lowers with JAX alone; "jax2tf" goes through TensorFlow and tf2onnx to the same graph.
       dynamic_batch: leave the first dimension of every input open, under the name "batch".
-      loop_rounds: how often a loop that ends when a computed value says so (`lax.while_loop`) is written out.
-        A repetition changes nothing once the condition no longer holds, so the graph is right where this many
-        are enough. None: such a loop is an error.
+      loop_rounds: how often a loop that ends when a computed value says so (`lax.while_loop`) is written out,
+        behind the repetitions that are known beforehand (one, where its flag begins as True). A repetition
+        changes nothing once the condition no longer holds, so the graph is right where this many are enough.
+        None: such a loop is an error.
       metadata: written to the model's metadata_props.
 
     Raises:

@@ -292,9 +292,11 @@ def _settle(
         lines = gate_tf32(
             copy,
             subject.inputs,
-            {name: {subject.output: value} for name, value in subject.reference.outputs.items()},
+            subject.reference.named(subject.output),
             batch=request.batch,
-            limit=parity.onnx_limit("tf32", trained=not source.random),
+            limit=parity.onnx_limit(
+                "tf32", trained=not source.random, answer=subject.reference.outputs[reference.DEPLOY_FORM]
+            ),
             forced=request.force_precision,
         )
         return Settled(model, copy, dataclasses.replace(gate, comparisons=(*gate.comparisons, *lines)), None)

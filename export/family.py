@@ -31,9 +31,10 @@ from export.files import PRODUCTS, REJECTED
 from export.flags import Request
 from export.image_size import Size, shown
 from export.interrupt import Interrupted
+from export.kind import Kind, kind_of, outputs
 from export.load import Source
+from export.report_lines import worst_line
 from hvjax.facts import count_macs
-from hvjax.models.features import Backbone
 from hvjax.structure import abstract_variables
 
 FORMAT = 1
@@ -95,13 +96,15 @@ def _export_all(
 
 def summary(root: Path, request: Request, source: Source, broken: Mapping[Size, str]) -> dict[str, Any]:
     """What family.json says: the sizes in `root`, smallest first, and those that gave no report."""
-    rows = [_row(folder, report, source) for folder, report in _reports(root)]
+    kind = kind_of(source.model, backbone=request.backbone)
+    rows = [_row(folder, report, source, kind) for folder, report in _reports(root)]
     rows = [row for row in rows if tuple(row["image_size"]) not in broken]
     rows += [_broken(size, reason) for size, reason in broken.items()]
     rows.sort(key=lambda row: (row["pixels"], row["image_size"]))
     return {
         "format": FORMAT,
         "model": source.name,
+        "answers": kind.name,
         "source": source.described,
         "random_weights": source.random,
         "precision": request.precision,
@@ -111,10 +114,9 @@ def summary(root: Path, request: Request, source: Source, broken: Mapping[Size, 
     }
 
 
-def _row(folder: Path, report: Mapping[str, Any], source: Source) -> Row:
+def _row(folder: Path, report: Mapping[str, Any], source: Source, kind: Kind) -> Row:
     height, width = report["model"]["image_size"]
-    lines = [line for line in report["gate"]["comparisons"] if line["candidate"].startswith("model.onnx")]
-    errors = [line["relative"] for line in lines]
+    worst = worst_line(report["gate"])
     engine, latency = report["engine"], report["latency"]
     return {
         "image_size": [height, width],
@@ -123,9 +125,9 @@ def _row(folder: Path, report: Mapping[str, Any], source: Source) -> Row:
         "reasons": report["reasons"],
         "notices": report["notices"],
         "pixels": height * width,
-        "macs": _macs(model_at(source.model, (height, width)), (height, width)),
-        "error": None if None in errors or not errors else max(errors),
-        "limit": report["gate"]["limit"],
+        "macs": _macs(kind, model_at(source.model, (height, width)), (height, width)),
+        "error": worst["relative"],
+        "limit": worst["limit"],
         "nodes": report["graph"]["nodes"],
         "transposes": report["graph"]["transposes"],
         "onnx_bytes": report["graph"]["bytes"],
@@ -154,11 +156,15 @@ def _broken(size: Size, reason: str) -> Row:
 
 
 @lru_cache(maxsize=32)
-def _macs(model: Backbone, size: Size) -> int:
-    """Multiply-adds of convolutions and matrix products for one image."""
+def _macs(kind: Kind, model: Any, size: Size) -> int:
+    """Multiply-adds of convolutions and matrix products for one image, of what the file computes."""
     deploy = model.clone(deploy=True)
     images = jax.ShapeDtypeStruct((1, *size, deploy.config.in_channels), np.float32)
-    return count_macs(deploy.apply, abstract_variables(deploy), images)
+
+    def answer(variables: Any, pictures: Any) -> Any:
+        return outputs(kind, deploy, variables, pictures)
+
+    return count_macs(answer, abstract_variables(deploy), images)
 
 
 def _reports(root: Path) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -183,16 +189,19 @@ def _check_folder(root: Path, request: Request, source: Source) -> None:
             f"{root} already holds {names}: add --overwrite to replace, leave these out of --image-size, "
             "or choose another --out"
         )
-    wanted = (source.name, request.precision, dataclasses.asdict(request.batch))
+    kind = kind_of(source.model, backbone=request.backbone)
+    wanted = (source.name, kind.name, request.precision, dataclasses.asdict(request.batch))
     try:
         for folder, report in _reports(root):
             model = report["model"]
-            if (model["name"], model["precision"], model["batch"]) != wanted:
+            answers = model.get("answers", "classes")
+            if (model["name"], answers, model["precision"], model["batch"]) != wanted:
+                what = model["name"] + (f" ({answers})" if answers != kind.name else "")
                 raise UsageError(
-                    f"{root / folder} is of {model['name']}, {model['precision']}, batch "
+                    f"{root / folder} is of {what}, {model['precision']}, batch "
                     f"{_batch(model['batch'])}, not of this family: choose another --out"
                 )
-            _row(folder, report, source)  # what is not an export's report shows now, not after an hour
+            _row(folder, report, source, kind)  # what is not an export's report shows now, not after an hour
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UsageError):
             raise

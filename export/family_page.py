@@ -111,8 +111,9 @@ def _table(data: Mapping[str, Any]) -> str:
         link = f'<a href="{escape(row["folder"])}/report.html">{size}</a>' if row["folder"] else size
         rows.append((link, f'<span class="{kind}">{verdict}</span>', *numbers))
     what = (
-        "Each size links to its own report. Error: ONNX file against JAX, of the largest value. Kernels: in "
-        "brackets those that only move data. Nanoseconds a pixel: of one image of the batch."
+        "Each size links to its own report. Error: ONNX file against JAX, of the largest value of the worst "
+        "output. Kernels: in brackets those that only move data. Nanoseconds a pixel: of one image of the "
+        "batch."
     )
     return card("Sizes", what, table(HEAD, rows, numbers=range(2, len(HEAD))))
 

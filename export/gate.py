@@ -25,8 +25,11 @@ EMULATED = "model.onnx (emulated)"
 class Gate:
     """All comparisons of one export, and the errors by stage inside the file.
 
+    limit: of the output by which a file is judged, of several the strictest.
     emulated: `EMULATED` lines and the stages are of a float32 copy of the file that rounds where it does.
     overflows: tensors that the file's precision cannot hold, one sentence each.
+    stage_limit: of the stages inside, where that is not the output's: None.
+    behind: what is behind the last stage, where the stages are not the whole way to the output.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -36,6 +39,13 @@ class Gate:
     noise: Mapping[str, float] = field(default_factory=dict)
     emulated: bool = False
     overflows: tuple[str, ...] = ()
+    stage_limit: float | None = None
+    behind: str | None = None
+
+    @property
+    def inside(self) -> float:
+        """What a stage may differ by."""
+        return self.limit if self.stage_limit is None else self.stage_limit
 
     @property
     def passed(self) -> bool:
@@ -46,7 +56,7 @@ class Gate:
         """The stage of the file at which the error begins; None for a file that passed."""
         if self.passed:
             return None
-        return first_wrong(self.stages, self.limit, self.noise)
+        return first_wrong(self.stages, self.inside, self.noise)
 
     def reasons(self) -> list[str]:
         """Why it failed, worst first; empty if it passed."""
@@ -60,9 +70,10 @@ class Gate:
     def _where(self) -> str:
         begins = self.begins_at
         if begins is None:
-            return (
-                f"no stage of model.onnx alone is off by more than {in_short(self.limit)}: the error adds up"
-            )
+            right = f"no stage of model.onnx alone is off by more than {in_short(self.inside)}"
+            if self.behind is not None:
+                return f"{right}: the backbone is right, the error is in {self.behind}"
+            return f"{right}: the error adds up"
         before = self.stages[: self.stages.index(begins)]
         last = f" (up to {before[-1].stage} it is right, {_size(before[-1])})" if before else ""
         return f"the error begins at {begins.stage}: {_size(begins)} there{last}"
@@ -85,15 +96,14 @@ def gate_onnx(
     Args:
       images: in the layout of the file's input, as many as `reference` was computed on.
     """
-    limit = parity.onnx_limit(precision, trained=trained)
-    if precision == "fp32":
-        limit = parity.float32_limit(reference.outputs[DEPLOY_FORM])
+    limit = parity.onnx_limit(precision, trained=trained, answer=reference.outputs[DEPLOY_FORM])
     named = reference.named(output)
-    lines = fusion(named)
+    lines = fusion(named, reference.least_score)
     lines += _compare(
         session.run,
         images,
         named,
+        reference.least_score,
         candidate=candidate,
         batches=batch.gate_sizes,
         limit=limit,
@@ -101,11 +111,19 @@ def gate_onnx(
     )
     staged = len(next(iter(reference.features.values())))
     stages = stage_errors(model, images[:staged], reference.features, output=output)
-    if detections.are(named):
-        caution = detections.caution(named[DEPLOY_FORM])
-    else:
+    if not detections.are(named):
         caution = parity.caution(reference.outputs[DEPLOY_FORM], limit)
-    return Gate(tuple(lines), tuple(stages), caution, limit, reference.noise)
+        return Gate(tuple(lines), tuple(stages), caution, limit, reference.noise)
+    last = next(reversed(reference.features.values()))
+    return Gate(
+        tuple(lines),
+        tuple(stages),
+        detections.caution(named[DEPLOY_FORM]),
+        detections.LIMITS[output],
+        reference.noise,
+        stage_limit=parity.float32_limit(last),
+        behind="the heads",
+    )
 
 
 def gate_engine(
@@ -132,11 +150,12 @@ def gate_engine(
             session.run,
             images,
             named,
+            reference.least_score,
             candidate=candidate,
             batches=batch.gate_sizes,
             limit=limit,
             exact_top1=False,
-            slack=detections.ENGINE_SLACK,
+            of_detections=detections.ENGINE_LIMITS,
         )
     return compare_with_jax(
         session.run,
@@ -155,23 +174,32 @@ def _compare(
     run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
     images: np.ndarray,
     named: Mapping[str, Mapping[str, np.ndarray]],
+    least_score: float,
     *,
     candidate: str,
     batches: Sequence[int],
     limit: float,
     exact_top1: bool,
-    slack: float = 1.0,
+    of_detections: Mapping[str, float] = detections.LIMITS,
 ) -> list[Comparison]:
     """Every output of a candidate with every form of the model. Lists of detections have limits of their own,
-    times `slack`."""
+    `of_detections`."""
     if detections.are(named):
-        return detections.compare(run, images, named, candidate=candidate, batches=batches, slack=slack)
+        return detections.compare(
+            run,
+            images,
+            named,
+            candidate=candidate,
+            batches=batches,
+            least_score=least_score,
+            limits=of_detections,
+        )
     return parity.compare_batches(
         run, images, named, candidate=candidate, batches=batches, limit=limit, exact_top1=exact_top1
     )
 
 
-def fusion(named: Mapping[str, Mapping[str, np.ndarray]]) -> list[Comparison]:
+def fusion(named: Mapping[str, Mapping[str, np.ndarray]], least_score: float) -> list[Comparison]:
     """Deploy form against training form, both in JAX: an error here is none of the export's making. `named`:
     the outputs of each form."""
     if TRAINING_FORM not in named:
@@ -179,7 +207,7 @@ def fusion(named: Mapping[str, Mapping[str, np.ndarray]]) -> list[Comparison]:
     wanted, got = named[TRAINING_FORM], named[DEPLOY_FORM]
     count = len(next(iter(wanted.values())))
     if detections.are(named):
-        return detections.lines_of(DEPLOY_FORM, TRAINING_FORM, got, wanted, count)
+        return detections.lines_of(DEPLOY_FORM, TRAINING_FORM, got, wanted, count, least_score=least_score)
     lines = []
     for name, want in wanted.items():
         found = parity.difference(got[name], want, logits=name == "logits" and want.ndim == 2)
@@ -191,6 +219,15 @@ def fusion(named: Mapping[str, Mapping[str, np.ndarray]]) -> list[Comparison]:
 def worst(comparisons: Sequence[Comparison], candidate: str) -> Comparison | None:
     lines = [line for line in comparisons if line.candidate.startswith(candidate)]
     return max(lines, key=lambda line: line.share, default=None)
+
+
+def amount(line: Comparison) -> str:
+    """`differs from JAX by 3.1e-06 of the largest value of logits (limit 1e-05)`"""
+    found = line.difference.relative
+    if isinstance(line, detections.Unpaired):
+        return f"and JAX lack {100 * found:.1f} % of each other's detections (limit {100 * line.limit:.0f} %)"
+    limit = in_short(line.limit)
+    return f"differs from JAX by {found:.1e} of the largest value of {line.output} (limit {limit})"
 
 
 def _size(stage: StageError) -> str:

@@ -18,8 +18,26 @@ from export.load import Source
 
 INPUT = "images"
 DTYPES = {"fp32": jnp.float32, "fp16": jnp.float16, "bf16": jnp.bfloat16}
-#: Rounds in which the boxes that others suppress are found (`hvjax.dense.nms`).
-LOOP_ROUNDS = 16
+#: Rounds in which the boxes that others suppress are found (`hvjax.dense.nms`), behind a first one that is
+#: always written. The most that any of the measured scores and boxes needed is 20 (docs/export-decisions.md).
+LOOP_ROUNDS = 24
+
+#: What the answers of files that give no classes mean, and how images are put onto the canvas.
+MEANINGS = {
+    "stages": {},
+    "map": {
+        "logits": "a score of each class for each pixel of the input",
+        "padding": "the image is at the top left of the input; the rest has the mean colour",
+    },
+    "detections": {
+        "boxes": "x1, y1, x2, y2 in pixels of the input, best first; zeros where labels are -1",
+        "scores": "probability of the label",
+        "labels": "class, counted from 0; -1: no detection",
+        "masks": "probability of the object in each cell of a grid stretched over its box",
+        "padding": "the image fills the input, or is at its top left beside the mean colour: then what is "
+        "found beyond it is to be cut off or dropped",
+    },
+}
 
 
 def to_onnx_bytes(
@@ -82,15 +100,19 @@ def _metadata(request: Request, source: Source, kind: Kind) -> dict[str, str]:
         "input_layout": request.input_layout,
         "mean": json.dumps(source.mean),
         "std": json.dumps(source.std),
-        "crop_pct": json.dumps(source.crop_pct),
         "interpolation": source.interpolation,
         "pixel_range": "images are pixels in 0..255, RGB"
         if request.ends.takes_pictures
         else "images are (pixels / 255 - mean) / std, RGB",
         **_ends(request),
     }
-    if kind.name != "classes":
+    if kind.name == "classes":
+        found["crop_pct"] = json.dumps(source.crop_pct)
+    else:
         found |= {"answers": kind.name, "num_classes": str(source.model.config.num_classes)}
+        found |= MEANINGS[kind.name]
+        if source.eval_resize is not None:
+            found["eval_resize"] = json.dumps(source.eval_resize)
     if kind.has_maps:
         found["output_layout"] = request.input_layout
     if source.class_names:

@@ -22,14 +22,16 @@ STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 @dataclass(frozen=True)
 class Kind:
-    """name: "classes", "stages", "map" or "detections". outputs: what the file gives, in order."""
+    """name: "classes", "stages", "map" or "detections". outputs: what the file gives, in order. least_score:
+    detections that are not more probable are not listed."""
 
     name: str
     outputs: tuple[str, ...]
+    least_score: float = 0.0
 
     @property
     def output(self) -> str:
-        """The output that half precision is judged by: the last stage, the only one, or the scores."""
+        """The output that limits are chosen by: the last stage, the only one, or the scores."""
         return {"stages": STAGES[-1], "detections": "scores"}.get(self.name, self.outputs[0])
 
     @property
@@ -48,7 +50,9 @@ def kind_of(model: Any, *, backbone: bool = False) -> Kind:
         return Kind("stages", STAGES)
     if isinstance(model, Backbone):
         return Kind("classes", ("logits" if model.config.num_classes else "pre_logits",))
-    return Kind("map", ("logits",)) if isinstance(model, Segmenter) else Kind("detections", DETECTIONS)
+    if isinstance(model, Segmenter):
+        return Kind("map", ("logits",))
+    return Kind("detections", DETECTIONS, model.config.least_score)
 
 
 def answers(

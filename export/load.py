@@ -24,7 +24,8 @@ class Source:
 
     `variables` is None for a bare model name: weights are then drawn once images are known. `mean` and
     `std` are for pixels in 0..1, one per channel. `gate_file` is a training run's gate.npz, if any; `notice`
-    is what a user of the export should know about these weights.
+    is what a user of the export should know about these weights. `eval_resize`: pixels that the (shorter,
+    longer) side of an image has at most on the canvas of a segmenter or detector, where its run says so.
     """
 
     model: Any
@@ -37,6 +38,7 @@ class Source:
     crop_pct: float
     interpolation: str
     class_names: tuple[str, ...] = ()
+    eval_resize: tuple[int, int] | None = None
     gate_file: Path | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     notice: str | None = None
@@ -106,7 +108,7 @@ def _source(
     gate = run / "gate.npz" if run else None
     try:
         _check_images(info)
-    except (TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"--ckpt {run}: model.json is damaged: {error}") from error
     return Source(
         model=model,
@@ -119,6 +121,7 @@ def _source(
         crop_pct=float(info.get("crop_pct", spec.crop_pct)),
         interpolation=str(info.get("interpolation", spec.interpolation)),
         class_names=tuple(info.get("class_names") or ()),
+        eval_resize=_pair(info["eval_resize"]) if "eval_resize" in info else None,
         gate_file=gate if gate and gate.is_file() else None,
         training={key: info[key] for key in ("step", "ema") if key in info},
     )
@@ -159,8 +162,9 @@ def _check_images(info: Mapping[str, Any]) -> None:
     names = info.get("class_names") or ()
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"class_names={names!r}: expected a list of names")
-    if not all(1 <= side <= LARGEST_SIDE for side in _pair(info.get("image_size", 1))):
-        raise ValueError(f"image_size={info['image_size']!r}")
+    for key in ("image_size", "eval_resize"):
+        if not all(1 <= side <= LARGEST_SIDE for side in _pair(info.get(key, 1))):
+            raise ValueError(f"{key}={info[key]!r}")
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

@@ -11,12 +11,13 @@ from export import parity
 from export.economy import Economy
 from export.engine_state import EngineState
 from export.flags import Request
-from export.gate import Gate, worst
+from export.gate import Gate, amount, worst
 from export.gate_images import GateImages
+from export.kind import Kind, kind_of
 from export.load import Source
 from export.precision.tf32_gate import line_of as tf32_line
 from export.quantize.verdict import QuantiseVerdict
-from export.report_parts import in_bytes, in_short
+from export.report_parts import in_bytes
 from export.runtimes import Built, Choice
 from export.trial import Trial
 
@@ -45,6 +46,10 @@ class Outcome:
     precision: Precision | None = None
     quantised: QuantiseVerdict | None = None
     worth: Worth | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.source.model, backbone=self.request.backbone)
 
     @property
     def accepted(self) -> bool:
@@ -129,10 +134,7 @@ class Outcome:
         if found is not None:
             verdict = "passed" if self.gate.passed else "FAILED"
             runner = f"{self.request.precision} rounding, emulated," if self.gate.emulated else "ONNX Runtime"
-            lines.append(
-                f"  gate     {verdict}: {runner} differs from JAX by {found.difference.relative:.1e} "
-                f"of the largest value (limit {in_short(found.limit)}) on {found.images} images"
-            )
+            lines.append(f"  gate     {verdict}: {runner} {amount(found)} on {found.images} images")
         ends = request.ends.line(request.input_layout)
         lines += [f"  ends     {ends}"] if ends else []
         tf32 = tf32_line(self.gate.comparisons)
@@ -152,5 +154,7 @@ class Outcome:
         lines.append(f"  engine   {self.engine.line()}")
         lines += self.engine.options_lines(request.builder)
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
+        if self.accepted and self.kind.name != "classes":
+            lines.append("  bundle   none: it is of files that answer classes; model.onnx says how it is fed")
         lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)

@@ -46,7 +46,8 @@ def compute(
     if kind.has_maps and layout == "nchw":
         forms = {form: {name: _first(x) for name, x in found.items()} for form, found in forms.items()}
     outputs = {form: found[kind.output] for form, found in forms.items()}
-    return Reference(outputs, features, noise, forms if len(kind.outputs) > 1 else {})
+    others = forms if len(kind.outputs) > 1 else {}
+    return Reference(outputs, features, noise, others, kind.least_score)
 
 
 def on_cpu() -> AbstractContextManager[Any]:

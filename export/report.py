@@ -67,6 +67,7 @@ def report_data(outcome: Outcome, seconds: Mapping[str, float]) -> dict[str, Any
 
 def _model(outcome: Outcome) -> dict[str, Any]:
     source, request = outcome.source, outcome.request
+    kind = outcome.kind
     height, width = outcome.size
     picture, _ = request.ends.picture(outcome.size, source.crop_pct)
     channels = source.model.config.in_channels
@@ -74,6 +75,8 @@ def _model(outcome: Outcome) -> dict[str, Any]:
     nchw = request.input_layout == "nchw"
     return {
         "name": source.name,
+        "answers": kind.name,
+        "outputs": list(kind.outputs),
         "source": source.described,
         "random_weights": source.random,
         "precision": request.precision,
@@ -102,6 +105,8 @@ def _gate(outcome: Outcome) -> dict[str, Any]:
     return {
         "passed": gate.passed,
         "limit": gate.limit,
+        "stage_limit": gate.inside,
+        "behind": gate.behind,
         "emulated": gate.emulated,
         "images": {"count": len(outcome.images), "source": outcome.images.source},
         "skipped_images": list(outcome.images.skipped),

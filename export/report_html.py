@@ -13,6 +13,7 @@ from export.ends.spec import from_dict
 from export.precision.report import precision_card
 from export.precision.worth import worth_card
 from export.quantize.card import quantise_card
+from export.report_lines import comparisons, error, stage_limit, whose, worst_line
 from export.report_parts import bullets, card, in_bytes, in_short, table
 from export.report_style import CSS
 
@@ -23,7 +24,7 @@ def page(data: Data) -> str:
     """The whole page. `data` is what `report.report_data` returns."""
     name = f"{data['model']['name']}, {data['model']['precision']}"
     sections = (
-        _head(data), _tiles(data), _stages(data), _comparisons(data), precision_card(data), worth_card(data),
+        _head(data), _tiles(data), _stages(data), comparisons(data), precision_card(data), worth_card(data),
         quantise_card(data),
         proof.validation(data), _graph(data), _engine(data), _options(data), proof.layers(data),
         _latency(data), proof.files(data), _seconds(data), _model(data),
@@ -79,14 +80,12 @@ def _head(data: Data) -> str:
 def _tiles(data: Data) -> str:
     gate, engine, graph = data["gate"], data["engine"], data["graph"]
     lines = [line for line in gate["comparisons"] if line["candidate"].startswith("model.onnx")]
-    known = [line for line in lines if line["relative"] is not None]
-    shares = {line["relative"] / line["limit"]: line for line in known}
-    worst = shares[max(shares)] if shares and len(known) == len(lines) else {"relative": None, **gate}
+    worst = worst_line(gate)
     tops = [line["top1"] for line in lines if line["top1"] is not None]
     tiles = [
         (
-            _error(worst["relative"]),
-            f"largest error of the ONNX file, relative (limit {in_short(worst['limit'])})",
+            error(worst["relative"]),
+            f"largest error of {whose(lines)}, relative (limit {in_short(worst['limit'])})",
         ),
         (f"{graph['nodes']}", f"ONNX nodes, {graph['transposes']} of them Transposes"),
         (in_bytes(graph["bytes"]), f"model.onnx, {graph['parameters'] / 1e6:.1f} M parameters"),
@@ -116,12 +115,15 @@ def _stages(data: Data) -> str:
     gate = data["gate"]
     if not gate["stages"]:
         return ""
-    final = gate["stages"][-1]["stage"]
-    chart = charts.stage_errors(gate["stages"], gate["limit"], gate["noise"], gate["begins_at"], final)
+    behind = gate.get("behind")
+    final = "" if behind else gate["stages"][-1]["stage"]
+    limit = stage_limit(gate)
+    chart = charts.stage_errors(gate["stages"], limit, gate["noise"], gate["begins_at"], final)
     begins = (
         f'<p class="fail">The error begins at {escape(gate["begins_at"])}.</p>' if gate["begins_at"] else ""
     )
-    key = '<p class="key"><i></i>limit for the final output'
+    held = f"each stage; {escape(behind)} come after these" if behind else "the final output"
+    key = f'<p class="key"><i></i>limit for {held}'
     if gate["noise"]:
         key += '<i class="noise"></i>rounding: how far two correct float32 forms in JAX are apart'
     what = (
@@ -129,26 +131,6 @@ def _stages(data: Data) -> str:
         f"that stage. Measured on {escape(gate['images']['source'])}."
     )
     return card("Error by stage", what, f"{begins}{chart}{key}</p>")
-
-
-def _comparisons(data: Data) -> str:
-    head = ("what", "against", "batch", "images", "max abs", "relative", "limit", "cosine", "top-1", "")
-    rows = []
-    for line in data["gate"]["comparisons"]:
-        top1 = "" if line["top1"] is None else f"{100 * line['top1']:.0f} %"
-        verdict = '<span class="pass">pass</span>' if line["passed"] else '<span class="fail">FAIL</span>'
-        rows.append(
-            (
-                escape(line["candidate"]), escape(line["reference"]), str(line["batch"]), str(line["images"]),
-                _error(line["max_abs"]), _error(line["relative"]), in_short(line["limit"]),
-                f"{line['cosine']:.7f}", top1, verdict,
-            )
-        )  # fmt: skip
-    what = (
-        "The training form is the model as it was trained; the deploy form is the same with every batch norm "
-        "folded into its neighbour. Relative means divided by the largest logit."
-    )
-    return card("Parity gate", what, table(head, rows, numbers=range(2, 9)))
 
 
 def _graph(data: Data) -> str:
@@ -298,7 +280,3 @@ def _shape(sizes: Sequence[object]) -> str:
 
 def _numbers(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
-def _error(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.1e}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export._optional import require
+from export.report_lines import stage_limit
 from export.report_parts import in_short
 
 _GOOD, _BAD, _BAR, _MOVE, _MUTED = "#1d8a55", "#c8372d", "#4a6fa5", "#d98a2b", "#5d6878"
@@ -46,14 +47,15 @@ def _errors(axes: Any, gate: Mapping[str, Any]) -> None:
     names = [stage["stage"] for stage in stages]
     begin = names.index(gate["begins_at"]) if gate["begins_at"] in names else len(names)
     colours = [_BAD if index >= begin else _BAR for index in range(len(names))]
-    if begin == len(names) and colours:
+    if begin == len(names) and colours and not gate.get("behind"):  # the last one is the output
         colours[-1] = _GOOD if gate["passed"] else _BAD
     axes.barh(names, values, color=colours, height=0.6, left=0)
     axes.set_xscale("log")
     axes.set_xlim(_FLOOR, 1)
-    axes.axvline(gate["limit"], color=_BAD, linestyle="--", linewidth=1.2)
-    label = f"limit of the gate {in_short(gate['limit'])}"
-    axes.annotate(label, (gate["limit"], 1.005), ha="center", va="bottom",
+    limit = stage_limit(gate)
+    axes.axvline(limit, color=_BAD, linestyle="--", linewidth=1.2)
+    label = f"limit of {'each stage' if gate.get('behind') else 'the gate'} {in_short(limit)}"
+    axes.annotate(label, (limit, 1.005), ha="center", va="bottom",
                   xycoords=("data", "axes fraction"), color=_BAD, fontsize=9)  # fmt: skip
     for row, value in enumerate(values):
         inside = value > _INSIDE

@@ -6,7 +6,6 @@ other code.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from export import runtimes
-from export._optional import MissingExtra, available, require
+from export._optional import MissingExtra, require
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
+from export.dense_file import TASKS
 from export.ends.spec import LOGITS, PROBABILITIES, TOP_CLASSES, TOP_PROBABILITIES
-from export.engine_file import read_engine
 from export.feed import run_all
-from export.recipe import LARGEST_SIDE, REPORT, Recipe, RecipeError, find_recipe
+from export.opening import ENGINE, ONNX, check_gpu, file_at, metadata_beside, open_engine, open_onnx
+from export.recipe import LARGEST_SIDE, Recipe, RecipeError, find_recipe
 from export.run_picture import MOST_IMAGES, Prediction, draw
-from export.runtimes import BuildError, Built, Session
+from export.runtimes import BuildError, Session
 from export.runtimes.providers import PROVIDERS
 
 PICTURE = "predictions.png"
@@ -106,7 +105,7 @@ def _parser() -> _Parser:
 
 
 def _load_onnx(given: str, provider: str) -> _Loaded:
-    path = _file("--onnx", given, "model.onnx")
+    path = file_at("--onnx", given, ONNX)
     onnx = require("onnx")
     try:
         data = path.read_bytes()
@@ -119,65 +118,40 @@ def _load_onnx(given: str, provider: str) -> _Loaded:
     except Exception as error:  # protobuf raises classes of its own for what is no ONNX file
         raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    _check_answers(metadata, f"--onnx {given}")
     try:
         size = _size(shape, metadata)
     except UsageError as error:
         raise UsageError(f"--onnx {given}: {error}") from error
     recipe = find_recipe(path.parent, metadata, size)
     try:
-        session = _open_onnx(model, data, provider)
+        session = open_onnx(model, data, provider)
     except BuildError as error:
         raise UsageError(f"--onnx {given}: {error}") from error
     output = _output([value.name for value in model.graph.output], f"--onnx {given}")
     return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
 
 
-def _open_onnx(model: Any, data: bytes, provider: str) -> Session:
-    """ONNX Runtime on the file or, for bfloat16, which it cannot compute with, on what the gate ran."""
-    runtime = runtimes.make("onnxruntime", provider)
-    reason = runtime.why_not_build()
-    if reason is not None:
-        raise UsageError(f"--provider {provider}: {reason}")
-    try:
-        return runtime.open(Built(runtime.name, data, None, 0.0))
-    except BuildError:
-        if provider != "cpu":
-            raise
-        kinds = require("onnx").TensorProto
-        if all(tensor.data_type != kinds.BFLOAT16 for tensor in model.graph.initializer):
-            raise
-    from export.precision.emulate import emulated
-
-    print(
-        "notice: ONNX Runtime has no bfloat16 arithmetic; these are the answers of a float32 copy that "
-        "rounds wherever the file does",
-        file=sys.stderr,
-    )
-    try:
-        copy = emulated(require("onnx").shape_inference.infer_shapes(model))
-    except Exception as error:  # onnx has classes of its own; and what is no graph of ours may lack types
-        raise BuildError(f"no float32 copy can be made of it: {error}") from error
-    return runtime.open(Built(runtime.name, copy.SerializeToString(), None, 0.0))
-
-
 def _load_engine(given: str, trusted: bool) -> _Loaded:
-    path = _file("--engine", given, "model.engine")
-    from export.runtimes import cuda
-
-    reason = cuda.why_no_gpu()
-    if reason is not None:
-        raise UsageError(
-            f"--engine {given}: an engine runs on a GPU only, and here is {reason}; "
-            f"run its ONNX file: --onnx {path.parent}"
-        )
-    metadata = _metadata_beside(path)
-    name = _runtime_of(path.parent)
-    built = read_engine(path, name, trusted=trusted)
-    session: Any = runtimes.make(name).open(built)
+    path = file_at("--engine", given, ENGINE)
+    check_gpu(given, path)
+    metadata = metadata_beside(path)
+    _check_answers(metadata, f"--engine {given}")
+    session = open_engine(path, trusted=trusted)
     shape = [max(size, 0) for size in session.input_shape]
     recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
     output = _output(session.outputs, f"--engine {given}")
     return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, session.input_dtype)
+
+
+def _check_answers(metadata: Mapping[str, str], given: str) -> None:
+    """Raises UsageError for a file that says that it answers no classes."""
+    answers = metadata.get("answers", "classes")
+    if answers != "classes":
+        scored = "; python -m export.score scores it" if answers in TASKS else ""
+        raise UsageError(
+            f"{given}: {metadata.get('model', 'the model')} answers {answers}, no classes of an image{scored}"
+        )
 
 
 def _size(shape: Sequence[int], metadata: Mapping[str, str]) -> tuple[int, int] | None:
@@ -235,17 +209,6 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def _file(flag: str, given: str, name: str) -> Path:
-    path = Path(given).expanduser()
-    if path.is_dir():
-        path = path / name
-        if not path.is_file():
-            raise UsageError(f"{flag} {given}: the folder holds no {name}")
-    if not path.is_file():
-        raise UsageError(f"{flag} {given}: no such file or folder")
-    return path
-
-
 def _real_inputs(model: Any) -> list[Any]:
     held = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in held]
@@ -259,30 +222,6 @@ def _output(names: Sequence[str], given: str) -> str:
     if TOP_PROBABILITIES in names and TOP_CLASSES in names:
         return TOP_PROBABILITIES
     raise UsageError(f"{given}: its outputs are {', '.join(names)}; logits or probabilities are needed")
-
-
-def _metadata_beside(engine: Path) -> dict[str, str]:
-    """What the ONNX file says that lies beside an engine, if one does."""
-    path = engine.parent / "model.onnx"
-    if not path.is_file():
-        return {}
-    try:
-        model = require("onnx").load_model_from_string(path.read_bytes())
-    except Exception as error:  # as in `_load_onnx`
-        raise UsageError(f"{path} is not an ONNX model") from error
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _runtime_of(folder: Path) -> str:
-    """The runtime that built the engine of a folder, by its report; else the one that is installed."""
-    try:
-        name = json.loads((folder / REPORT).read_text(encoding="utf-8"))["engine"]["runtime"]
-    except (OSError, ValueError, KeyError, TypeError):
-        name = None
-    if name in runtimes.MODULE_OF and name != "onnxruntime":
-        return name
-    builders = [name for name in runtimes.NAMES if name != "onnxruntime"]
-    return next((name for name in builders if available(runtimes.MODULE_OF[name])), builders[0])
 
 
 def _title(path: Path, recipe: Recipe) -> str:

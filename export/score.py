@@ -1,27 +1,29 @@
 """`python -m export.score --onnx FILE [--data DIR]`: mIoU or average precision of an exported file.
 
-What is scored is the file, run by ONNX Runtime, on held-out images: of COCO, of ADE20K or folders like it, or
-the drawn scenes that need no download.
+What is scored is the file, run by ONNX Runtime, or its engine on a GPU, on held-out images: of COCO, of
+ADE20K or folders like it, or the drawn scenes that need no download.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from export._optional import MissingExtra
-from export.arguments import OneLineParser, UsageError, checked, positive
-from export.dense_scores import DenseFile, Scores, read_file, score
-from export.image_size import parse_sizes
-from export.runtimes import BuildError
-
-MODEL = "model.onnx"
+from export._optional import MissingExtra, require
+from export.arguments import OneLineParser, UsageError, checked, choice, positive
+from export.dense_file import DenseFile, read_file
+from export.dense_scores import Scores, score
+from export.image_size import Size, parse_sizes, shown
+from export.opening import ENGINE, ONNX, check_gpu, file_at, open_engine, open_onnx
+from export.runtimes import BuildError, Session
+from export.runtimes.providers import PROVIDERS
 
 
 class _Parser(OneLineParser):
-    subject = "--onnx"
+    subject = "--onnx or --engine"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,24 +43,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     asked = _parser().parse_known(argv)
-    if not asked.onnx:
-        raise UsageError("--onnx is needed: an exported segmenter or detector, or its folder")
-    given = Path(asked.onnx).expanduser()
-    path = given / MODEL if given.is_dir() else given
-    if not path.is_file():
-        raise UsageError(f"--onnx {asked.onnx}: no such file")
-    sides = checked(parse_sizes, asked.sides, "--sides")[0] if asked.sides else None
+    path = _path(asked)
+    given = checked(_sides, asked.sides, "--sides") if asked.sides else None
     images = checked(positive, asked.images, "--images") if asked.images else None
-    out = Path(asked.out).expanduser() if asked.out else None
-    if out is not None and out.exists():
-        raise UsageError(f"--out {out} is there already: choose another name")
-    file = read_file(path)
-    print(_line(file, path))
-    found = score(file, asked.data, sides=sides, images=images, tell=_tell)
+    out = _out(asked.out) if asked.out else None
+    file = read_file(path.with_name(ONNX) if asked.engine else path)
+    sides = given or file.sides
+    print(_line(file, path, sides))
+    if asked.data and given is None and file.trained_sides is None:
+        print(
+            "notice: the file does not say at which scale it was trained, so images are scaled to its "
+            "canvas; give --sides as in training (800x1333 for COCO, 512x2048 for ADE20K)",
+            file=sys.stderr,
+        )
+    session = _open(asked, file, path)
+    try:
+        found = score(file, session, asked.data, sides=sides, images=images, tell=_tell)
+    finally:
+        session.close()
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
     print("\n".join(found.lines))
+    for notice in found.notices:
+        print(f"notice: {notice}", file=sys.stderr)
     print(_summary(found))
     if out is not None:
-        said = {"file": str(path), "data": found.data, "task": found.task, **found.values}
+        said = {
+            "file": str(path),
+            "data": found.data,
+            "task": found.task,
+            "sides": list(sides),
+            "unreadable": found.unreadable,
+            **found.values,
+        }
         out.write_text(json.dumps(said, indent=2) + "\n")
     return 0
 
@@ -72,20 +89,73 @@ def _parser() -> _Parser:
     )
     add = parser.add_argument
     add("--onnx", metavar="FILE|DIR", help="model.onnx of a segmenter or detector, or its folder")
+    add("--engine", metavar="FILE|DIR", help="model.engine with its model.onnx beside it, run on the GPU")
+    add("--provider", default="cpu", help="of ONNX Runtime: cpu (default), cuda or tensorrt")
+    add("--trust-engine", action="store_true", help="run the code that a version-compatible engine brings")
     add("--data", default="", metavar="DIR", help="COCO or ADE20K (default: the drawn scenes)")
     add(
         "--sides",
         metavar="SHORTxLONG",
-        help="sides of an image at most, on the canvas (default: the canvas's)",
+        help="pixels of an image's sides at most, on the canvas (default: as trained, else the canvas's)",
     )
     add("--images", metavar="N", help="only the first N held-out images")
     add("--out", metavar="FILE", help="write the scores here, as JSON")
     return parser
 
 
-def _line(file: DenseFile, path: Path) -> str:
-    height, width = file.size
-    return f"{path}: {file.name}, {file.task}, {file.classes} classes, {height}x{width}, batch {file.batch}"
+def _path(asked: Namespace) -> Path:
+    """The file or engine to score."""
+    if (asked.onnx is None) == (asked.engine is None):
+        raise UsageError(
+            "one of --onnx and --engine is needed: an exported segmenter or detector, or its folder"
+        )
+    choice("--provider", asked.provider, tuple(PROVIDERS))
+    if asked.engine is None:
+        if asked.trust_engine:
+            raise UsageError("--trust-engine is about --engine, and an ONNX file brings no code")
+        return file_at("--onnx", asked.onnx, ONNX)
+    if asked.provider != "cpu":
+        raise UsageError(f"--provider {asked.provider} is about --onnx: an engine has its own runtime")
+    path = file_at("--engine", asked.engine, ENGINE)
+    if not path.with_name(ONNX).is_file():
+        raise UsageError(
+            f"--engine {asked.engine}: {ONNX}, which says what it takes and answers, is not beside it"
+        )
+    check_gpu(asked.engine, path)
+    return path
+
+
+def _sides(text: str) -> Size:
+    """For `checked`: one pair, the shorter side first."""
+    if "," in text:
+        raise ValueError(f"{text!r} names more than one pair of sides")
+    ((shorter, longer),) = parse_sizes(text)
+    if shorter > longer:
+        raise ValueError(f"{text!r}: the shorter side comes first, {shown((longer, shorter))}")
+    return shorter, longer
+
+
+def _out(given: str) -> Path:
+    out = Path(given).expanduser()
+    if out.exists():
+        raise UsageError(f"--out {out} is there already: choose another name")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    return out
+
+
+def _open(asked: Namespace, file: DenseFile, path: Path) -> Session:
+    if asked.engine:
+        return open_engine(path, trusted=asked.trust_engine)
+    model = require("onnx").load_model_from_string(file.content)
+    return open_onnx(model, file.content, asked.provider, rounds=True)
+
+
+def _line(file: DenseFile, path: Path, sides: Size) -> str:
+    return (
+        f"{path}: {file.name}, {file.task}, {file.classes} classes, {shown(file.size)}, batch {file.batch}; "
+        f"sides of an image: at most {shown(sides)}"
+    )
 
 
 def _summary(found: Scores) -> str:
@@ -95,13 +165,14 @@ def _summary(found: Scores) -> str:
         "detection": ("box_ap", "box_ap50", "mask_ap", "mask_ap50"),
     }[found.task]
     parts = [f"{name} {values[name]:.4f}" for name in named if name in values]
-    return f"{found.data}, {values['count']:.0f} images: {'  '.join(parts)}"
+    unread = f" ({found.unreadable} unreadable)" if found.unreadable else ""
+    return f"{found.data}, {values['count']:.0f} images{unread}: {'  '.join(parts)}"
 
 
 def _tell(done: int, most: int) -> None:
-    """A line that counts, where somebody looks."""
+    """A line that counts, where somebody looks; `_main` ends it, as unreadable images are never done."""
     if sys.stderr.isatty():
-        print(f"\r{done} of {most} images", end="\n" if done == most else "", file=sys.stderr, flush=True)
+        print(f"\r{done} of {most} images", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,8 @@ def _manifest(folder: Path, given: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(
-            f"{given} is no bundle: {path} is missing (export.to_onnx and export.to_trt --ckpt write one)"
+            f"{given} is no bundle: {path} is missing (export.to_onnx and export.to_trt --ckpt "
+            "write one of a classifier)"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error

@@ -14,6 +14,7 @@ from export.arguments import OneLineParser, UsageError, checked, choice, positiv
 from export.lab.bench_rows import REFERENCE
 from export.lab.options import Options, add_flags, read
 from export.lab.runtimes import Runtime
+from export.lab.subject import check_one_answer
 
 PROGRAM = "python -m export.bench"
 #: Without --models: one or a few of each family, those that the published studies are about first.
@@ -170,6 +171,7 @@ def _fitting(text: str) -> list[str]:
 def _known(name: str, flag: str) -> str:
     try:
         hvjax.registry.get_spec(name)
+        check_one_answer(name)
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from error
     return name

@@ -8,7 +8,7 @@ from typing import Any
 
 from export.lab.calibrate_knobs import HIGHEST, LOWEST, Ladder, ladder
 from export.lab.calibrate_search import FOUND, MOST_PROBES, OUT_OF_PROBES, OUT_OF_RANGE, TOO_COARSE, search
-from export.lab.subject import Subject, network
+from export.lab.subject import Subject, check_one_answer, network
 from hvjax.registry import create_model
 
 #: Short heats may be wrong by this much: where nothing better is left, what they found so near is measured
@@ -35,6 +35,7 @@ class Candidate:
     def config(self, more: Mapping[str, Any] | None = None) -> Any:
         """Raises ValueError for no such model, and for fields that it does not have or that do not fit
         together."""
+        check_one_answer(self.model)
         return create_model(self.model, **{**self.overrides, **(more or {})}).config
 
     def subject(self, more: Mapping[str, Any] | None = None) -> Subject:

@@ -62,8 +62,9 @@ def network(
       **overrides: config fields, as of `hvjax.create_model`.
 
     Raises:
-      ValueError: no such model, field or size.
+      ValueError: no such model, field or size, or a model with a head for dense prediction.
     """
+    check_one_answer(model)
     spec = hvjax.registry.get_spec(model)
     size = image_size or spec.image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -87,6 +88,16 @@ def network(
     }
     shape = (height, width, made.config.in_channels)
     return of_function(name or model, function, abstract_variables(made), shape, **facts)
+
+
+def check_one_answer(model: str) -> None:
+    """Raises ValueError for the name of a segmenter or detector: subjects answer with one array an image."""
+    backbone, plus, _ = model.partition("+")
+    if plus:
+        raise ValueError(
+            f"{model} is a segmenter or detector: classifiers such as {backbone} are measured here, and "
+            "others by export.to_onnx and export.to_trt"
+        )
 
 
 def of_function(

@@ -117,11 +117,11 @@ def loop(walker: Walker, op: Any, inputs: list[Value], where: Where, around: dic
     condition, body = (region.blocks[0] for region in op.regions)
     walker.folding += 1
     values = list(inputs)
-    for _ in range(MAX_TRIPS + 1):
+    for done in range(MAX_TRIPS + 1):
         apart = walker.apart()
         (going,) = apart.block(condition, values, where, around)
         if going.data is None:
-            values = _in_rounds(walker, condition, body, values, where, around)
+            values = _in_rounds(walker, condition, body, values, where, around, begun=done > 0)
             walker.folding -= 1
             return values
         if not going.data:
@@ -132,10 +132,18 @@ def loop(walker: Walker, op: Any, inputs: list[Value], where: Where, around: dic
 
 
 def _in_rounds(
-    walker: Walker, condition: Any, body: Any, values: list[Value], where: Where, around: dict[Any, Value]
+    walker: Walker,
+    condition: Any,
+    body: Any,
+    values: list[Value],
+    where: Where,
+    around: dict[Any, Value],
+    *,
+    begun: bool,
 ) -> list[Value]:
     """A loop that ends when a computed value says so: `walker.rounds` repetitions. Each changes nothing once
-    the condition no longer holds, so the result is the loop's own where that many are enough."""
+    the condition no longer holds, so the result is the loop's own where that many are enough. `begun`: the
+    body ran before, so that what ends the loop is its own answer and not the first value."""
     if walker.rounds is None:
         raise UnsupportedError(
             where,
@@ -146,7 +154,7 @@ def _in_rounds(
         (going,) = walker.block(condition, values, where, around)
         start = len(walker.ops)
         after = walker.block(body, values, where, around)
-        if not _goes_on_while_it_changes(walker.ops[start:], going, values, after):
+        if not (begun and _goes_on_while_it_changes(walker.ops[start:], going, values, after)):
             pairs = zip(after, values, strict=True)
             after = [_selected(walker, going, new, old, where) for new, old in pairs]
         values = after
@@ -156,11 +164,11 @@ def _in_rounds(
 def _goes_on_while_it_changes(
     ops: Sequence[Op], going: Value, before: Sequence[Value], after: Sequence[Value]
 ) -> bool:
-    """Whether the condition is a flag that says if the last repetition changed the only other value. Then
-    another repetition changes nothing either, and no choice is needed."""
+    """Whether the condition is a flag that says if the last repetition changed the only other value, and the
+    body does not read that flag. Then another repetition changes nothing either, and no choice is needed."""
     changed = [place for place, value in enumerate(before) if value is not after[place]]
     flags = [place for place in changed if before[place] is going]
-    if len(flags) != 1 or len(changed) != 2:
+    if len(flags) != 1 or len(changed) != 2 or any(going in op.inputs for op in ops):
         return False
     (other,) = set(changed) - set(flags)
     from export.passes.evaluate import direction

@@ -58,8 +58,8 @@ def walk(module: ir.Module, arguments: Sequence[Value], loop_rounds: int | None 
     Args:
       module: a module whose public function is called `main`.
       arguments: one value per argument of `main`: a graph input, or a weight (a value with `data`).
-      loop_rounds: repetitions of a loop that ends when a computed value says so; None: such a loop is an
-        error.
+      loop_rounds: repetitions of a loop that ends when a computed value says so, behind those that are known
+        beforehand; None: such a loop is an error.
 
     Raises:
       UnsupportedError: control flow or a type that ONNX export has no form for, named with its source line.

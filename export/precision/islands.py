@@ -240,7 +240,8 @@ class _Rewrite:
             owner = node.name.rpartition("/")[0]
             label = f"{owner}/Cast({result})" if owner else f"Cast({result})"
             self.nodes.append(helper.make_node("Cast", [name], [result], label, to=to))
-            for info in (*self.model.graph.value_info, *self.model.graph.input):
+            graph = self.model.graph
+            for info in (*graph.value_info, *graph.input, *graph.output):  # what is answered may be read, too
                 if info.name == name:
                     self.infos[result] = _retyped(info, result, to)
             self.made[name, to] = result

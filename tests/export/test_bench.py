@@ -162,6 +162,10 @@ def test_compare(run: Run, capsys: pytest.CaptureFixture[str], runtimes: dict[st
     ("argv", "message"),
     [
         (["resnet5"], "--models: there is no model 'resnet5'; did you mean resnet50"),
+        (
+            ["resnet50+upernet"],
+            "--models: resnet50+upernet is a segmenter or detector: classifiers such as resnet50",
+        ),
         (["--models", "zz*"], "--models zz*: no registry model fits"),
         (["--reference", "resnt50"], "--reference: there is no model 'resnt50'; did you mean resnet50"),
         (["--runtimes", "onnxrt"], "--runtimes onnxrt: did you mean onnxruntime?"),

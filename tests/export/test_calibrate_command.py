@@ -32,6 +32,8 @@ def _fails(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2)
         ([*MODEL, *BUDGET, "--budget", "7ms"], "one of --budget MS and --budget-of MODEL"),
         (["--model", "next_vit", *BUDGET], "there is no model 'next_vit'; did you mean"),
         ([*MODEL, "--budget-of", "resnet5"], "--budget-of: there is no model 'resnet5'; did you mean"),
+        (["--model", "resnet50+upernet", *BUDGET], "resnet50+upernet is a segmenter or detector"),
+        ([*MODEL, "--budget-of", "swin_t+upernet"], "--budget-of: swin_t+upernet is a segmenter or detector"),
         ([*MODEL, "--budget", "fast"], "--budget fast: expected a number above 0"),
         ([*MODEL, "--budget", "0ms"], "--budget 0: expected a number above 0"),
         (

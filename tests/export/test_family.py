@@ -86,6 +86,24 @@ def test_what_is_there_is_not_overwritten(family: Path, small_weights: Path, cap
     assert before == (family / "32x32" / "model.onnx").stat().st_mtime_ns and not (family / "48x48").exists()
 
 
+def test_a_backbone_is_another_family_and_costs_less(
+    family: Path, small_weights: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = ["--ckpt", str(small_weights), "--backbone", *FAST, "--image-size", "32,"]
+    assert to_onnx.main([*arguments, "--out", str(family), "--overwrite"]) == 2
+    assert "is of resnet50 (classes), fp32, batch 1:2:3, not of this family" in capsys.readouterr().err
+    assert to_onnx.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    data = json.loads((tmp_path / "out" / "family.json").read_text())
+    report = json.loads((tmp_path / "out" / "32x32" / "report.json").read_text())
+    assert data["answers"] == report["model"]["answers"] == "stages"
+    assert report["model"]["outputs"] == ["stage1", "stage2", "stage3", "stage4"]
+    whole = row_of(json.loads((family / "family.json").read_text()), [32, 32])["macs"]
+    assert data["sizes"][0]["macs"] < whole, "no classifier"
+    # the strictest use of a limit, with that limit
+    lines = [line for line in report["gate"]["comparisons"] if line["candidate"] == "model.onnx"]
+    assert data["sizes"][0]["error"] == max(line["relative"] for line in lines) <= data["sizes"][0]["limit"]
+
+
 def test_a_size_that_fails_leaves_the_others(
     family: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -114,6 +114,18 @@ def test_weights_inside_a_run_share_its_images(training_run: Path, small_weights
     assert source.class_names[0] == "class 0", "the file's own names win"
 
 
+def test_the_sides_of_images_on_a_canvas(training_run: Path, small_weights: Path, tmp_path: Path) -> None:
+    assert load_source(str(training_run)).eval_resize is None, "of a classifier"
+    info = json.loads((training_run / "model.json").read_text())
+    (tmp_path / "weights.safetensors").write_bytes(small_weights.read_bytes())
+    (tmp_path / "model.json").write_text(json.dumps({**info, "eval_resize": [800, 1333]}))
+    assert load_source(str(tmp_path / "weights.safetensors")).eval_resize == (800, 1333)
+    for damaged in ([800], [0, 1333], "wide", {"shorter": 800}):
+        (tmp_path / "model.json").write_text(json.dumps({**info, "eval_resize": damaged}))
+        with pytest.raises(ValueError, match=r"model\.json is damaged"):
+            load_source(str(tmp_path / "weights.safetensors"))
+
+
 def test_an_unfinished_checkpoint(training_run: Path, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text((training_run / "model.json").read_text())
     (tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir(parents=True)

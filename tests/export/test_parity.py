@@ -154,6 +154,17 @@ def test_maps_have_a_limit_of_their_own() -> None:
     assert parity.float32_limit(np.zeros((2, 8, 8, 7))) == parity.FP32_MAP_LIMIT > parity.FP32_LIMIT
 
 
+def test_maps_of_trained_models_have_the_limit_of_random_weights() -> None:
+    vectors, maps = np.zeros((2, 7)), np.zeros((2, 8, 8, 7))
+    for precision in ("fp32", "tf32", "fp16", "bf16"):
+        same = parity.onnx_limit(precision, trained=True, answer=vectors)
+        assert same == parity.onnx_limit(precision, trained=True)
+        for trained in (False, True):
+            limit = parity.onnx_limit(precision, trained=trained, answer=maps)
+            wanted = parity.FP32_MAP_LIMIT if precision == "fp32" else parity.ONNX_LIMITS[precision]
+            assert limit == wanted > same
+
+
 def test_large_answers_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     want = rng.normal(size=(5, 6, 7)).astype(np.float32)

@@ -51,6 +51,7 @@ def test_a_roofline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([], "--model is missing"),
         (["--model", "next_vit_z"], "there is no model 'next_vit_z'; did you mean next_vit_"),
+        (["--model", "swin_t+mask_rcnn"], "swin_t+mask_rcnn is a segmenter or detector"),
         (["--model", "resnet50,resnet101"], "one model at a time; several only with --roofline"),
         (["--roofline", "--model", "resnet50,resnet50"], "names a model twice"),
         (["--model", "resnet50", "--runtime", "torch"], "--runtime torch: "),

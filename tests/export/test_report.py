@@ -12,6 +12,7 @@ import pytest
 
 from export import report_charts
 from export.report_html import page
+from export.report_lines import worst_line
 from export.report_parts import finite
 from export.report_picture import png
 
@@ -313,6 +314,22 @@ def test_a_gpu_run_names_its_clock(data: dict[str, Any]) -> None:
     text = read(page(data)).text
     assert "So does the engine" in text and "by CUDA events" in text and "Launched as a CUDA graph" in text
     assert "driver_version 999" in text
+
+
+def test_of_detections_there_is_a_share_and_no_error(data: dict[str, Any]) -> None:
+    boxes = {**LINE, "output": "boxes", "limit": 1e-3, "relative": 4e-4, "top1": None}
+    masks = {**LINE, "output": "masks", "limit": 1e-2, "relative": 2e-3, "top1": None}
+    labels = {**boxes, "output": "labels", "limit": 0.02, "relative": 0.019, "max_abs": 3.0, "forgiven": 2}
+    gate = data["gate"]
+    gate |= {"comparisons": [labels, masks, boxes], "stage_limit": 5e-5, "behind": "the heads"}
+    assert worst_line(gate) == {"relative": 4e-4, "limit": 1e-3}, "the one that uses most of its limit"
+    text = read(page(data)).text
+    for expected in ("3 lost, 2 forgiven", "1.9 %", "without a partner", "limit for each stage", "masks"):
+        assert expected in text, expected
+    assert "largest error of the outputs of the ONNX file, relative (limit 1e-03)" in text
+    gate["comparisons"][1] = {**masks, "relative": None}
+    assert worst_line(gate)["relative"] is None
+    assert png(data).startswith(b"\x89PNG")
 
 
 def test_infinity_becomes_null_in_json() -> None:

@@ -273,6 +273,29 @@ def test_a_model_without_classes(tiny_net: Any, tmp_path: Path, pictures: list[P
     assert "its outputs are pre_logits; logits or probabilities are needed" in said
 
 
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [("map", "export.score scores it"), ("detections", "export.score scores it"), ("stages", "no classes")],
+)
+@pytest.mark.parametrize("flag", ["--onnx", "--engine"])
+def test_a_model_that_answers_something_else_is_not_opened(
+    answers: str,
+    said: str,
+    flag: str,
+    tiny_net: Any,
+    tmp_path: Path,
+    pictures: list[Path],
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = write(tmp_path / "exported", tiny_net.make(2), {**METADATA, "answers": answers})
+    (folder / "model.engine").write_bytes(b"plan")
+    monkeypatch.setattr(cuda, "why_no_gpu", lambda: None)
+    monkeypatch.setattr(runtimes, "make", lambda *_: pytest.fail("a runtime was asked for"))
+    shown = mistake(capsys, flag, str(folder), "--image", str(pictures[0]))
+    assert f"{flag} {folder}: resnet50 answers {answers}" in shown and said in shown
+
+
 def test_bfloat16_is_run_as_the_gate_runs_it(
     tiny_net: Any, tmp_path: Path, pictures: list[Path], capsys: Any
 ) -> None:

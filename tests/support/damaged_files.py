@@ -61,9 +61,9 @@ def _onnx(path: Path) -> None:
 
 
 def _engine_metadata(path: Path) -> None:
-    from export import run
+    from export import opening
 
-    run._metadata_beside(path.with_name("model.engine"))
+    opening.metadata_beside(path.with_name("model.engine"))
 
 
 def _recipe(path: Path) -> None:
@@ -168,7 +168,7 @@ def write_run(place: Path) -> None:
     info = {
         **{"format": 1, "model": name, "num_classes": 7, "overrides": overrides, "image_size": [32, 32]},
         **{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "class_names": list("abcdefg")},
-        **{"crop_pct": 0.9, "interpolation": "bicubic"},
+        **{"crop_pct": 0.9, "interpolation": "bicubic", "eval_resize": [32, 48]},
     }
     (place / "model.json").write_text(json.dumps(info))
 

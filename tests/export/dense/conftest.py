@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from export.random_weights import random_variables
 from hvjax.registry import get_spec
 
 SIZE = 64
+#: Sides that images had at most where the networks were evaluated: they do not fill the canvas.
+SIDES = (48, 56)
 SMALL = ["--via", "stablehlo", "--image-size", str(SIZE), "--batch", "2", "--gate-images", "4"]
 BACKBONE = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "stem_channels": 8}
 DETECTOR = {
@@ -34,6 +37,8 @@ def _weights(folder: Path, name: str, **numbers: Any) -> Path:
     spec = get_spec(name)
     images = photographs((SIZE, SIZE), 3, 8).normalised(spec.mean, spec.std)
     hvjax.save_weights(folder / "small.safetensors", random_variables(model, images), model)
+    run = {"model": name, "num_classes": model.config.num_classes, "image_size": [SIZE, SIZE]}
+    (folder / "model.json").write_text(json.dumps({**run, "eval_resize": SIDES}))
     return folder / "small.safetensors"
 
 

@@ -112,6 +112,35 @@ def test_a_flag_that_tells_of_another_change_is_heeded(same_as_jax: Check, opera
     assert "Where" in operators(same_as_jax(fn, np.array([9.5, 7.2], np.float32), loop_rounds=ROUNDS))
 
 
+def test_a_body_that_reads_the_flag_is_not_run_without_a_choice(same_as_jax: Check, operators: Check) -> None:
+    """Halved until nothing changes; told that nothing did, the body would answer zeros."""
+
+    def step(state: Any) -> Any:
+        x, goes_on = state
+        new = jnp.where(goes_on, jnp.maximum(x / 2, 1), 0 * x)
+        return new, (new != x).any()
+
+    def fn(x: jax.Array) -> Any:
+        return lax.while_loop(lambda state: state[1], step, (x, True))
+
+    x = np.array([9.5, 7.2], np.float32)
+    assert np.asarray(fn(jnp.asarray(x))[0]).tolist() == [1.0, 1.0]
+    assert "Where" in operators(same_as_jax(fn, x, loop_rounds=ROUNDS))
+
+
+def test_a_flag_that_is_computed_before_the_loop_may_end_it_at_once(same_as_jax: Check) -> None:
+    def step(state: Any) -> Any:
+        x, _ = state
+        new = jnp.maximum(x / 2, 1)
+        return new, (new != x).any()
+
+    def fn(x: jax.Array) -> Any:
+        return lax.while_loop(lambda state: state[1], step, (x, (x > 100).any()))
+
+    for largest in (9.5, 950.0):
+        same_as_jax(fn, np.array([largest, 7.2], np.float32), loop_rounds=ROUNDS)
+
+
 def test_too_few_rounds_are_that_many_repetitions() -> None:
     x = np.full((4,), 0.5, np.float32)
     two = convert(_doubled, x, loop_rounds=2)

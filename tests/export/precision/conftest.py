@@ -40,16 +40,25 @@ class Block(nn.Module):
         return x + Mlp(self.dtype, name="mlp")(x)
 
 
+#: What a network answers -> its outputs.
+OUTPUTS = {"classes": ("logits",), "map": ("logits",), "stages": ("stage1", "stage2")}
+
+
 class Net(nn.Module):
-    """stem, block1, block2, head; logits in float32."""
+    """stem, block1, block2, head; float32 answers: logits of classes, or what block2 or both blocks make."""
 
     dtype: Any = jnp.float32
+    form: str = "classes"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> Any:
         x = nn.Conv(6, (3, 3), dtype=self.dtype, name="stem")(x)
+        maps = []
         for index in (1, 2):
             x = Block(self.dtype, name=f"block{index}")(x)
+            maps.append(x.astype(jnp.float32))
+        if self.form != "classes":
+            return tuple(maps) if self.form == "stages" else maps[-1]
         x = x.astype(jnp.float32).mean((1, 2))
         logits: Any = nn.Dense(CLASSES, dtype=self.dtype, name="head")(x)
         return logits.astype(jnp.float32)
@@ -112,42 +121,52 @@ def _at(params: Any, path: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _sample(precision: str, scales: Pairs, shifts: Pairs, cancels: Pairs) -> Sample:
+def _sample(precision: str, scales: Pairs, shifts: Pairs, cancels: Pairs, form: str) -> Sample:
     variables = _planted(scales, shifts, cancels)
     images = np.random.default_rng(5).normal(size=(2 * BATCH, SIZE, SIZE, 3)).astype(np.float32)
     dtypes = {"fp32": jnp.float32, "fp16": jnp.float16, "bf16": jnp.bfloat16}
 
     def made(name: str) -> onnx.ModelProto:
         return convert(
-            lambda weights, x: Net(dtypes[name]).apply(weights, x),
+            lambda weights, x: Net(dtypes[name], form).apply(weights, x),
             jax.ShapeDtypeStruct((BATCH, SIZE, SIZE, 3), jnp.float32),
             weights=variables,
             input_names=["images"],
-            output_names=["logits"],
+            output_names=OUTPUTS[form],
             input_layout="nchw",
+            output_layout="nchw",
         )
 
-    logits: Any = jax.jit(Net().apply)(variables, images)
-    answers = {DEPLOY_FORM: np.asarray(logits)}
-    reference = Reference(answers, {"logits": answers[DEPLOY_FORM][:BATCH]}, {})
+    found: Any = jax.jit(Net(form=form).apply)(variables, images)
+    maps = dict(zip(OUTPUTS[form], found if form == "stages" else [found], strict=True))
+    features = {name: np.asarray(value)[:BATCH] for name, value in maps.items()}
+    named = {name: _channels_first(np.asarray(value)) for name, value in maps.items()}
+    output = OUTPUTS[form][-1]
+    others = {DEPLOY_FORM: named} if len(named) > 1 else {}
+    reference = Reference({DEPLOY_FORM: named[output]}, features, {}, others)
     nchw = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     batch = BatchRange(BATCH, BATCH, BATCH)
-    task = Task(precision if precision != "fp32" else "fp16", False, batch, nchw, reference, "logits")
+    task = Task(precision if precision != "fp32" else "fp16", False, batch, nchw, reference, output)
     return Sample(made(precision), made("fp32"), task)
+
+
+def _channels_first(value: np.ndarray) -> np.ndarray:
+    return value.transpose(0, 3, 1, 2) if value.ndim == 4 else value
 
 
 @pytest.fixture(scope="session")
 def sample() -> Callable[..., Sample]:
     """`sample(precision, scales, shifts, cancels)`, each by module path: factors of kernels, summands of
-    biases, and summands inside an mlp that its second convolution takes away again."""
+    biases, and summands inside an mlp that its second convolution takes away again. `form`: of OUTPUTS."""
 
     def make(
         precision: str = "fp16",
         scales: Mapping[str, float] | None = None,
         shifts: Mapping[str, float] | None = None,
         cancels: Mapping[str, float] | None = None,
+        form: str = "classes",
     ) -> Sample:
         planted = (tuple((given or {}).items()) for given in (scales, shifts, cancels))
-        return _sample(precision, *planted)
+        return _sample(precision, *planted, form)
 
     return make

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from export import parity
 from export.bridge import check
 from export.precision import settle as settle_module
 from export.precision.islands import NoSuchModule, half_nodes, select
@@ -149,3 +150,31 @@ def test_a_file_that_is_wrong_on_more_images_gets_islands_too(sample: Any) -> No
     assert found.gate.passed and found.precision is not None and found.precision.islands
     assert found.precision.error_after < plain.precision.error_after
     assert tried == [plain.runnable, found.runnable]
+
+
+def test_a_map_has_no_top_1_class(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last axis is the width: which column is largest changes while the error is large. So it may."""
+    asked: list[float] = []
+
+    def enough(top1: float, images: int) -> bool:
+        asked.append(top1)
+        return top1 >= parity.MIN_TOP1
+
+    monkeypatch.setattr(parity, "enough_agreement", enough)
+    net = sample("fp16", cancels={"block1/mlp": 3000.0}, form="map")
+    found = settled(net, trained=True)
+    assert found.gate.passed and found.precision is not None and found.precision.runs == len(asked) > 2
+    assert set(asked) == {1.0} and all(line.difference.top1 is None for line in found.gate.comparisons)
+
+
+def test_every_output_is_searched_for(sample: Any) -> None:
+    """block2 adds 1000, beside which the error of what block1 answers is small."""
+    net = sample("fp16", shifts={"block2/conv": 1000.0}, cancels={"block1/mlp": 300.0}, form="stages")
+    failed = settled(net, may_search=False)
+    assert {line.output for line in failed.gate.comparisons if not line.passed} == {"stage1"}
+    found = settled(net)
+    assert found.gate.passed and found.precision is not None
+    assert all(each.module.startswith("block1/mlp") for each in found.precision.islands)
+    for candidate in ("model.onnx", "model.onnx (emulated)"):
+        lines = [line for line in found.gate.comparisons if line.candidate == candidate]
+        assert {line.output for line in lines} == {"stage1", "stage2"}
