@@ -38,8 +38,8 @@ test: $(VENV)/.ready  ## all tests but those at full size
 	@echo "==> Running the tests (about twenty minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not full_size"
 
-test-full: $(VENV)/.ready  ## the tests that build and export the published models at full size
-	@echo "==> Running the full-size tests (about five minutes on 2 cores)"
+test-full: $(VENV)/.ready  ## the tests that build and export the published models at full size, and a minute of dense training
+	@echo "==> Running the full-size tests and two short trainings (about ten minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
 crash: $(VENV)/.ready  ## kill training and data preparation 200 times, at random moments of every phase, and compare the bits

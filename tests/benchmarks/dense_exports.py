@@ -4,11 +4,13 @@ Each with random weights, by the command that users have: gate of the ONNX file 
 TensorRT for RTX, built with no GPU, and the latency of the file on this CPU. Segmenters and backbones take
 512x512 in batches of 2, detectors 800x1344 (the canvas of 800x1333), one at a time. One line of JSON each
 goes to docs/results/dense_exports.jsonl, what is there already is not measured again;
-docs/results/dense_exports.md is written from them.
+docs/results/dense_exports.md is written from them. On a GPU, `--runtime tensorrt --out DIR` times engines
+(`gpu_lab.py` does).
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-FILE = RESULTS / "dense_exports.jsonl"
+ROWS, PAGE = "dense_exports.jsonl", "dense_exports.md"
 BACKBONES = ("next_vit_s", "fastvit_sa12", "swin_t", "resnet50")
 #: Head -> (size, batch); "" is the backbone alone.
 HEADS = {
@@ -31,8 +33,8 @@ NAMES = [f"{backbone}+{head}" if head else backbone for head in HEADS for backbo
 LONGEST = 1800  # seconds that one export may take
 
 
-def measure(name: str, size: str | None) -> dict[str, Any]:
-    """Row of one export; `size` instead of the head's own."""
+def measure(name: str, size: str | None, runtime: str) -> dict[str, Any]:
+    """Row of one export; `size` instead of the head's own, `runtime` builds the engine."""
     own, batch = HEADS[name.partition("+")[2]]
     command = [
         sys.executable,
@@ -44,7 +46,7 @@ def measure(name: str, size: str | None) -> dict[str, Any]:
         "--via",
         "stablehlo",
     ]
-    command += ["--runtime", "tensorrt_rtx", "--image-size", size or own, "--batch", str(batch)]
+    command += ["--runtime", runtime, "--image-size", size or own, "--batch", str(batch)]
     command += ["--gate-images", "2", *(["--backbone"] if "+" not in name else [])]
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -68,7 +70,8 @@ def _row(report: Any) -> dict[str, Any]:
     lines = [line for line in report["gate"]["comparisons"] if line["candidate"] == "model.onnx"]
     worst: dict[str, float] = {}
     for line in lines:
-        worst[line["output"]] = max(worst.get(line["output"], 0.0), line["relative"])
+        error = math.inf if line["relative"] is None else line["relative"]  # None: not a number
+        worst[line["output"]] = max(worst.get(line["output"], 0.0), error)
     engine, latency = report["engine"], report["latency"]
     return {
         "image_size": report["model"]["image_size"],
@@ -84,39 +87,48 @@ def _row(report: Any) -> dict[str, Any]:
         "engine_bytes": engine.get("bytes"),
         "build_seconds": engine.get("build_seconds"),
         "latency_ms": latency[-1]["median_ms"] if latency else None,
+        "timed": latency[-1]["where"] if latency else None,
     }
 
 
-def measure_all(names: list[str], size: str | None, again: bool, busy: bool) -> None:
-    for name in names or NAMES:
-        if read().get(name, {}).get("accepted") and not again:
+def measure_all(options: argparse.Namespace) -> bool:
+    """Measure, and write down what has the papers' size; returns whether every export was accepted."""
+    fine = True
+    for name in options.names or NAMES:
+        if read(options.out).get(name, {}).get("accepted") and not options.again and options.size is None:
             continue
         start = time.perf_counter()
-        row = {"model": name, **measure(name, size)}
-        if busy:
-            row["latency_ms"] = None
-        rows = {**read(), name: row}
-        FILE.write_text("".join(json.dumps(rows[n]) + "\n" for n in NAMES if n in rows))
+        row = {"model": name, **measure(name, options.size, options.runtime)}
+        if options.busy:
+            row["latency_ms"] = row["timed"] = None
+        if options.size is None:
+            rows = {**read(options.out), name: row}
+            text = "".join(json.dumps(rows[n]) + "\n" for n in NAMES if n in rows)
+            (options.out / ROWS).write_text(text)
         said = row.get("error") or ("accepted" if row["accepted"] else f"REJECTED: {row['reasons'][:1]}")
         print(f"{name}: {time.perf_counter() - start:.0f} s, {said}", flush=True)
+        fine = fine and bool(row.get("accepted"))
+    return fine
 
 
-def read() -> dict[str, dict[str, Any]]:
-    lines = FILE.read_text().splitlines() if FILE.is_file() else []
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    lines = (folder / ROWS).read_text().splitlines() if (folder / ROWS).is_file() else []
     return {row["model"]: row for row in map(json.loads, lines)}
 
 
-def page() -> str:
-    """docs/results/dense_exports.md."""
-    rows = [row for row in read().values() if "error" not in row]
+def page(folder: Path) -> str:
+    """dense_exports.md, of the rows in `folder`."""
+    found = read(folder).values()
+    rows = [row for row in found if "error" not in row]
+    timed = ", ".join(sorted({row["timed"] for row in rows if row.get("timed")})) or "nothing yet"
     lines = [
         "# Exports of backbones, segmenters and detectors\n",
         "<!-- written by tests/benchmarks/dense_exports.py: do not edit by hand -->\n",
         "With random weights, float32. *Error*: the largest difference of ONNX Runtime from JAX, as a share "
         "of the largest value, of the worst output; *lost*: detections of either side that the other has "
-        "not. *Kernels*: what TensorRT for RTX leaves, in brackets those that only move data; built with no "
-        "GPU, and not run. *Latency*: of the file in ONNX Runtime on two cores of a CPU; empty where these "
-        "were busy. A name without a head is the backbone alone, with its four stages as outputs; detectors "
+        "not. *Kernels*: what the engine is of, in brackets those that only move data; without a GPU it is "
+        f"built by TensorRT for RTX and not run. *Latency*: median, timed on {timed}; empty where that was "
+        "busy. A name without a head is the backbone alone, with its four stages as outputs; detectors "
         "end in suppression and masks.\n",
         "| model | size, batch | gate | error | lost | nodes | Transposes | kernels | engine | build "
         "| latency |",
@@ -134,22 +146,34 @@ def page() -> str:
             + (f"{row['engine_bytes'] / 1e6:.0f} MB | {row['build_seconds']:.0f} s | " if built else "| | ")
             + (f"{row['latency_ms']:.0f} ms |" if row["latency_ms"] else "|")
         )
-    failed = [f"- {row['model']}: {row['error']}" for row in read().values() if "error" in row]
+    failed = [f"- {row['model']}: {row['error']}" for row in found if "error" in row]
     return "\n".join([*lines, *(["\n## What failed\n", *failed] if failed else [])]) + "\n"
 
 
-def main(argv: list[str]) -> int:
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line; ends the program where it has a mistake."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", metavar="SIZE", help="another size than the papers', for a quick look")
+    parser.add_argument("--size", metavar="SIZE", help="another size, for a quick look: nothing is kept")
     parser.add_argument("--again", action="store_true", help="measure what has a line already")
     parser.add_argument("--busy", action="store_true", help="others compute here too: write down no latency")
     parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page")
-    parser.add_argument("names", nargs="*", help="all by default")
-    arguments = parser.parse_args(argv)
-    if not arguments.write_only:
-        measure_all(arguments.names, arguments.size, arguments.again, arguments.busy)
-    (RESULTS / "dense_exports.md").write_text(page())
-    return 0
+    parser.add_argument("--runtime", choices=("tensorrt_rtx", "tensorrt"), default="tensorrt_rtx")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of rows and page")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all by default")
+    options = parser.parse_args(argv)
+    for name in options.names:
+        if name not in NAMES:
+            parser.error(f"{name}: expected some of {', '.join(NAMES)}")
+    return options
+
+
+def main(argv: list[str]) -> int:
+    options = parse(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    fine = options.write_only or measure_all(options)
+    if options.size is None:
+        (options.out / PAGE).write_text(page(options.out))
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ def profile(model: str, runtime: str, *more: str) -> Part:
     return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"), again=())
 
 
+def dense(runtime: str) -> Part:
+    """Segmenters and detectors at the papers' sizes: gate, engine and its latency."""
+    script = "tests/benchmarks/dense_exports.py"
+    return Part(
+        f"dense-{runtime}", (script, "--runtime", runtime), small=("--size", "64x64"), again=("--again",)
+    )
+
+
 def bench(runtime: str, models: str, batch: str, *more: str, precision: str = "fp16") -> Part:
     """All parts of the bench add to one store, and none measures what that holds."""
     label = "-".join(["bench", {CORE: "core"}.get(models, models), *more, precision, batch.replace(",", "-")])
@@ -117,12 +125,14 @@ def planned(runtimes: Sequence[str]) -> list[Part]:
     return [
         study("t4_table", first, precisions="fp32,fp16"),
         bench(first, CORE, "8"),
+        *(dense(name) for name in engines[:1]),
         *(study(name, first) for name in STUDIES),
         *pictures(first, PROFILED),
         bench(first, CORE, "1,64"),
         bench(first, CORE, "1,8,64", precision="fp32"),
         *(study("t4_table", name, precisions="fp32,fp16") for name in others),
         *(bench(name, CORE, "8") for name in others),
+        *(dense(name) for name in engines[1:]),
         *(part for name in others for part in pictures(name, PROFILED[:1])),
         *(bench(name, CORE, "8") for name in TWINS),
         *(bench(name, CORE, "1", "--cuda-graph") for name in engines),
