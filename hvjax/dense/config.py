@@ -8,7 +8,7 @@ from typing import Any
 
 from hvjax.models.numbers import check_integer
 
-OUTPUT_NORMS = ("none", "batch", "layer")
+OUTPUT_NORMS = ("none", "batch", "layer", "group")
 STAGES = 4
 
 
@@ -20,7 +20,7 @@ class DenseConfig:
       backbone: the backbone's own config, without classes (`num_classes=0`).
       num_classes: classes of the head, without background.
       output_norms: a norm on each stage's output for the head alone, not on what flows on to the next stage:
-        "none", "batch" or "layer".
+        "none", "batch", "layer" or "group" (of one group).
 
     Raises:
       ValueError: if the numbers do not fit together.

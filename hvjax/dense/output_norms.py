@@ -9,35 +9,40 @@ from jaxtyping import Array, Float
 
 from hvjax.blocks.batch_norm import Affine, BatchNorm
 from hvjax.blocks.form import Form
+from hvjax.blocks.group_norm import GroupNorm
 from hvjax.blocks.layer_norm import LayerNorm
 from hvjax.models.convnext import ConvNeXt
+from hvjax.models.efficientformer import EfficientFormer
 from hvjax.models.fastvit import FastViT
 from hvjax.models.features import Network
+from hvjax.models.metaformer import MetaFormer
 from hvjax.models.swin import Swin
 from hvjax.models.uniformer import UniFormer
 
 FeatureMap = Float[Array, "b h w c"]
 
-# Families whose authors' code for dense prediction normalises each map by a norm that is built here.
-# PoolFormer's has group norms of one group, EfficientFormer's norms whose kind is not settled: neither is
-# built. Those of Next-ViT flow on into the network (`stage_norms`). None are known of the rest.
+# Families whose authors' code for dense prediction normalises each map: sail-sg/poolformer and
+# snap-research/EfficientFormer (segmentation/backbone.py) by group norms of one group. Those of Next-ViT flow
+# on into the network (`stage_norms`). None are known of the rest.
 OUTPUT_NORMS: dict[type[Network], str] = {
     Swin: "layer",
     UniFormer: "layer",
     ConvNeXt: "layer",
     FastViT: "batch",
+    MetaFormer: "group",
+    EfficientFormer: "group",
 }
-# Epsilon of their layer norms where it is not PyTorch's default.
+# Epsilon of their layer and group norms where it is not PyTorch's default.
 EPSILON = 1e-5
 EPSILONS: dict[type[Network], float] = {UniFormer: 1e-6, ConvNeXt: 1e-6}
 
 
 class OutputNorms(nn.Module):
-    """A norm for each map, `norm1` to `norm4`: batch norm, an affine map in deploy form, or layer norm.
+    """A norm for each map, `norm1` to `norm4`: layer or group norm, or batch norm, in deploy form an affine map.
 
     Attributes:
-      kind: "batch" or "layer".
-      epsilon: of layer norms.
+      kind: "batch", "layer" or "group" (one group).
+      epsilon: of layer and group norms.
       form: how the network is built.
     """
 
@@ -53,4 +58,6 @@ class OutputNorms(nn.Module):
         c, form = x.shape[-1], self.form
         if self.kind == "layer":
             return LayerNorm(c, self.epsilon, form, name=name)(x)
+        if self.kind == "group":
+            return GroupNorm(c, self.epsilon, form, name=name)(x)
         return Affine(c, form, name=name)(x) if form.deploy else BatchNorm(c, form, name=name)(x, train=train)

@@ -28,6 +28,8 @@ def test_rows():
     assert spec.config.output_norms == "layer"
     assert get_spec("fastvit_sa12+upernet").config.output_norms == "batch"
     assert get_spec("convnext_t+upernet").config.output_norms == "layer"
+    assert get_spec("poolformer_s12+mask_rcnn").config.output_norms == "group"
+    assert get_spec("efficientformer_l3+semantic_fpn").config.output_norms == "group"
     assert get_spec("resnet50+upernet").config.output_norms == "none"
 
 
@@ -57,7 +59,7 @@ def test_unknown_names(name, message):
         ({"backbone": {"drop_path_rate": 2}}, "drop_path_rate=2"),
         ({"backbone": {"num_classes": 7}}, "num_classes=7 of the backbone: expected 0"),
         ({"num_classes": 0}, "num_classes=0: expected an integer >= 1"),
-        ({"output_norms": "group"}, "output_norms='group': expected one of none, batch, layer"),
+        ({"output_norms": "instance"}, "output_norms='instance': expected one of none, batch, layer, group"),
         ({"image_size": 64}, "has no field 'image_size'"),  # this backbone takes any
     ],
 )

@@ -41,9 +41,9 @@ def test_taps_are_the_stages_of_the_classifier():
     assert model.strides == (4, 8, 16, 32)
 
 
-@pytest.mark.parametrize("kind", ["batch", "layer"])
-def test_output_norms(kind):
-    """Statistics of each channel or of each position become those of a norm."""
+@pytest.mark.parametrize(("kind", "axes"), [("batch", (0, 1, 2)), ("layer", 3), ("group", (1, 2, 3))])
+def test_output_norms(kind, axes):
+    """Statistics of each channel, position or image become those of a norm."""
     model = dense_models.small("resnet50+semantic_fpn", output_norms=kind)
     images = dense_models.draw_images(model)
     variables = dense_models.draw_variables(model)
@@ -52,7 +52,6 @@ def test_output_norms(kind):
         norm["scale"], norm["bias"] = np.ones_like(norm["scale"]), np.zeros_like(norm["bias"])
     run = jax.jit(lambda v, x: model.apply(v, x, train=True, method="taps", mutable=["batch_stats"])[0])
     for tap in run(variables, images):
-        axes = (0, 1, 2) if kind == "batch" else 3
         np.testing.assert_allclose(tap.mean(axes), 0, atol=1e-5)
         # at a position where all channels are equal there is nothing to scale; epsilon acts on small ones
         assert float(jnp.median(tap.std(axes))) == pytest.approx(1, abs=0.01)
