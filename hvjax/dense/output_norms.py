@@ -38,7 +38,7 @@ EPSILONS: dict[type[Network], float] = {UniFormer: 1e-6, ConvNeXt: 1e-6}
 
 
 class OutputNorms(nn.Module):
-    """A norm for each map, `norm1` to `norm4`: layer, group or batch norm, the last an affine map in deploy form.
+    """A norm for each map, `norm1` to `norm4`: layer, group or batch norm; the last is affine in deploy form.
 
     Attributes:
       kind: "batch", "layer" or "group" (one group).
