@@ -77,7 +77,7 @@ def score(
     data.dir, data.eval_canvas = directory, file.size
     with data.ignore_type():  # one number otherwise
         data.image_size = file.size
-    data.eval_resize = sides or file.sides
+    data.eval_resize = shown = sides or file.sides
     data.threads = min(data.threads, PREFETCH_BATCHES * file.batch)  # grain warns of idle threads
     try:
         dataset = open_dense_dataset(data, file.task, held_out_only=True)
@@ -88,7 +88,7 @@ def score(
             dataset.held_out, data, file.task, batch_size=file.batch, corrupt=corrupt, mean=file.mean
         )
         first = _first(batches, count)
-        values, lines = _scored(file, session, dataset, first, lambda done: tell(done, count))
+        values, lines = _scored(file, session, dataset, shown, first, lambda done: tell(done, count))
     except UserError as error:
         raise UsageError(_here(error)) from error
     except RunFailed as error:
@@ -129,21 +129,32 @@ def _first(batches: Iterator[Any], count: int) -> Iterator[dict[str, np.ndarray]
 
 
 def _scored(
-    file: DenseFile, session: Session, dataset: Any, batches: Iterator[Any], tell: Callable[[int], None]
+    file: DenseFile,
+    session: Session,
+    dataset: Any,
+    sides: tuple[int, int],
+    batches: Iterator[Any],
+    tell: Callable[[int], None],
 ) -> tuple[dict[str, float], list[str]]:
+    """Scores and tables; those of a segmenter are at the size of the labels."""
     from train_tpu.evaluation.coco_table import class_table, coco_table
     from train_tpu.evaluation.detection_scores import DetectionMeter
-    from train_tpu.evaluation.segmentation_scores import SegmentationMeter, segmentation_table
+    from train_tpu.evaluation.label_size import LabelSizeMeter
+    from train_tpu.evaluation.segmentation_scores import segmentation_table
 
     boxes = file.task == "detection"
     meter: Any = (
         DetectionMeter(dataset.class_names, dataset.held_out)
         if boxes
-        else SegmentationMeter(dataset.class_names)
+        else LabelSizeMeter(dataset.class_names, dataset.held_out, sides, file.size)
     )
     done = 0
     for batch in batches:
-        meter.add(file.answers(session.run(file.fed(batch["image"]))), batch)
+        answers = file.answers(session.run(file.fed(batch["image"])))
+        if boxes:
+            meter.add(answers, batch)
+        else:
+            meter.add(answers["logits"], meter.truths(batch["index"]))
         done += int((batch["index"] >= 0).sum())
         tell(done)
     values = meter.value

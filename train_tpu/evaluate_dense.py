@@ -21,6 +21,7 @@ from train_tpu.evaluation import dense_files
 from train_tpu.evaluation import evaluation_files as files
 from train_tpu.evaluation.coco_table import class_table, coco_table
 from train_tpu.evaluation.dense_pictures import DetectionPictures, SegmentationPictures
+from train_tpu.evaluation.label_size import LabelSizeMeter, resized
 from train_tpu.evaluation.segmentation_scores import segmentation_table
 from train_tpu.learning.objective import normalise
 from train_tpu.monitoring.progress import Counting
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         config.data.eval_batch_size = options.batch
     corrupt = CorruptImages(len(dataset.held_out), config.data.max_corrupt)
     with memory.named(lambda: f"try less than --batch {config.data.eval_batch_size}"):
-        meters, pictures, apart = _answers(loaded, config, task, dataset, corrupt)
+        meters, on_canvas, pictures, apart = _answers(loaded, config, task, dataset, corrupt)
 
     weights = "averaged" if loaded.info["ema"] else "raw"
     title = f"{loaded.info['model']}, step {loaded.info['step']}"
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"  {note}")
     for form, meter in meters.items():
         print(f"  {form:6}  {task.said(meter.value)}")
+    if on_canvas:
+        print(f"  on the canvas, as while training: {task.said(on_canvas['train'].value)}")
     detects = config.task == "detection"
     classes = meters["train"].classes
     for line in coco_table(meters["train"].value) if detects else ():
@@ -80,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         "notes": list(dataset.notes),
         "weights": "ema" if loaded.info["ema"] else "raw",
         "scores": {form: meter.value for form, meter in meters.items()},
+        **({"on_canvas": {form: meter.value for form, meter in on_canvas.items()}} if on_canvas else {}),
         "difference_of_forms": apart,
         "unreadable_images": len(corrupt),
     }
@@ -94,8 +98,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _answers(
     loaded: Inference, config: Config, task: Task, dataset: Any, corrupt: CorruptImages
-) -> tuple[dict[str, Any], Any, float]:
-    """Meters of both forms (and of the weights without averaging), pictures, and how far maps are apart."""
+) -> tuple[dict[str, Any], dict[str, Any], Any, float]:
+    """Meters of both forms (and of the weights without averaging), pictures, and how far maps are apart.
+
+    Those of segmenters are at the size of the labels; where that is not their size on the canvas, the meters
+    there come second.
+    """
     deploy_model, deploy_variables = hvjax.reparameterize(loaded.model, loaded.variables)
     forms = {"train": (loaded.model, loaded.variables), "deploy": (deploy_model, deploy_variables)}
     if loaded.info["ema"]:
@@ -111,12 +119,18 @@ def _answers(
         shares = [(jnp.abs(x - y).max(), jnp.abs(x).max()) for x, y in zip(a, b, strict=True)]
         return jnp.stack([share[0] for share in shares]), jnp.stack([share[1] for share in shares])
 
+    def logits_of(variables: Any, images: Any, *, model: Any) -> jax.Array:
+        return model.apply(variables, normalise(images, mean, std))
+
     def classes_of(variables: Any, images: Any) -> jax.Array:
-        return jnp.argmax(loaded.model.apply(variables, normalise(images, mean, std)), -1)
+        return jnp.argmax(logits_of(variables, images, model=loaded.model), -1)
 
     detects = config.task == "detection"
     pictures = (DetectionPictures if detects else SegmentationPictures)(dataset.class_names)
     meters = {name: task.meter(dataset) for name in forms}
+    at_labels = {} if detects else {name: _at_labels(config, dataset) for name in forms}
+    name_logits = {n: jax.jit(functools.partial(logits_of, model=model)) for n, (model, _) in forms.items()}
+    differ = False
     compare, name_pixels = jax.jit(maps_apart), jax.jit(classes_of)
     apart, largest = np.zeros(4), np.zeros(4)
     batches = task.eval_batches(dataset, batch_size=config.data.eval_batch_size, corrupt=corrupt)
@@ -125,6 +139,14 @@ def _answers(
             answers = {name: step(on_device[name], batch) for name, step in score.items()}
             for name, answer in answers.items():
                 meters[name].add(answer)
+            truths = at_labels["train"].truths(batch["index"]) if at_labels else []
+            differ = differ or resized(truths)
+            for name, meter in at_labels.items():
+                if resized(truths):
+                    logits = name_logits[name](on_device[name], batch["image"])
+                    meter.add(logits, truths, loss=float(answers[name]["loss"]))
+                else:
+                    meter.add_counts(answers[name])
             if not pictures.full:
                 shown = answers["train"]
                 if not detects:
@@ -134,4 +156,10 @@ def _answers(
             # np.maximum keeps a NaN, which then disagrees
             apart, largest = np.maximum(apart, found[0]), np.maximum(largest, found[1])
             counting.add(int((batch["index"] >= 0).sum()))
-    return meters, pictures, float((apart / np.maximum(largest, np.finfo(np.float32).tiny)).max())
+    share = float((apart / np.maximum(largest, np.finfo(np.float32).tiny)).max())
+    return at_labels or meters, meters if differ else {}, pictures, share
+
+
+def _at_labels(config: Config, dataset: Any) -> LabelSizeMeter:
+    sides, canvas = tuple(config.data.eval_resize), tuple(config.data.eval_canvas)
+    return LabelSizeMeter(dataset.class_names, dataset.held_out, sides, canvas)

@@ -15,8 +15,8 @@ from train_tpu.tasks.dense import Dense
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation(Dense):
-    """See `task.Task`. Scores are taken at the size of the evaluation's canvas: mIoU, mean and overall
-    accuracy."""
+    """See `task.Task`. Scores while training are taken at the size of the evaluation's canvas: mIoU, mean and
+    overall accuracy (`evaluation.label_size` takes them at that of the labels)."""
 
     name = SEGMENTATION
 

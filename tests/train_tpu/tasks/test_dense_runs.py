@@ -86,6 +86,7 @@ def test_evaluation_scores_both_forms_as_the_run_did(
     assert results["scores"]["train"][main] == pytest.approx(logged[main], abs=1e-6)
     assert set(results["scores"]) == {"train", "deploy", "raw"}
     assert results["notes"] == [], "there is nothing to say of scenes"
+    assert "on_canvas" not in results, "scenes are not resized"
     assert 0 < results["difference_of_forms"] <= evaluate_dense.FORMS_AGREE
     with (out / "per_class.csv").open() as file:
         classes = list(csv.DictReader(file))
@@ -93,6 +94,33 @@ def test_evaluation_scores_both_forms_as_the_run_did(
     assert (out / "predictions.png").stat().st_size > 10_000
     assert evaluate(["--ckpt", str(workdir), "--out", str(out)]) == 2
     assert "exists; give another --out" in capsys.readouterr().err
+
+
+def test_a_segmenter_is_scored_at_the_size_of_the_labels(finished_dense_run, tmp_path: Path, capsys) -> None:
+    """Images of 40 x 90 and 30 x 30 px on a canvas of 64 x 64: all of their pixels count, once."""
+    workdir, data = finished_dense_run("segmentation"), tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for folder in ("images/val", "annotations/val"):
+        (data / folder).mkdir(parents=True)
+    labels = {"wide": rng.integers(0, 9, (40, 90)), "small": np.full((30, 30), 8)}
+    labels["small"][:, :3] = 255
+    for name, values in labels.items():
+        colours = rng.integers(0, 256, (*values.shape, 3)).astype(np.uint8)
+        Image.fromarray(colours).save(data / f"images/val/{name}.png")
+        Image.fromarray(values.astype(np.uint8)).save(data / f"annotations/val/{name}.png")
+    names = load_inference(workdir).info["class_names"]
+    (data / "classes.txt").write_text("\n".join(names) + "\n")
+    out = tmp_path / "out"
+    assert evaluate(["--ckpt", str(workdir), "--data-dir", str(data), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "on the canvas, as while training: mIoU" in said
+    with (out / "per_class.csv").open() as file:
+        pixels = sum(int(row["pixels"]) for row in csv.DictReader(file))
+    assert pixels == 40 * 90 + 30 * 27
+    results = json.loads((out / "results.json").read_text())
+    assert set(results["scores"]) == set(results["on_canvas"]) == {"train", "deploy", "raw"}
+    assert results["scores"]["train"]["loss"] == results["on_canvas"]["train"]["loss"]
+    assert results["scores"]["train"]["aacc"] != results["on_canvas"]["train"]["aacc"]
 
 
 def test_evaluation_that_needs_too_much_memory_says_how_to_need_less(
