@@ -12,7 +12,7 @@ import pytest
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "dense_learning.py"
 SHARE = 0.1
-# Of the exported file. Seen: mIoU 0.81, box AP 0.36, mask AP 0.36; without training below 0.1, 0
+# Of the exported file. Seen: mIoU 0.80, box AP 0.36, mask AP 0.36; without training below 0.1, 0
 # and 0. The distance is for other processors, whose last bits lead elsewhere.
 LEAST = {"segmentation": {"miou": 0.75}, "detection": {"box_ap": 0.3, "mask_ap": 0.3}}
 
