@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.crash.harness import Aim, Command, train, write_images
+from tests.crash.harness import Aim, Command, train, write_data
 from tests.crash.outcome import differences, outcome
 
 KILLS_PER_RUN = 8  # then it is left alone, so that it ends
@@ -36,15 +36,16 @@ class Campaign:
 
     Args:
       folder: empty, or of an earlier campaign.
-      program: arguments of python in place of `-m train_tpu.main`.
+      task: one of harness.TASKS.
     """
 
-    def __init__(self, folder: Path, *program: str):
+    def __init__(self, folder: Path, task: str = "classification"):
         self.folder = folder
+        self.task = task
         self.data = folder / "images"
         for earlier in (self.data, folder / UNTOUCHED, folder / INTERRUPTED):
             shutil.rmtree(earlier, ignore_errors=True)
-        write_images(self.data)
+        write_data(self.data, task)
         self._untouched = self.command(folder / UNTOUCHED)
         ended = self._untouched.to_the_end()
         if ended.status:
@@ -64,7 +65,7 @@ class Campaign:
 
     def command(self, workdir: Path, *program: str) -> Command:
         """The training command in a workdir, with what is known of its phases."""
-        command = train(self.data, workdir, self.folder, *program)
+        command = train(self.task, self.data, workdir, self.folder, *program)
         command.usual = dict(getattr(self, "_untouched", command).usual)
         return command
 

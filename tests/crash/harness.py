@@ -18,8 +18,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.support.scene_folders import write_scenes
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).with_name("recipe.py")
+DENSE_RECIPE = REPOSITORY / "tests" / "support" / "dense_recipe.py"
+TASKS = ("classification", "segmentation", "detection")
+SCENES, HELD_OUT_SCENES = 24, 5  # of the dense tasks
 CLASSES, TRAIN_IMAGES, HELD_OUT_IMAGES = ("cat", "cow", "dog"), 40, 10  # images of each class
 START = "start"  # imports, reading the config, making the workdir: before the first phase of the log
 TRAINING_PHASES = (START, "compile", "step", "evaluate", "save", "rename", "restore", "finish")
@@ -187,12 +192,19 @@ def write_images(folder: Path, train_images: int = TRAIN_IMAGES) -> Path:
     return folder
 
 
-def train(data: Path, workdir: Path, folder: Path, *program: str) -> Command:
-    """The training command; `program` in place of `-m train_tpu.main`."""
+def write_data(folder: Path, task: str) -> Path:
+    """What the recipe of the task learns from."""
+    if task == "classification":
+        return write_images(folder)
+    return write_scenes(folder, task, SCENES, HELD_OUT_SCENES)
+
+
+def train(task: str, data: Path, workdir: Path, folder: Path, *program: str) -> Command:
+    """The training command of one of TASKS; `program` in place of `-m train_tpu.main`."""
     arguments = [
         *(program or ("-m", "train_tpu.main")),
         "--config",
-        str(RECIPE),
+        str(RECIPE) if task == "classification" else f"{DENSE_RECIPE}:{task}",
         f"--workdir={workdir}",
         f"--config.data.dir={data}",
     ]

@@ -12,21 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from safetensors.numpy import load_file
 
-# Of the rows of metrics.jsonl: what is computed. The others say how fast, and differ from run to run.
-COMPUTED = (
-    "step",
-    "split",
-    "weights",
-    "loss",
-    "top1",
-    "top5",
-    "grad_norm",
-    "weight_norm",
-    "lr",
-    "count",
-    "text",
-)
-
+from train_tpu.monitoring.metrics import CLOCKS
 
 def outcome(workdir: Path) -> dict[str, Any]:
     """{"optimizer/opt_state/0/mu/...": (type, shape, bytes), ..., "metrics": rows, "weights": SHA-256, ...}.
@@ -41,7 +27,7 @@ def outcome(workdir: Path) -> dict[str, Any]:
         found.update(_arrays(last / item, item))
     found["data"] = [path.read_text() for path in sorted((last / "data").glob("process_*"))]
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    found["metrics"] = [{key: row[key] for key in COMPUTED if key in row} for row in rows]
+    found["metrics"] = [{key: row[key] for key in row if key not in CLOCKS} for row in rows]
     for name, array in load_file(workdir / "weights.safetensors").items():  # its metadata has no fixed order
         found[f"weights/{name}"] = (str(array.dtype), array.shape, array.tobytes())
     for name in ("config.json", "model.json"):

@@ -1,12 +1,14 @@
-"""Kill training hundreds of times: `python tests/crash/run.py [--kills 200] [--out docs/results/crash.json]`.
+"""Kill training hundreds of times: `python tests/crash/run.py [--task detection] [--kills 200] [--out FILE]`.
 
-Each run of the tiny recipe (tests/crash/recipe.py) is killed up to eight times, in phases chosen in turn, at
-random moments of them, and then compared with a run that was left alone: weights, averages, optimizer,
-statistics, random key, position in the data and metrics, bit for bit. Every eighth kill hits the data
-preparation. In the end SIGTERM is timed in each phase.
+Each run of a tiny recipe (tests/crash/recipe.py; of segmentation and detection tests/support/dense_recipe.py)
+is killed up to eight times, in phases chosen in turn, at random moments of them, and then compared with a run
+that was left alone: weights, averages, optimizer, statistics, random key, position in the data and metrics,
+bit for bit. Of classification, every eighth kill hits the data preparation. In the end SIGTERM is timed in
+each phase.
 
-The file is written after every run, and in the end the table of docs/nothing_lost.md too. The same command
-goes on where it stopped; --anew starts over. About 5 s a kill on 2 cores. Exit status 1 if anything differs.
+The file is written after every run, and in the end the task's table in docs/nothing_lost.md too. The same
+command goes on where it stopped; --anew starts over. About 5 s a kill on 2 cores (dense tasks: 7 s). Exit
+status 1 if anything differs.
 """
 
 import argparse
@@ -26,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.crash.campaign import Campaign, Result
-from tests.crash.harness import REPOSITORY, TRAINING_PHASES, Aim, aims
+from tests.crash.harness import REPOSITORY, TASKS, TRAINING_PHASES, Aim, aims
 from tests.crash.preparation import PHASES as PREPARATION_PHASES
 from tests.crash.preparation import Preparation
 
-RESULT = REPOSITORY / "docs" / "results" / "crash.json"
+RESULTS = REPOSITORY / "docs" / "results"
 PAGE = REPOSITORY / "docs" / "nothing_lost.md"
-MARKS = ("<!-- written by tests/crash/run.py -->", "<!-- end -->")
+END = "<!-- end -->"
 SIGTERM_PHASES = ("compile", "step", "evaluate", "save")
 PREPARATION_SHARE = 8  # one kill in so many hits the data preparation
 
@@ -42,17 +44,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="Kill training and data preparation, and compare the outcome."
     )
+    parser.add_argument("--task", choices=TASKS, default=TASKS[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, help="default: the task's file in docs/results")
     parser.add_argument("--anew", action="store_true", help="forget the kills in the file")
     options = parser.parse_args()
+    own = result_of(options.task)
+    out = options.out or own
     runs: list[dict[str, Any]] = []
-    if options.out.is_file() and not options.anew:
-        runs = json.loads(options.out.read_text())["runs"]
+    if out.is_file() and not options.anew:
+        runs = json.loads(out.read_text())["runs"]
     with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
         task = bar.add_task("preparing", total=options.kills, completed=count(runs))
-        sources = (Campaign(Path(folder)), Preparation(Path(folder)))
+        training = Campaign(Path(folder), options.task)
+        preparation = Preparation(Path(folder)) if options.task == TASKS[0] else None
         bar.update(task, description="killing")
         training_aims, preparation_aims = (
             aims(options.seed + len(runs), phases) for phases in (TRAINING_PHASES, PREPARATION_PHASES)
@@ -60,24 +66,28 @@ def main() -> int:
         for number in itertools.count(len(runs)):
             if count(runs) >= options.kills:
                 break
-            training, preparation = sources
             prepared = sum(kill["aimed"] in PREPARATION_PHASES for run in runs for kill in run["kills"])
-            if number and PREPARATION_SHARE * prepared < count(runs):
+            if preparation and number and PREPARATION_SHARE * prepared < count(runs):
                 result = preparation.run(number, preparation_aims)
             else:
                 result = training.run(number, training_aims)
             runs.append(as_row(result))
             bar.update(task, completed=count(runs))
-            write(options.out, runs, {})
+            write(out, runs, {})
             if result.differing:
                 bar.console.print(f"run {number} differs: {', '.join(result.differing[:5])}")
         bar.update(task, description="timing SIGTERM")
-        write(options.out, runs, sigterm_seconds(sources[0]))
-    content = table(json.loads(options.out.read_text()))
+        write(out, runs, sigterm_seconds(training))
+    content = table(json.loads(out.read_text()))
     print(content)
-    if options.out == RESULT:
-        write_page(PAGE, content)
+    if out == own:
+        write_page(PAGE, content, options.task)
     return 1 if any(run["differing"] for run in runs) else 0
+
+
+def result_of(task: str) -> Path:
+    """Where the kills of a task are kept."""
+    return RESULTS / ("crash.json" if task == TASKS[0] else f"crash_{task}.json")
 
 
 def sigterm_seconds(campaign: Campaign) -> dict[str, float]:
@@ -148,11 +158,14 @@ def table(content: dict[str, Any]) -> str:
     )
 
 
-def write_page(path: Path, content: str) -> None:
-    """Put the table between its marks in the page."""
-    before, _, rest = path.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    path.write_text(f"{before}{MARKS[0]}\n{content}\n{MARKS[1]}{after}")
+def write_page(path: Path, content: str, task: str) -> None:
+    """Put the table of a task between its marks in the page."""
+    start = f"<!-- written by tests/crash/run.py --task {task} -->"
+    before, found, rest = path.read_text().partition(start)
+    if not found:
+        raise RuntimeError(f"{path} has no place for the table: {start}")
+    _, end, after = rest.partition(END)
+    path.write_text(f"{before}{start}\n{content}\n{end}{after}")
 
 
 def progress_bar() -> Progress:

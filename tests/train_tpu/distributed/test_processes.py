@@ -3,18 +3,14 @@
 Each start is arranged as another launcher would: plain variables, SLURM's, Open MPI's.
 """
 
-import os
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from host_processes import finish, follow, open_mpi, plain, slurm, start
 
 import hvjax
 from train_tpu.checkpointing.checkpoint import load_inference
@@ -33,108 +29,11 @@ TINY = [
 # One process sums over a batch what two sum over halves of it, whose images stand in another order. Before
 # optimizer steps amplify it, relative; measured 2e-6.
 FIRST_LOSSES_AGREE = 1e-4
-SECONDS = 240
 
 
-def plain(index: int, port: int) -> dict[str, str]:
-    return {
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-        "JAX_NUM_PROCESSES": "2",
-        "JAX_PROCESS_ID": str(index),
-    }
-
-
-def slurm(index: int, port: int) -> dict[str, str]:
-    """As `srun --ntasks=2` sets them; jax takes the port from the number of the job unless told."""
-    return {
-        "SLURM_JOB_ID": "1",
-        "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_NTASKS": "2",
-        "SLURM_PROCID": str(index),
-        "SLURM_LOCALID": str(index),
-        "JAX_COORDINATOR_PORT": str(port),
-    }
-
-
-def open_mpi(index: int, port: int) -> dict[str, str]:
-    """As `mpirun -n 2` of Open MPI 5 sets them, which does not name the first host."""
-    return {
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-        "OMPI_COMM_WORLD_SIZE": "2",
-        "OMPI_COMM_WORLD_RANK": str(index),
-        "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-RUNNING: list[subprocess.Popen] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_running() -> Iterator[None]:
-    """Where a test fails between start and finish."""
-    yield
-    while RUNNING:
-        with RUNNING.pop() as process:
-            process.kill()
-
-
-def start(
-    repository: Path, launcher: Callable[[int, int], dict[str, str]], *arguments: list[str]
-) -> list[subprocess.Popen]:
-    """One process for each list of arguments."""
-    port, processes = free_port(), []
-    for index, more in enumerate(arguments):
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(repository),
-            "PYTHONUNBUFFERED": "1",
-            "HVJAX_JOIN_SECONDS": "60",  # for a busy machine
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-            **(launcher(index, port) if len(arguments) > 1 else {}),
-        }
-        command = [sys.executable, "-m", "train_tpu.main", "--config", "configs/resnet50.py", *TINY, *more]
-        processes.append(
-            subprocess.Popen(
-                command,
-                cwd=repository,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    RUNNING.extend(processes)
-    return processes
-
-
-def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
-    """Exit status and words of each."""
-    try:
-        said = [process.communicate(timeout=SECONDS)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
-
-
-def follow(process: subprocess.Popen, steps: int) -> str:
-    """Read what a process says until it has logged so many steps."""
-    said = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        said.append(line)
-        steps -= " loss " in line
-        if not steps:
-            break
-    assert not steps, "".join(said)
-    return "".join(said)
+def train(*more: str) -> list[str]:
+    """The command, as python's arguments."""
+    return ["-m", "train_tpu.main", "--config", "configs/resnet50.py", *TINY, *more]
 
 
 def numbers(workdir: Path) -> list[dict[str, Any]]:
@@ -144,7 +43,7 @@ def numbers(workdir: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def uninterrupted(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    ended = finish(start(repository, plain, *[[f"--workdir={workdir}"]] * 2))
+    ended = finish(start(repository, plain, *[train(f"--workdir={workdir}")] * 2))
     assert [status for status, _ in ended] == [0, 0], ended
     assert "2 devices of 2 hosts" in ended[0][1]
     return workdir
@@ -155,7 +54,7 @@ def test_preempted_and_killed_run_equals_uninterrupted_run(
 ) -> None:
     """SIGTERM on the second host stops both after a common step; SIGKILL ends both; the rest is the same."""
     workdir = tmp_path / "run"
-    arguments = [[f"--workdir={workdir}"]] * 2
+    arguments = [train(f"--workdir={workdir}")] * 2
 
     processes = start(repository, slurm, *arguments)
     said = follow(processes[0], 4)
@@ -185,7 +84,7 @@ def test_preempted_and_killed_run_equals_uninterrupted_run(
 
 def test_two_processes_are_near_one(repository: Path, uninterrupted: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    alone = ["--config.mesh.fsdp=1", f"--workdir={workdir}"]
+    alone = train("--config.mesh.fsdp=1", f"--workdir={workdir}")
     (process,) = start(repository, plain, alone)
     follow(process, 3)
     process.send_signal(signal.SIGTERM)
@@ -195,8 +94,8 @@ def test_two_processes_are_near_one(repository: Path, uninterrupted: Path, tmp_p
 
 
 def test_hosts_with_different_configs_end_with_one_line(repository: Path, tmp_path: Path) -> None:
-    arguments = [f"--workdir={tmp_path / 'run'}"]
-    for status, text in finish(start(repository, plain, arguments, [*arguments, "--config.seed=1"])):
+    command = train(f"--workdir={tmp_path / 'run'}")
+    for status, text in finish(start(repository, plain, command, [*command, "--config.seed=1"])):
         assert status == 2 and "Traceback" not in text, text
         assert "error: the hosts run different configs: seed is 0 on host 0 and 1 on host 1" in text
 
@@ -218,12 +117,8 @@ except UserError as error:
 
 def test_workdir_that_hosts_do_not_share_is_found_out(repository: Path, tmp_path: Path) -> None:
     """The second host looks into another directory, as if it had a disk of its own."""
-    port, processes = free_port(), []
-    for index, name in enumerate(("run", "elsewhere")):
-        command = [sys.executable, "-c", AGREE, str(tmp_path / name)]
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu", **plain(index, port)}
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-    for status, text in finish(processes):
+    commands = [["-c", AGREE, str(tmp_path / name)] for name in ("run", "elsewhere")]
+    for status, text in finish(start(repository, plain, *commands)):
         assert status == 0
         assert f"--workdir {tmp_path}" in text and "of host 0 is not seen on host 1 (" in text
     assert not list((tmp_path / "run").iterdir()), "the token is taken away again"

@@ -1,0 +1,171 @@
+"""Segmenters and detectors on two processes, against one: the same losses, scores and files."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import known_answers
+import numpy as np
+import pytest
+from dense_recipe import BACKBONE, HEADS, get_config
+from host_processes import finish, follow, plain, start
+from ml_collections import ConfigDict
+from scene_folders import write_scenes
+
+import hvjax
+from train_tpu.config import resolve
+from train_tpu.monitoring.metrics import CLOCKS, read_metrics
+from train_tpu.train import run
+
+RECIPE = "tests/support/dense_recipe.py"
+SCENES, HELD_OUT = 24, 5  # of 5, two processes have 3 and 2, and the second has none in the last batch of 4
+STEPS, EVERY = 6, 2
+# What is drawn for a place in the batch falls on another image where two hosts deal the batch out: drop path,
+# dropout, and of a detector anchors and proposals, unless there is room for all of them.
+ROOM = {name: 4096 for name in ("anchor_samples", "anchor_positives", "samples", "positives")}
+NOTHING_DRAWN = {"segmentation": {"dropout_rate": 0.0}, "detection": ROOM}
+# Relative. Two processes sum in another order than one; measured 3e-7 in all of four steps. Adam's first
+# steps divide rounding by rounding where a gradient is nearly zero, so other processors may be further off.
+LOSSES_AGREE = 1e-5
+# Of 1. A pixel or a box that two networks a rounding apart see differently; measured 0.
+SCORES_AGREE = 0.002
+SIZES = (2, 4)  # of a batch of held-out images
+
+
+class Runs(NamedTuple):
+    """Workdirs of the same run in one process and in two, what the two said, and their command."""
+
+    one: Path
+    two: Path
+    said: list[str]
+    command: Callable[[Path], list[str]]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Data of each task."""
+    folder = tmp_path_factory.mktemp("scenes")
+    return {task: write_scenes(folder / task, task, SCENES, HELD_OUT) for task in HEADS}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    repository: Path, scenes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Runs]:
+    """Call with a task: it is trained once by one process and once by two."""
+    done: dict[str, Runs] = {}
+
+    def make(task: str) -> Runs:
+        if task in done:
+            return done[task]
+        folder = tmp_path_factory.mktemp(task)
+        fields = {"backbone": BACKBONE, **HEADS[task], **NOTHING_DRAWN[task]}
+        changes = {
+            "data.dir": str(scenes[task]),
+            "model.drop_path_rate": 0.0,
+            "schedule.steps": STEPS,
+            "eval_every": STEPS,
+            "checkpoint_every": EVERY,
+            "ema.horizon": 0.0,
+            "compile_cache": str(folder / "compiled"),
+        }
+
+        def command(workdir: Path) -> list[str]:
+            config = [f"--config.{name}={value}" for name, value in changes.items()]
+            config += [f"--config.model.overrides={fields}", f"--workdir={workdir}"]
+            return ["-m", "train_tpu.main", "--config", f"{RECIPE}:{task}", *config]
+
+        processes = start(repository, plain, *[command(folder / "two")] * 2)
+        config = get_config(task)
+        config.update_from_flattened_dict(changes | {"compile_cache": ""})
+        config.model.overrides = ConfigDict(fields)
+        assert run(resolve(config), folder / "one") == 0
+        ended = finish(processes)
+        assert [status for status, _ in ended] == [0, 0], ended
+        done[task] = Runs(folder / "one", folder / "two", [said for _, said in ended], command)
+        return done[task]
+
+    return make
+
+
+def rows(workdir: Path, split: str) -> list[dict[str, Any]]:
+    """What was computed, in the order of the steps."""
+    return [
+        {name: value for name, value in row.items() if name not in CLOCKS}
+        for row in read_metrics(workdir)
+        if row["split"] == split
+    ]
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_two_processes_learn_as_one(trained: Callable[[str], Runs], task: str) -> None:
+    """Every loss of every step, gradients and weights, and what the network scores in the end."""
+    runs = trained(task)
+    assert "2 devices of 2 hosts" in runs.said[0]
+    one, two = rows(runs.one, "train"), rows(runs.two, "train")
+    assert [row["step"] for row in two] == list(range(1, STEPS + 1))
+    for expected, found in zip(one, two, strict=True):
+        assert found == pytest.approx(expected, rel=LOSSES_AGREE), f"step {found['step']}"
+    (one,), (two,) = rows(runs.one, "held_out"), rows(runs.two, "held_out")
+    assert two["count"] == HELD_OUT
+    assert two.pop("loss", 0.0) == pytest.approx(one.pop("loss", 0.0), rel=LOSSES_AGREE)
+    assert two == pytest.approx(one, abs=SCORES_AGREE)
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_two_processes_leave_the_files_of_one(trained: Callable[[str], Runs], task: str) -> None:
+    """One of each, and in a checkpoint the place in the data of both."""
+    runs = trained(task)
+    ours, theirs = ({path.name for path in folder.iterdir()} for folder in (runs.two, runs.one))
+    assert ours == theirs
+    places = {path.name for path in (runs.two / "checkpoints" / str(STEPS) / "data").glob("process_*")}
+    assert places == {"process_0-of-2.json", "process_1-of-2.json"}
+    assert runs.said[1].strip() == "", "the second host is silent"
+    assert len(rows(runs.two, "train")) == STEPS
+
+
+def test_a_host_dies_and_the_same_command_ends_in_the_same_bits(
+    repository: Path, trained: Callable[[str], Runs], tmp_path: Path
+) -> None:
+    """Of two that train a detector the second is killed: the first ends by itself, and both go on together."""
+    runs = trained("detection")
+    commands = [runs.command(tmp_path / "run")] * 2
+    processes = start(repository, plain, *commands)
+    follow(processes[0], 2 * EVERY + 1)  # the second save waits for the first, which is on disk by now
+    processes[1].send_signal(signal.SIGKILL)
+    (status, said), (killed, _) = finish(processes)
+    assert killed == -signal.SIGKILL
+    assert status == 1 and "another host ended" in said and "Traceback" not in said, said
+
+    ended = finish(start(repository, plain, *commands))
+    assert [status for status, _ in ended] == [0, 0], ended
+    assert "resuming after step" in ended[0][1]
+    for split in ("train", "held_out"):
+        assert rows(tmp_path / "run", split) == rows(runs.two, split)
+    _, found = hvjax.load_weights(tmp_path / "run" / "weights.safetensors")
+    _, expected = hvjax.load_weights(runs.two / "weights.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_uneven_shares_of_held_out_images_are_scored_as_by_one(
+    repository: Path, scenes: dict[str, Path], tmp_path: Path
+) -> None:
+    """Rows and whole batches of padding, and an image that cannot be read; the scores are equal to the bit."""
+    damaged = tmp_path / "segmentation"
+    shutil.copytree(scenes["segmentation"], damaged)
+    (damaged / "images" / "val" / "0.jpg").write_bytes(b"no image")
+    pairs = [("segmentation", damaged), *scenes.items()]
+    arguments = [f"{task}={folder}" for task, folder in pairs]
+    command = [known_answers.__file__, ",".join(map(str, SIZES)), *arguments]
+    ended = finish(start(repository, plain, command, command))
+    assert [status for status, _ in ended] == [0, 0], ended
+    expected = known_answers.all_scores(SIZES, pairs)
+    assert [scores["count"] for scores in expected] == [HELD_OUT - 1, HELD_OUT, HELD_OUT] * len(SIZES)
+    for scores in expected:  # neither all right nor all wrong, so that an image more or less would show
+        assert all(0.1 < scores[name] < 0.9 for name in ("miou", "box_ap", "mask_ap") if name in scores)
+    for _, said in ended:
+        assert json.loads(said.splitlines()[-1]) == expected
