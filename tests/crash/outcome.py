@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from train_tpu.monitoring.metrics import CLOCKS
 
+
 def outcome(workdir: Path) -> dict[str, Any]:
     """{"optimizer/opt_state/0/mu/...": (type, shape, bytes), ..., "metrics": rows, "weights": SHA-256, ...}.
 

@@ -58,7 +58,6 @@ def start(repository: Path, launcher: Launcher, *commands: Sequence[str]) -> lis
             "PYTHONPATH": str(repository),
             "PYTHONUNBUFFERED": "1",
             "HVJAX_JOIN_SECONDS": "60",  # for a busy machine
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
             **(launcher(index, port) if len(commands) > 1 else {}),
         }
         processes.append(

@@ -17,7 +17,9 @@ SIDE = 64  # pixels: the least that a scene has
 
 def write_scenes(directory: Path, task: str, train: int, held_out: int) -> Path:
     """`train` and `held_out` scenes of SIDE pixels, what the task learns from them, and nothing else."""
-    splits = {name: ScenesSource(name, n, SIDE, SIDE) for name, n in (("train", train), ("held_out", held_out))}
+    splits = {
+        name: ScenesSource(name, n, SIDE, SIDE) for name, n in (("train", train), ("held_out", held_out))
+    }
     (_write_maps if task == SEGMENTATION else _write_objects)(directory, splits)
     return directory
 
