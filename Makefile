@@ -42,8 +42,10 @@ test-full: $(VENV)/.ready  ## the tests that build and export the published mode
 	@echo "==> Running the full-size tests and two short trainings (about ten minutes on 2 cores)"
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) -m full_size
 
-crash: $(VENV)/.ready  ## kill training and data preparation 200 times, at random moments of every phase, and compare the bits
-	@$(BIN)/python tests/crash/run.py --kills 200 --anew
+crash: $(VENV)/.ready  ## kill training and data preparation 300 times, at random moments of every phase, and compare the bits
+	@$(BIN)/python tests/crash/run.py --task classification --kills 200 --anew
+	@$(BIN)/python tests/crash/run.py --task segmentation --kills 50 --anew
+	@$(BIN)/python tests/crash/run.py --task detection --kills 50 --anew
 
 lint: $(VENV)/.ready  ## ruff (lint and format) and types
 	@$(BIN)/ruff check .

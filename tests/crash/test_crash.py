@@ -51,6 +51,20 @@ def test_killed_in_every_phase_and_equal_to_the_bit(campaign: Campaign) -> None:
         assert len(kills) < ENOUGH, f"never hit: {missing()} by {kills}"
 
 
+def test_detector_killed_once_and_equal_to_the_bit(tmp_path: Path) -> None:
+    """A campaign begins with a run that is killed halfway, goes on and ends as the one that was left alone.
+
+    With another random key it does not: anchors and proposals are drawn, and the comparison sees it.
+    """
+    campaign = Campaign(tmp_path / "campaign", "detection")
+    workdir = Path(shutil.copytree(campaign.folder / INTERRUPTED, tmp_path / "run"))
+    ended = campaign.command(workdir, sabotage.__file__, "rng").start(None)
+    assert ended.status == 0, ended.said
+    assert "resuming after step" in ended.said
+    found = differences(outcome(workdir), campaign.expected)
+    assert any(name.startswith("model/") for name in found), found
+
+
 def at(phases: list[str]) -> Iterator[Aim]:
     """Kills for one run: first late enough that there is a checkpoint to restore, then these phases."""
     there = (Aim(phase, 1, share) for share in SHARES for phase in phases)

@@ -33,12 +33,10 @@ HEADS = {
 
 
 def get_config(arg: str = "") -> Config:
-    """24 steps of 4 images; evaluated at every eighth step, saved at every fourth. The data is in data.dir."""
-    if arg == "segmentation":
-        config = dense.ade20k("resnet50", dense.SEMANTIC_FPN)
-    else:
-        config = dense.coco("resnet50")
-    assert config.task == arg, f"dense_recipe.py:{arg}: expected segmentation or detection"
+    """24 steps of 4 images of data.dir; evaluated at every eighth step, saved at every fourth."""
+    assert arg in HEADS, f"dense_recipe.py:{arg}: expected segmentation or detection"
+    segments = arg == "segmentation"
+    config = dense.ade20k("resnet50", dense.SEMANTIC_FPN) if segments else dense.coco("resnet50")
     config.init = ""
     config.model.dtype = "float32"
     config.model.overrides = ConfigDict({"backbone": BACKBONE, **HEADS[arg]})
@@ -49,7 +47,7 @@ def get_config(arg: str = "") -> Config:
     config.data.batch_size = 4
     config.data.eval_batch_size = 4
     config.data.threads = 2
-    config.view.shorter, config.view.longer = ((SIDE,), SIDE) if arg == "segmentation" else ((48, SIDE), SIDE)
+    config.view.shorter, config.view.longer = ((SIDE,), SIDE) if segments else ((48, SIDE), SIDE)
     config.schedule.name = "cosine"
     config.schedule.drops = ()
     config.schedule.steps = STEPS

@@ -1,7 +1,8 @@
 """Scores of answers that follow from each held-out image alone: `known_answers.py 2,4 TASK=DATA ...`.
 
-Prints a line of JSON, a list of scores for batches of 2 and then of 4, on every host. Reading, dealing out, gathering and scoring are those of
-a run; in the network's place stands a rule whose answers are partly right, so that each image moves a score.
+Prints a line of JSON, a list of scores for batches of 2 and then of 4, on every host. Reading, dealing out,
+gathering and scoring are those of a run; in the network's place stands a rule whose answers are partly right,
+so that each image moves a score.
 """
 
 import json
