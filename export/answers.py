@@ -21,6 +21,8 @@ class Reference:
       this very network are apart. Empty if there is only one form.
     others: name of the form -> the outputs of a file that has several, by name, `outputs` among them.
     least_score: of detections; what is not more probable is not listed.
+    steps: of a detector in deploy form, what leads to its detections (`MaskRCNN.steps`), on as many images as
+      `features`.
     """
 
     outputs: dict[str, np.ndarray]
@@ -28,6 +30,7 @@ class Reference:
     noise: dict[str, float]
     others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     least_score: float = 0.0
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
 
     def named(self, output: str) -> dict[str, dict[str, np.ndarray]]:
         """Name of the form -> all of its outputs by name; `output` is the name of `outputs`."""

@@ -298,6 +298,8 @@ def _settle(
                 "tf32", trained=not source.random, answer=subject.reference.outputs[reference.DEPLOY_FORM]
             ),
             forced=request.force_precision,
+            detector=subject.reference if subject.kind.name == "detections" else None,
+            trained=not source.random,
         )
         return Settled(model, copy, dataclasses.replace(gate, comparisons=(*gate.comparisons, *lines)), None)
     task = Task(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from export import detections, parity
+from export import detections, parity, steps
 from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.batch import BatchRange
 from export.ends.compare import compare_with_jax
@@ -98,8 +98,10 @@ def gate_onnx(
     """
     limit = parity.onnx_limit(precision, trained=trained, answer=reference.outputs[DEPLOY_FORM])
     named = reference.named(output)
+    detects = detections.are(named)
+    allowed = detections.limits(precision) if detects else {}
     lines = fusion(named, reference.least_score)
-    lines += _compare(
+    lines += compare(
         session.run,
         images,
         named,
@@ -108,20 +110,24 @@ def gate_onnx(
         batches=batch.gate_sizes,
         limit=limit,
         exact_top1=precision == "fp32",
+        of_detections=allowed,
     )
     staged = len(next(iter(reference.features.values())))
     stages = stage_errors(model, images[:staged], reference.features, output=output)
-    if not detections.are(named):
+    if not detects:
         caution = parity.caution(reference.outputs[DEPLOY_FORM], limit)
         return Gate(tuple(lines), tuple(stages), caution, limit, reference.noise)
-    last = next(reversed(reference.features.values()))
+    inside = parity.float32_limit(next(reversed(reference.features.values())))
+    if precision != "fp32":
+        inside = steps.limit_of(precision, trained=trained)
+        lines += steps.compare(model, images, reference, candidate=candidate, limit=inside)
     return Gate(
         tuple(lines),
         tuple(stages),
-        detections.caution(named[DEPLOY_FORM]),
-        detections.LIMITS[output],
+        detections.caution(named[DEPLOY_FORM], allowed),
+        allowed[output],
         reference.noise,
-        stage_limit=parity.float32_limit(last),
+        stage_limit=inside,
         behind="the heads",
     )
 
@@ -146,7 +152,7 @@ def gate_engine(
         limit *= parity.float32_limit(answer) / parity.FP32_LIMIT
     if reference.others:
         named = reference.named(output)
-        return _compare(
+        return compare(
             session.run,
             images,
             named,
@@ -155,7 +161,7 @@ def gate_engine(
             batches=batch.gate_sizes,
             limit=limit,
             exact_top1=False,
-            of_detections=detections.ENGINE_LIMITS,
+            of_detections=detections.limits(precision, engine=True, tf32=tf32),
         )
     return compare_with_jax(
         session.run,
@@ -170,7 +176,7 @@ def gate_engine(
     )
 
 
-def _compare(
+def compare(
     run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
     images: np.ndarray,
     named: Mapping[str, Mapping[str, np.ndarray]],
@@ -180,10 +186,10 @@ def _compare(
     batches: Sequence[int],
     limit: float,
     exact_top1: bool,
-    of_detections: Mapping[str, float] = detections.LIMITS,
+    of_detections: Mapping[str, float],
 ) -> list[Comparison]:
     """Every output of a candidate with every form of the model. Lists of detections have limits of their own,
-    `of_detections`."""
+    `of_detections`, as `detections.limits` gives them."""
     if detections.are(named):
         return detections.compare(
             run,

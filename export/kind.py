@@ -58,7 +58,8 @@ def kind_of(model: Any, *, backbone: bool = False) -> Kind:
 def answers(
     kind: Kind, model: Any, variables: Mapping[str, Any], images: jax.Array
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """(outputs of the file, features by which an error in it is found), as JAX computes them.
+    """(outputs of the file, features by which an error in it is found, of a detector its steps too), as JAX
+    computes them.
 
     Floating point outputs are float32; features are in the order of the network, in the model's type.
     """
@@ -67,7 +68,11 @@ def answers(
         found = features
     else:
         features = stages(model, variables, images)
-        found = features if kind.name == "stages" else outputs(kind, model, variables, images)
+        if kind.name == "detections":
+            found, steps = model.apply(variables, images, method="steps")
+            features = {**features, **steps}
+        else:
+            found = features if kind.name == "stages" else outputs(kind, model, variables, images)
         if kind.name == "map":
             features = {**features, **found}
     return {name: _plain(found[name]) for name in kind.outputs}, features
@@ -103,11 +108,6 @@ def check_kind(request: Request, kind: Kind, name: str) -> None:
     what = f"{name}, which answers {', '.join(kind.outputs)}"
     if request.quantise is not None:
         raise UsageError(f"--precision {request.precision} is for classifiers, and this is {what}")
-    if kind.name == "detections" and (request.precision != "fp32" or request.tf32):
-        asked = "--tf32" if request.tf32 else f"--precision {request.precision}"
-        raise UsageError(
-            f"{asked}: a detector is exported in fp32 only: which boxes stay is decided by their last bits"
-        )
     if request.ends.postprocess != "none":
         raise UsageError(f"--postprocess {request.ends.postprocess} is for classifiers, and this is {what}")
     if request.ends.source is not None:

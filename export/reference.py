@@ -36,18 +36,18 @@ def compute(
     """Runs both forms on `images` (NHWC, normalised); answers that are maps come in `layout`."""
     with on_cpu():
         # The deploy form is computed as it is exported, the training form as it was trained.
-        answer, features = _run(kind, *deploy, images, staged, plain=True)
+        answer, features, steps = _run(kind, *deploy, images, staged, plain=True)
         forms = {DEPLOY_FORM: answer}
         noise = {}
         if training is not None:
-            trained, before = _run(kind, *training, images, staged, plain=False)
+            trained, before, _ = _run(kind, *training, images, staged, plain=False)
             noise = {name: difference(features[name], before[name]).relative for name in features}
             forms = {TRAINING_FORM: trained, DEPLOY_FORM: answer}
     if kind.has_maps and layout == "nchw":
         forms = {form: {name: _first(x) for name, x in found.items()} for form, found in forms.items()}
     outputs = {form: found[kind.output] for form, found in forms.items()}
     others = forms if len(kind.outputs) > 1 else {}
-    return Reference(outputs, features, noise, others, kind.least_score)
+    return Reference(outputs, features, noise, others, kind.least_score, steps)
 
 
 def on_cpu() -> AbstractContextManager[Any]:
@@ -83,8 +83,9 @@ def _compiled(kind: Kind, model: Any, plain: bool) -> Callable[..., Any]:
 
 def _run(
     kind: Kind, model: Any, variables: Mapping[str, Any], images: np.ndarray, staged: int, plain: bool
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The outputs on all images, and the features of the first `staged`, in the order of the network."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The outputs on all images, and of the first `staged` the features, in the order of the network, and the
+    steps of a detector."""
     run = _compiled(kind, model, plain)
     kept: list[dict[str, np.ndarray]] = []
     answers: list[dict[str, np.ndarray]] = []
@@ -95,9 +96,10 @@ def _run(
         if index * chunk < staged:
             kept.append({name: np.asarray(value) for name, value in features.items()})
     order = [name for name in (*STAGES, "pre_logits", "logits") if name in kept[0]]
-    features = {name: np.concatenate([part[name] for part in kept])[:staged] for name in order}
+    seen = {name: np.concatenate([part[name] for part in kept])[:staged] for name in kept[0]}
+    steps = {name: seen[name] for name in seen if name not in order}
     outputs = {name: np.concatenate([part[name] for part in answers])[: len(images)] for name in kind.outputs}
-    return outputs, features
+    return outputs, {name: seen[name] for name in order}, steps
 
 
 def _chunks(images: np.ndarray, size: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ names or structure is assumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,12 @@ class StageError:
 
 
 def stage_errors(
-    model: bytes, images: np.ndarray, features: Mapping[str, np.ndarray], *, output: str = "logits"
+    model: bytes,
+    images: np.ndarray,
+    features: Mapping[str, np.ndarray],
+    *,
+    output: str = "logits",
+    among: Collection[str] | None = None,
 ) -> list[StageError]:
     """Errors by stage, in the order of `features`.
 
@@ -53,12 +58,14 @@ def stage_errors(
       images: one batch the file accepts, in the layout of its input.
       features: JAX's features of the same images: stages NHWC, `pre_logits` and `logits` (b, c).
       output: the name of the file's own output, looked up as itself.
+      among: look at these tensors only, and the output; None: at all.
     """
-    shapes = _tensor_shapes(model, images.shape)
+    shapes = tensor_shapes(model, images.shape)
     sizes = {
         tensor: 4 * int(np.prod(shape))
         for tensor, shape in shapes.items()
-        if tensor == output or any(_fits(shape, value.shape) for value in features.values())
+        if tensor == output
+        or ((among is None or tensor in among) and any(_fits(shape, x.shape) for x in features.values()))
     }
     best = {stage: StageError(stage, None, None) for stage in features}
     for group in in_groups(sizes):
@@ -133,8 +140,11 @@ def _orders(
             yield (batch, channels, tokens), (0, 2, 1)
 
 
-def _tensor_shapes(model: bytes, images: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Floating point tensors the nodes compute, with their shapes for one batch of `images`."""
+def tensor_shapes(
+    model: bytes, images: Sequence[int], *, integers: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """Floating point tensors the nodes compute, with their shapes for one batch of `images`; `integers`:
+    those of integers too."""
     onnx = require("onnx")
     loaded = onnx.load_model_from_string(model)
     for axis, size in zip(loaded.graph.input[0].type.tensor_type.shape.dim, images, strict=True):
@@ -144,12 +154,13 @@ def _tensor_shapes(model: bytes, images: Sequence[int]) -> dict[str, tuple[int, 
     for value in loaded.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(loaded, data_prop=True)
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
+    types = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
+    types |= {onnx.TensorProto.INT32, onnx.TensorProto.INT64} if integers else set()
     shapes = {}
     for value in [*inferred.graph.value_info, *inferred.graph.output]:
         tensor = value.type.tensor_type
         sizes = tuple(axis.dim_value for axis in tensor.shape.dim)
-        if tensor.elem_type in floats and sizes and all(sizes):
+        if tensor.elem_type in types and sizes and all(sizes):
             shapes[value.name] = sizes
     return shapes
 

@@ -13,28 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from export import parity
-from export.batch import BatchRange
-from export.feed import run_all
-from export.gate import EMULATED, Gate, gate_onnx
-from export.precision import CANNOT_RUN
-from export.precision.emulate import emulated
+from export.gate import EMULATED, Gate
 from export.precision.islands import half_nodes, keep_float32, names_of, select
 from export.precision.ranges import Overflow, has_infinite_weights, magnitudes, overflows
 from export.precision.report import Island, Precision
 from export.precision.search import MAX_RUNS, Found, Measured, Tell, search
-from export.runtimes.onnxruntime import OnnxSession
+from export.precision.task import Measure, Task, initializers, rounding_copy
+
+__all__ = ["Settled", "Task", "initializers", "settle"]
 
 #: Images whose values are looked at for overflow.
 RANGE_IMAGES = 32
-#: Images of one run of the search; the gate has the last word, on all of its images.
-SEARCH_IMAGES = 8
 #: The search aims below the limit, as it sees fewer images than the gate.
 SEARCH_AIM = 0.9
 NOT_THE_GATE = "the modules that the search found are enough for its images, and not for all of the gate's"
@@ -51,24 +45,6 @@ class Settled:
     runnable: bytes
     gate: Gate
     precision: Precision | None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the gate needs to know: `images` in the layout of the input, JAX's `reference` on all of them,
-    and the name of the `output`, of several that by which limits are chosen."""
-
-    precision: str
-    trained: bool
-    batch: BatchRange
-    images: np.ndarray
-    reference: Any
-    output: str
-
-    @property
-    def limit(self) -> float:
-        answer = next(iter(self.reference.outputs.values()))
-        return parity.onnx_limit(self.precision, trained=self.trained, answer=answer)
 
 
 def settle(
@@ -96,12 +72,6 @@ def settle(
     return _Settling(model, task, keep, float32_weights, agrees, tell).run(may_search)
 
 
-def initializers(model: bytes) -> dict[str, np.ndarray]:
-    """The numbers held in a file, by name."""
-    graph = onnx.load_model_from_string(model).graph
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-
-
 class _Settling:
     """One file on its way; `typed` is the graph all in half precision."""
 
@@ -122,7 +92,7 @@ class _Settling:
         self._weights: Mapping[str, np.ndarray] | None = None
         self._errors: dict[frozenset[str], tuple[float, float]] = {}
         self._copy = b""  # what was gated last
-        self.runs = 0
+        self._measure = Measure(task)
 
     @property
     def weights(self) -> Mapping[str, np.ndarray]:
@@ -135,7 +105,7 @@ class _Settling:
         left = [found for found in over if not self.asked.issuperset(self._half(found.nodes))]
         model = self._with(self.asked)
         gate = self._gate(model, left)
-        before = _worst(gate)
+        before = self._worst(gate)
         if not may_search or self._passed(gate):
             return self._settled(model, gate, self.asked, over, None, before)
         held = self.asked.union(*(self._whole_modules(found.nodes) for found in left))
@@ -143,9 +113,10 @@ class _Settling:
             model = self._with(held)
             gate = self._gate(model, [])
             if self._passed(gate):
-                cured = Found(held, (), before, _worst(gate), 0, True)
+                cured = Found(held, (), before, self._worst(gate), 0, True)
                 return self._settled(model, gate, held, over, cured, before)
-        error = _worst(gate) if gate.passed else np.inf  # right here, and not on more images: aim below it
+        # one that passed is right here, and not on more images: aim below it
+        error = self._worst(gate) if gate.passed else np.inf
         aim = min(SEARCH_AIM * self.task.limit, LOWER_AIM * error)
         aims = [aim * LOWER_AIM**lowered for lowered in range(1 + LOWERED)]
         found, model, gate = self._attempt(held, aims[0])
@@ -154,6 +125,9 @@ class _Settling:
                 break
             found, model, gate = self._attempt(held, aim)
         return self._settled(model, gate, found.kept, over, found, before)
+
+    def _worst(self, gate: Gate) -> float:
+        return self.task.worst(gate.comparisons)
 
     def _passed(self, gate: Gate) -> bool:
         """Of the file gated last."""
@@ -186,55 +160,24 @@ class _Settling:
     def _gate(self, model: bytes, left: Collection[Overflow]) -> Gate:
         """Of the emulated copy, and of the very file too if ONNX Runtime runs it; `left`: overflows that no
         island cures."""
-        task, self._copy = self.task, _emulated(model)
-        gate = _run_gate(task, self._copy, EMULATED)
-        if task.precision not in CANNOT_RUN:
-            session = OnnxSession(model)
-            try:
-                lines = parity.compare_batches(
-                    session.run,
-                    task.images,
-                    task.reference.named(task.output),
-                    candidate="model.onnx",
-                    batches=task.batch.gate_sizes,
-                    limit=task.limit,
-                    exact_top1=False,
-                )
-            finally:
-                session.close()
-            gate = replace(gate, comparisons=(*gate.comparisons, *lines))
-        sentences = tuple(found.sentence(task.precision) for found in left)
-        return replace(gate, emulated=True, overflows=sentences)
+        self._copy = rounding_copy(model)
+        gate = _run_gate(self.task, self._copy, EMULATED)
+        lines = (*gate.comparisons, *self.task.as_it_is(model))
+        sentences = tuple(found.sentence(self.task.precision) for found in left)
+        return replace(gate, comparisons=lines, emulated=True, overflows=sentences)
 
     def _search(self, held: frozenset[str], aim: float) -> Found:
         def measure(kept: frozenset[str]) -> Measured:
             error, agreement = self._measured(kept)
-            agrees = not self.task.trained or parity.enough_agreement(agreement, self._searched())
+            agrees = not self.task.trained or parity.enough_agreement(agreement, len(self._measure.images))
             return Measured(error, error <= aim and agrees)
 
         return search(self.owners, held, measure, aim, self.tell)
 
-    def _searched(self) -> int:
-        batch = self.task.batch.typical
-        return min(max(SEARCH_IMAGES, batch), len(self.task.images))
-
     def _measured(self, kept: frozenset[str]) -> tuple[float, float]:
-        """Error of the worst output, and share of the same top-1 classes, on the images of the search."""
+        """Error, and share of the same top-1 classes, on the images of the search."""
         if kept not in self._errors:
-            self.runs += 1
-            count, task = self._searched(), self.task
-            session = OnnxSession(_emulated(self._with(kept)))
-            try:
-                got = run_all(session, task.images[:count], task.batch.typical)
-            finally:
-                session.close()
-            found = [
-                parity.difference(got[name], want[:count], logits=name == "logits" and want.ndim == 2)
-                for outputs in task.reference.named(task.output).values()
-                for name, want in outputs.items()
-            ]
-            tops = [line.top1 for line in found if line.top1 is not None]
-            self._errors[kept] = max(line.relative for line in found), min(tops, default=1.0)
+            self._errors[kept] = self._measure(rounding_copy(self._with(kept)))
         return self._errors[kept]
 
     def _settled(
@@ -254,9 +197,9 @@ class _Settling:
             islands=tuple(self._island(name, kept, over, found) for name in names_of(kept, self.owners)),
             overflows=tuple(over),
             error_before=before,
-            error_after=_worst(gate),
+            error_after=self._worst(gate),
             searched=found is not None,
-            runs=self.runs,
+            runs=self._measure.runs,
             most_runs=MAX_RUNS,
             note=None if found is None or gate.passed else found.note or NOT_THE_GATE,
         )
@@ -277,28 +220,5 @@ class _Settling:
         return Island(name, why, len(nodes), largest, share)
 
 
-def _emulated(model: bytes) -> bytes:
-    return emulated(onnx.load_model_from_string(model)).SerializeToString()
-
-
 def _run_gate(task: Task, model: bytes, candidate: str) -> Gate:
-    session = OnnxSession(model)
-    try:
-        return gate_onnx(
-            session,
-            model,
-            task.images,
-            task.reference,
-            output=task.output,
-            precision=task.precision,
-            batch=task.batch,
-            trained=task.trained,
-            candidate=candidate,
-        )
-    finally:
-        session.close()
-
-
-def _worst(gate: Gate) -> float:
-    lines = [line for line in gate.comparisons if line.candidate.startswith("model.onnx")]
-    return max(line.difference.relative for line in lines)
+    return task.gate(model, candidate)

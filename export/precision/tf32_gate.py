@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from export import parity
+from export import detections, gate, steps
 from export._optional import require
+from export.answers import Reference
 from export.batch import BatchRange
 from export.parity import Comparison
 from export.report_parts import in_short
@@ -33,6 +34,8 @@ def gate_tf32(
     batch: BatchRange,
     limit: float,
     forced: bool = False,
+    detector: Reference | None = None,
+    trained: bool = False,
 ) -> list[Comparison]:
     """Runs the copy in ONNX Runtime and compares it with every reference.
 
@@ -41,22 +44,29 @@ def gate_tf32(
       references: name of the reference -> outputs by name, on all `images`.
       limit: `parity.onnx_limit("tf32", ...)`. Classes may change places: that is judged on more images.
       forced: pass for any finite error.
+      detector: of a detector, for its steps; `references` are its outputs then, held to limits of their own.
+      trained: whether its weights are.
     """
     from export.runtimes.onnxruntime import OnnxSession
 
     session = OnnxSession(copy)
     try:
-        lines = parity.compare_batches(
+        lines = gate.compare(
             session.run,
             images,
             references,
+            0.0 if detector is None else detector.least_score,
             candidate=TF32,
             batches=batch.gate_sizes,
             limit=limit,
             exact_top1=False,
+            of_detections=detections.limits("fp32", tf32=True),
         )
     finally:
         session.close()
+    if detector is not None:
+        most = steps.limit_of("tf32", trained=trained)
+        lines += steps.compare(copy, images, detector, candidate=TF32, limit=most)
     return [replace(line, forced=True) for line in lines] if forced else lines
 
 

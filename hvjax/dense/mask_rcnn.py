@@ -76,25 +76,22 @@ class MaskRCNN(DenseModel):
           ValueError: if the images or sizes have the wrong shape or type, or a size the backbone cannot take,
             or the maps of the backbone are not at the strides that its family has.
         """
-        config = self.config
-        sizes = _checked_sizes(images, sizes)
-        pyramid, guesses = self._look(images, sizes, train)
-        proposals, found = propose(
-            guesses, sizes, config.candidates, config.proposal_overlap, config.proposals
-        )
-        logits, moves = self.box_head(self._features(pyramid, proposals, config.box_cells))
-        objects = detect(
-            logits,
-            moves,
-            proposals,
-            found,
-            sizes,
-            least_score=config.least_score,
-            overlap=config.overlap,
-            candidates=config.detection_candidates,
-            count=config.detections,
-        )
-        return {**objects._asdict(), "masks": self._masks(pyramid, objects)}
+        return _in_steps(self, images, sizes, train)[0]
+
+    def steps(
+        self, images: FeatureMap, sizes: Int[Array, "b 2"] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """`(objects, steps)`: what `__call__` gives, and what leads to it.
+
+        Steps: the maps of the pyramid, "pyramid1" the finest; what the proposal network says of each, (b, h, w,
+        ...), "objectness1" and "anchor_moves1"; "proposals" (b, p, 4), "box_logits" (b, p, classes + 1),
+        "box_moves" (b, p, classes, 4) and "mask_logits" (b, n, s, s), which mean nothing where there is no
+        object.
+
+        Raises:
+          ValueError: as of `__call__`.
+        """
+        return _in_steps(self, images, sizes, train=False)
 
     def losses(
         self, images: FeatureMap, targets: Mapping[str, Any], *, train: bool = False
@@ -154,10 +151,9 @@ class MaskRCNN(DenseModel):
         return roi_align(maps, boxes, levels, cells, strides, sampling_ratio=self.config.sampling_ratio)
 
     def _masks(self, pyramid: tuple[FeatureMap, ...], objects: Detections) -> Float[Array, "b n s s"]:
+        """Logits of the masks; anything where there is no object."""
         features = self._features(pyramid, objects.boxes, self.config.mask_cells)
-        real = objects.labels >= 0
-        logits = self.mask_head(features, jnp.maximum(objects.labels, 0))
-        return jnp.where(real[..., None, None], jax.nn.sigmoid(logits), 0.0)
+        return self.mask_head(features, jnp.maximum(objects.labels, 0))
 
     def _box_losses(self, pyramid: tuple[FeatureMap, ...], drawn: RoITargets) -> dict[str, Scalar]:
         logits, moves = self.box_head(self._features(pyramid, drawn.boxes, self.config.box_cells))
@@ -179,6 +175,37 @@ class MaskRCNN(DenseModel):
         logits = self.mask_head(self._features(pyramid, boxes, cells), jnp.where(positive, labels, 0))
         wanted = mask_targets(take(objects.masks, owner), take(objects.boxes, owner), boxes, 2 * cells)
         return {"mask": mask_loss(logits, wanted, positive)}
+
+
+def _in_steps(
+    model: MaskRCNN, images: FeatureMap, sizes: Int[Array, "b 2"] | None, train: bool
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`MaskRCNN.steps`. No method, so that operations are named alike whoever asks."""
+    config = model.config
+    sizes = _checked_sizes(images, sizes)
+    pyramid, guesses = model._look(images, sizes, train)
+    proposals, found = propose(guesses, sizes, config.candidates, config.proposal_overlap, config.proposals)
+    logits, moves = model.box_head(model._features(pyramid, proposals, config.box_cells))
+    objects = detect(
+        logits,
+        moves,
+        proposals,
+        found,
+        sizes,
+        least_score=config.least_score,
+        overlap=config.overlap,
+        candidates=config.detection_candidates,
+        count=config.detections,
+    )
+    steps = {f"pyramid{i}": level for i, level in enumerate(pyramid, start=1)}
+    for i, (level, guess) in enumerate(zip(pyramid, guesses, strict=True), start=1):
+        steps[f"objectness{i}"] = guess.objectness.reshape(*level.shape[:3], -1)
+        steps[f"anchor_moves{i}"] = guess.moves.reshape(*level.shape[:3], -1)
+    steps |= {"proposals": proposals, "box_logits": logits, "box_moves": moves}
+    steps["mask_logits"] = model._masks(pyramid, objects)
+    real = objects.labels >= 0
+    masks = jnp.where(real[..., None, None], jax.nn.sigmoid(steps["mask_logits"]), 0.0)
+    return {**objects._asdict(), "masks": masks}, steps
 
 
 def _check_strides(images: FeatureMap, maps: Sequence[FeatureMap], strides: Sequence[int]) -> None:
