@@ -40,7 +40,7 @@ LIMITS = {precision: 2 * limit for precision, limit in TRAINED_LIMITS.items()}
 SAME_PROPOSALS = 0.6
 #: Maps before the first decision, and heads behind it, in the order of the network.
 MAPS = ("pyramid", "objectness", "anchor_moves")
-HEADS = ("box_logits", "box_moves", "mask_logits")
+HEADS: tuple[str, ...] = ("box_logits", "box_moves", "mask_logits")
 PROPOSALS = "proposals"
 _COMPUTED = "/computed"
 _NOTHING = Difference(np.inf, np.inf, np.inf, -1.0, None)

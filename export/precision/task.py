@@ -1,4 +1,4 @@
-"""What half precision is judged by: the gate of a file and of its rounding copy, and the error of a search."""
+"""What half precision is judged by: the gate of a file and of its copy that rounds, and a search's error."""
 
 from __future__ import annotations
 
@@ -87,9 +87,12 @@ class Task:
             session.close()
 
     def worst(self, lines: Sequence[Comparison]) -> float:
-        """The error of the file: of the line that uses most of what it may, in units of `limit`."""
-        shares = [line.share for line in lines if line.candidate.startswith("model.onnx")]
-        return max(shares) * self.limit
+        """The error of the file: of the worst line. The limits of a detector's lines differ; of it the line
+        counts that uses most of its limit, as if that were `limit`."""
+        own = [line for line in lines if line.candidate.startswith("model.onnx")]
+        if self.detects:
+            return max(line.share for line in own) * self.limit
+        return max(line.difference.relative for line in own)
 
 
 @dataclass

@@ -83,8 +83,8 @@ class MaskRCNN(DenseModel):
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """`(objects, steps)`: what `__call__` gives, and what leads to it.
 
-        Steps: the maps of the pyramid, "pyramid1" the finest; what the proposal network says of each, (b, h, w,
-        ...), "objectness1" and "anchor_moves1"; "proposals" (b, p, 4), "box_logits" (b, p, classes + 1),
+        Steps: the maps of the pyramid, "pyramid1" the finest; what the proposal network says of each, (b, h,
+        w, ...), "objectness1" and "anchor_moves1"; "proposals" (b, p, 4), "box_logits" (b, p, classes + 1),
         "box_moves" (b, p, classes, 4) and "mask_logits" (b, n, s, s), which mean nothing where there is no
         object.
 

@@ -251,7 +251,7 @@ MISTAKES = [
     ("segmenter", ["--precision", "int8"], "int8 is for classifiers"),
     ("segmenter", ["--postprocess", "softmax"], "--postprocess softmax is for classifiers"),
     ("segmenter", ["--preprocess", "full", "--source-size", "96x96"], "--preprocess full resizes and crops"),
-    ("detector", ["--precision", "fp16"], "--precision fp16: a detector is exported in fp32 only"),
+    ("detector", ["--precision", "int8"], "int8 is for classifiers"),
     ("detector", ["--postprocess", "topk:3"], "--postprocess topk is for classifiers"),
 ]
 
