@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ class Taught:
         lines = task.gate(rounding_copy(model), EMULATED).comparisons
         return tuple(line for line in lines if line.candidate == EMULATED)
 
-    @cached_property
     def steps(self) -> Steps:
         return Steps(self.subject.inputs, self.subject.reference)
 
@@ -170,8 +169,9 @@ def test_what_rounds_passes_and_a_wrong_kernel_does_not(taught: Taught, precisio
         "mask_head.logits.kernel": "mask_logits",
     }
     allowed, copied = limit_of(precision, trained=True), tf32_copy if precision == "tf32" else rounding_copy
+    steps = taught.steps()
     for kernel, step in kernels.items():
-        found = taught.steps.differences(copied(_spoilt(right, kernel)))
+        found = steps.differences(copied(_spoilt(right, kernel)))
         assert {name.rstrip("12345") for name in found if found[name].relative > allowed} == {step}, kernel
 
 
@@ -228,7 +228,7 @@ def test_a_file_without_the_proposals_of_the_model_fails(taught: Taught) -> None
 
 def test_steps_of_float32_are_those_of_jax(taught: Taught) -> None:
     """Twice: the second time it looks at the tensors that it found first."""
-    steps = Steps(taught.subject.inputs, taught.subject.reference)
+    steps = taught.steps()
     assert (taught.subject.reference.others[DEPLOY_FORM]["scores"] > 0.5).sum() > 10
     for _ in range(2):
         found = steps.differences(taught.file("fp32"))
