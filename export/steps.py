@@ -68,8 +68,8 @@ def compare(
 
 
 class Steps:
-    """The steps of one file on one batch, and of copies of it whose tensors have the same names: those found in
-    one are looked at first in the next. (Files of other precisions may give a name to another tensor.)
+    """The steps of one file on one batch, and of copies of it whose tensors have the same names: those found
+    in one are looked at first in the next. (Files of other precisions may give a name to another tensor.)
 
     Args:
       images: as of `compare`.
