@@ -79,6 +79,7 @@ lab: $(VENV)/.ready  ## measure the models and all studies on this machine (two 
 parity: $(TORCH_VENV)/.ready  ## full-size models live against timm and torch at random weights
 	@$(TORCH_VENV)/bin/python tests/parity/live_positions.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_resize.py
+	@$(TORCH_VENV)/bin/python tests/parity/live_label_size.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_pvt.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_recipes.py
 	@$(TORCH_VENV)/bin/python tests/parity/live_augment.py

@@ -139,7 +139,7 @@ def _scored(
     """Scores and tables; those of a segmenter are at the size of the labels."""
     from train_tpu.evaluation.coco_table import class_table, coco_table
     from train_tpu.evaluation.detection_scores import DetectionMeter
-    from train_tpu.evaluation.label_size import LabelSizeMeter
+    from train_tpu.evaluation.label_scores import LabelSizeMeter
     from train_tpu.evaluation.segmentation_scores import segmentation_table
 
     boxes = file.task == "detection"

@@ -21,7 +21,7 @@ from train_tpu.evaluation import dense_files
 from train_tpu.evaluation import evaluation_files as files
 from train_tpu.evaluation.coco_table import class_table, coco_table
 from train_tpu.evaluation.dense_pictures import DetectionPictures, SegmentationPictures
-from train_tpu.evaluation.label_size import LabelSizeMeter, resized
+from train_tpu.evaluation.label_scores import LabelSizeMeter, resized
 from train_tpu.evaluation.segmentation_scores import segmentation_table
 from train_tpu.learning.objective import normalise
 from train_tpu.monitoring.progress import Counting

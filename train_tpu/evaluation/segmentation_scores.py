@@ -67,7 +67,7 @@ class SegmentationMeter:
     """Adds up what is answered to held-out images, and scores it as mmsegmentation's IoUMetric does.
 
     Scores are of all pixels together, not means over images. Labels are compared at the size that the batch
-    has them in; `label_size.LabelSizeMeter` has the published protocol.
+    has them in; `label_scores.LabelSizeMeter` has the published protocol.
 
     Args:
       names: of the classes.

@@ -16,7 +16,7 @@ from train_tpu.tasks.dense import Dense
 @dataclasses.dataclass(frozen=True)
 class Segmentation(Dense):
     """See `task.Task`. Scores while training are taken at the size of the evaluation's canvas: mIoU, mean and
-    overall accuracy (`evaluation.label_size` takes them at that of the labels)."""
+    overall accuracy (`evaluation.label_scores` takes them at that of the labels)."""
 
     name = SEGMENTATION
 

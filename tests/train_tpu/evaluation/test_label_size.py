@@ -9,13 +9,8 @@ import plain_scores
 import pytest
 
 from train_tpu.errors import UserError
-from train_tpu.evaluation.label_size import (
-    PADDED,
-    LabelSizeMeter,
-    classes_at,
-    label_confusion,
-    resized,
-)
+from train_tpu.evaluation.label_scores import LabelSizeMeter, label_confusion, resized
+from train_tpu.evaluation.label_size import PADDED, classes_at
 
 #: Between two scores that are this near in float64, float32 may choose either.
 TIE = 1e-5
