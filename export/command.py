@@ -168,16 +168,12 @@ def run(request: Request, check: Callable[[], None], source: Source | None = Non
             folder.write("model.engine", built.engine)
         with progress.stage("report", "write the report"):
             report = write_report(outcome, folder, progress.seconds)
-            # nobody shall carry a rejected model elsewhere; a bundle is of a file with one answer an image
-            if outcome.accepted and subject.kind.name == "classes":
-                write_bundle(
-                    folder,
-                    outcome,
-                    report,
-                    inputs=subject.inputs,
-                    answers=subject.reference,
-                    output=subject.output,
+            if outcome.accepted:  # nobody shall carry a rejected model elsewhere
+                missing = write_bundle(
+                    folder, outcome, report, inputs=subject.inputs, answers=subject.reference
                 )
+                if missing is not None:
+                    print(f"notice: {missing}", file=sys.stderr)
         paths = folder.publish(accepted=outcome.accepted)
     print(outcome.summary(paths))
     return 0 if outcome.accepted else 1

@@ -154,7 +154,5 @@ class Outcome:
         lines.append(f"  engine   {self.engine.line()}")
         lines += self.engine.options_lines(request.builder)
         lines += [f"  latency  {latency.line()}" for latency in self.trial.latencies]
-        if self.accepted and self.kind.name != "classes":
-            lines.append("  bundle   none: it is of files that answer classes; model.onnx says how it is fed")
         lines += [f"  wrote    {path}  ({in_bytes(path.stat().st_size)})" for path in paths]
         return "\n".join(lines)

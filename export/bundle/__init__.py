@@ -19,9 +19,19 @@ MANIFEST = "manifest.json"
 FILES = ("model.onnx", "gate.npz", "preprocess.json", "labels.json", "trtexec.txt", "config.pbtxt")
 #: What marks a manifest.json as ours.
 KIND = "hvjax export bundle"
-#: Raised when a reader of the format before could misunderstand a bundle; new fields do not raise it.
-FORMAT = 1
+#: The newest format that is read. Raised when a reader of the format before could misunderstand a bundle; new
+#: fields do not raise it. 2: the file gives something else than classes, by several outputs perhaps.
+FORMAT = 2
+CLASSES = "classes"
+#: What a file may answer, as `export.kind` has it.
+ANSWERS = (CLASSES, "stages", "map", "detections")
 
 
 class BundleError(ValueError):
     """The folder is no bundle, or a damaged or newer one; the message is one line that names the file."""
+
+
+def format_of(answers: str) -> int:
+    """The format of a bundle whose file gives `answers`: the oldest that says all of it, so that versions
+    from before the others read bundles of classifiers."""
+    return 1 if answers == CLASSES else FORMAT

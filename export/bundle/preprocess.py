@@ -55,6 +55,14 @@ def describe(
             "antialias": interpolation != "nearest",
         },
         "crop": {"rule": "centre", "crop_pct": crop_pct, "size": [height, width]},
+        **common(model, name=name, dtype=dtype, channels=channels),
+    }
+
+
+def common(model: Mapping[str, Any], *, name: str, dtype: str, channels: int) -> dict[str, Any]:
+    """What is said of pixels and the graph's input, wherever the pixels come from; arguments as of
+    `describe`."""
+    return {
         "scale": 1 / 255,
         "mean": list(model["mean"]),
         "std": list(model["std"]),

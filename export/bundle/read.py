@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from export.batch import BatchRange
-from export.bundle import FILES, FORMAT, KIND, MANIFEST, BundleError
-from export.bundle.gatefile import GateFile, unpack
+from export.bundle import CLASSES, FILES, FORMAT, KIND, MANIFEST, BundleError, format_of
+from export.bundle.gatefile import GateFile
+from export.bundle.unpack import unpack
 from export.ends.spec import Ends, from_dict
 from export.provenance import sha256
 
@@ -74,8 +75,7 @@ def read_bundle(given: Path) -> Bundle:
     gate = unpack(contents["gate.npz"], str(folder / "gate.npz"))
     try:
         batch = BatchRange(**{k: int(v) for k, v in manifest["model"]["batch"].items()})
-        wanted = tuple(manifest["input"]["shape"]), tuple(manifest["output"]["shape"])
-        names = manifest["input"]["name"], manifest["output"]["name"]
+        said = _said(manifest, gate)
         for key, kind in (("report", dict), ("nodes", list), ("versions", dict)):
             if not isinstance(manifest[key], kind):
                 raise TypeError(key)
@@ -91,11 +91,16 @@ def read_bundle(given: Path) -> Bundle:
             raise TypeError("report.gate.comparisons")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder / MANIFEST} is incomplete or damaged ({error})") from error
-    if names != (gate.input, gate.output) or wanted != (gate.inputs.shape[1:], gate.expected.shape[1:]):
+    if manifest["format"] != format_of(gate.answers):
         raise BundleError(
-            f"{folder / 'gate.npz'} belongs to another model: it holds {gate.input} "
-            f"{gate.inputs.shape[1:]} and {gate.output} {gate.expected.shape[1:]}, "
-            f"and {MANIFEST} says {names[0]} {wanted[0]} and {names[1]} {wanted[1]}"
+            f"{folder / MANIFEST} has format {manifest['format']}, and gate.npz holds {gate.answers}, "
+            f"which is of format {format_of(gate.answers)}"
+        )
+    held = _held(gate)
+    if said != held:
+        raise BundleError(
+            f"{folder / 'gate.npz'} belongs to another model: it holds {_words(held)}, "
+            f"and {MANIFEST} says {_words(said)}"
         )
     if len(gate) < batch.maximum:
         raise BundleError(
@@ -104,14 +109,35 @@ def read_bundle(given: Path) -> Bundle:
     return Bundle(folder, manifest, contents["model.onnx"], gate, batch)
 
 
+#: Name and axes without the batch, of a tensor.
+Tensor = tuple[str, tuple[int, ...]]
+
+
+def _said(manifest: Mapping[str, Any], gate: GateFile) -> list[Tensor]:
+    """The input and what is expected, as the manifest has them. Raises KeyError, TypeError."""
+    expected = [manifest["output"]] if gate.answers == CLASSES else manifest["outputs"]
+    if gate.answers != CLASSES and manifest["model"]["answers"] != gate.answers:
+        raise TypeError(f"model.answers is not {gate.answers}")
+    return [(entry["name"], tuple(entry["shape"])) for entry in (manifest["input"], *expected)]
+
+
+def _held(gate: GateFile) -> list[Tensor]:
+    """The same as gate.npz has them."""
+    held = {gate.input: gate.inputs, **gate.expected}
+    return [(name, value.shape[1:]) for name, value in held.items()]
+
+
+def _words(tensors: list[Tensor]) -> str:
+    return " and ".join(f"{name} {shape}" for name, shape in tensors)
+
+
 def _manifest(folder: Path, given: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(
-            f"{given} is no bundle: {path} is missing (export.to_onnx and export.to_trt --ckpt "
-            "write one of a classifier)"
+            f"{given} is no bundle: {path} is missing (export.to_onnx and export.to_trt --ckpt write one)"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error

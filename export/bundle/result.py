@@ -15,10 +15,11 @@ from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
 from export.bundle.trial import why_no_tf32, why_not_gated
 from export.engine_state import EngineState
+from export.gate import amount
 from export.parity import Comparison
 from export.precision.tf32_gate import TF32, line_of
 from export.proof import engine_proof
-from export.report_parts import finite, in_bytes, in_short
+from export.report_parts import finite, in_bytes
 from export.runtimes import Built, Choice
 from export.runtimes.kernels import summary
 from export.trial import Trial
@@ -87,10 +88,7 @@ class Result:
             if compared:
                 worst = max(compared, key=lambda line: line.share)
                 verdict = "passed" if all(line.passed for line in compared) else "FAILED"
-                lines.append(
-                    f"  gate     {verdict}: {candidate} differs from JAX by {worst.difference.relative:.1e} "
-                    f"of the largest value (limit {in_short(worst.limit)}) on {worst.images} images"
-                )
+                lines.append(f"  gate     {verdict}: {candidate} {amount(worst)} on {worst.images} images")
         tf32 = line_of(self.compared or ())
         lines += [f"  tf32     {tf32}"] if tf32 else []
         lines.append(f"  engine   {self.engine.line()}")

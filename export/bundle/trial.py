@@ -7,11 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from export._optional import available
-from export.answers import DEPLOY_FORM
 from export.batch import BatchRange
+from export.bundle.compare import compare
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
-from export.ends.compare import compare
 from export.parity import Comparison
 from export.precision import CANNOT_RUN
 from export.precision.tf32_gate import TF32, tf32_copy
@@ -45,7 +44,7 @@ def gate_onnx(bundle: Bundle, batch: BatchRange) -> list[Comparison] | None:
 
     session = OnnxSession(bundle.model)
     try:
-        return _compare(session.run, bundle, "model.onnx", batch, bundle.gate.tolerances["onnx"], False)
+        return _compare(session.run, bundle, "model.onnx", batch, "onnx")
     finally:
         session.close()
 
@@ -68,7 +67,7 @@ def gate_tf32(bundle: Bundle, batch: BatchRange) -> list[Comparison]:
 
     session = OnnxSession(tf32_copy(bundle.model))
     try:
-        return _compare(session.run, bundle, TF32, batch, bundle.gate.tolerances["engine_tf32"], True)
+        return _compare(session.run, bundle, TF32, batch, "engine_tf32")
     finally:
         session.close()
 
@@ -95,8 +94,8 @@ def try_engine(
     except (BuildError, RuntimeError) as error:
         return Trial(False, "it did not load", errors=(*errors, f"the engine does not load here: {error}"))
     try:
-        limit = bundle.gate.engine_tolerance(request.tf32)
-        compared = _compare(session.run, bundle, choice.runtime.deploys, batch, limit, request.tf32)
+        held_to = "engine_tf32" if request.tf32 else "engine"
+        compared = _compare(session.run, bundle, choice.runtime.deploys, batch, held_to)
         latencies = latencies_of(session, batch, bundle.gate.inputs)
         kernels = session.kernels() if built.kernels is None else None
     except (BuildError, RuntimeError, ValueError) as error:
@@ -124,22 +123,9 @@ def _compare(
     bundle: Bundle,
     candidate: str,
     batch: BatchRange,
-    limit: float,
-    coarse: bool,
+    held_to: str,
 ) -> list[Comparison]:
-    """`coarse`: products are rounded (TF32), so that two classes that are nearly equal may change places."""
-    gate = bundle.gate
     try:
-        return compare(
-            run,
-            gate.inputs,
-            {DEPLOY_FORM: gate.expected},
-            output=gate.output,
-            top=gate.top,
-            candidate=candidate,
-            batches=batch.gate_sizes,
-            limit=limit,
-            exact_top1=gate.exact_top1 and not coarse,
-        )
+        return compare(bundle.gate, run, candidate=candidate, batches=batch.gate_sizes, held_to=held_to)
     except ValueError as error:
         raise BuildError(f"{candidate} does not answer as the bundle says: {error}") from error

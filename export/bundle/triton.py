@@ -24,6 +24,7 @@ _TYPES = {
     "float16": "TYPE_FP16",
     "uint8": "TYPE_UINT8",
     "int8": "TYPE_INT8",
+    "int32": "TYPE_INT32",
     "int64": "TYPE_INT64",
 }
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.batch import BatchRange
-from export.bundle import FORMAT, KIND, MANIFEST, triton
+from export.bundle import CLASSES, KIND, MANIFEST, format_of, triton
 from export.bundle import preprocess as preprocessing
+from export.bundle.canvas import describe_canvas
 from export.bundle.gatefile import GateFile
 from export.bundle.trtexec import command_lines
 from export.ends.spec import from_dict
@@ -17,6 +18,9 @@ from export.runtimes import BuildOptions
 
 #: Images kept in gate.npz unless a batch needs more.
 KEPT_IMAGES = 16
+#: Bytes beyond which maps of more images than the largest batch needs are left out: two of 512x512 pixels and
+#: 150 classes are 315 MB.
+ENOUGH = 64 << 20
 #: Precisions that ONNX Runtime's optimiser breaks: it takes float8 files apart, and clips the biases of int8
 #: files with float16 scales.
 REWRITTEN_WRONGLY = frozenset({"fp8", "int8"})
@@ -38,6 +42,7 @@ def bundle_files(
     interpolation: str,
     channels: int,
     nodes: Sequence[str],
+    sides: Sequence[int] | None = None,
     platform: str = "onnxruntime_onnx",
     options: BuildOptions | None = None,
 ) -> dict[str, bytes]:
@@ -45,26 +50,31 @@ def bundle_files(
 
     Args:
       report: the content of report.json.
-      gate: more images than `KEPT_IMAGES` and the largest batch are left out.
+      gate: images beyond `kept` are left out.
       crop_pct, interpolation, channels: of the model's images, as the registry has them.
       nodes: names of the graph's nodes, to tell the layers of an engine from.
+      sides: of images on the canvas, as for `describe_canvas`.
       platform: what Triton is to serve, a key of `triton.PLATFORMS`.
       options: what the builder was told, for trtexec.txt.
     """
     described = report["model"]
     batch = BatchRange(**described["batch"])
-    gate = _first(gate, max(KEPT_IMAGES, batch.maximum))
-    shape, classes = gate.inputs.shape[1:], gate.expected.shape[1:]
-    outputs = from_dict(described).outputs(gate.output, classes[-1])
+    gate = kept(gate, batch)
+    shape = gate.inputs.shape[1:]
+    ends = from_dict(described)
+    outputs = gate.outputs(ends)
     dtype = str(gate.inputs.dtype)
-    prepared = preprocessing.describe(
-        described,
-        crop_pct=crop_pct,
-        interpolation=interpolation,
-        name=gate.input,
-        dtype=dtype,
-        channels=channels,
-    )
+    if gate.answers == CLASSES:
+        prepared = preprocessing.describe(
+            described,
+            crop_pct=crop_pct,
+            interpolation=interpolation,
+            name=gate.input,
+            dtype=dtype,
+            channels=channels,
+        )
+    else:
+        prepared = describe_canvas(described, sides=sides, name=gate.input, dtype=dtype, channels=channels)
     served = triton.config(
         described["name"],
         platform,
@@ -83,13 +93,13 @@ def bundle_files(
     listed = {"model.onnx": model, **files}
     manifest = {
         "bundle": KIND,
-        "format": FORMAT,
+        "format": format_of(gate.answers),
         "created": report["created"],
         "command": report["command"],
         "checkpoint": described["source"],
         "model": dict(described),
         "input": {"name": gate.input, "dtype": dtype, "shape": list(shape)},
-        "output": {"name": gate.output, "dtype": str(gate.expected.dtype), "shape": list(classes)},
+        **_output(gate),
         "outputs": [{"name": name, "dtype": kind, "shape": list(axes)} for name, axes, kind in outputs],
         "versions": dict(report["versions"]),
         "nodes": list(nodes),
@@ -99,16 +109,20 @@ def bundle_files(
     return {**files, MANIFEST: _json(manifest)}
 
 
-def _first(gate: GateFile, count: int) -> GateFile:
-    return GateFile(
-        gate.input,
-        gate.output,
-        gate.inputs[:count],
-        gate.expected[:count],
-        gate.tolerances,
-        gate.exact_top1,
-        gate.top,
-    )
+def kept(gate: GateFile, batch: BatchRange) -> GateFile:
+    """What of it a bundle keeps: never fewer images than the largest batch."""
+    found = gate.first(max(KEPT_IMAGES, batch.maximum))
+    if gate.answers == CLASSES or found.nbytes <= ENOUGH:
+        return found
+    return found.first(batch.maximum)
+
+
+def _output(gate: GateFile) -> dict[str, Any]:
+    """What is expected of a file that answers classes, which its `outputs` may give only the largest of."""
+    if gate.answers != CLASSES:
+        return {}
+    ((name, value),) = gate.expected.items()
+    return {"output": {"name": name, "dtype": str(value.dtype), "shape": list(value.shape[1:])}}
 
 
 def _json(value: Any) -> bytes:

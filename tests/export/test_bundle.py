@@ -330,6 +330,6 @@ def test_without_onnx_runtime_it_says_what_was_not_checked(
 def test_a_fixed_batch_in_float16(tiny_net: Any, tmp_path: Path) -> None:
     folder = bundles.write(tiny_net, tmp_path / "b", (4, 4, 4), "fp16")
     bundle = read_bundle(folder / "model.onnx")
-    assert bundle.batch == BatchRange(4, 4, 4) and bundle.gate.engine_tolerance(False) == 2e-3
+    assert bundle.batch == BatchRange(4, 4, 4) and bundle.gate.tolerances["engine"] == {"logits": 2e-3}
     assert to_trt.main(["--onnx", str(folder / "model.onnx"), "--runtime", "tensorrt_rtx"]) == 0
     assert (folder / "tensorrt_rtx" / "model.engine").stat().st_size > 1000

@@ -16,8 +16,9 @@ import pytest
 
 from export import to_trt
 from export._optional import available
-from export.bundle import FILES, BundleError, gatefile
-from export.bundle.gatefile import unpack
+from export.bundle import FILES, BundleError
+from export.bundle import unpack as unpacking
+from export.bundle.unpack import unpack
 
 Edit = Callable[[Path], None]
 
@@ -73,8 +74,8 @@ DAMAGE: dict[str, tuple[Edit, str]] = {
     "no JSON": (lambda f: (f / "manifest.json").write_text("{") and None, "manifest.json cannot be read"),
     "no text": (lambda f: (f / "manifest.json").write_bytes(b"\xff\xfe\x00") and None, "cannot be read"),
     "a newer format": (
-        manifest(lambda m: m.update(format=2)),
-        "has format 2, and this version reads up to 1: use a newer hvjax",
+        manifest(lambda m: m.update(format=3)),
+        "has format 3, and this version reads up to 2: use a newer hvjax",
     ),
     "no format": (manifest(lambda m: m.pop("format")), "says no format"),
     "a file too few": (manifest(lambda m: m["files"].pop("trtexec.txt")), "lists no trtexec.txt"),
@@ -131,7 +132,7 @@ def test_a_pickle_is_never_loaded() -> None:
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gatefile, "LARGEST", 10_000)
+    monkeypatch.setattr(unpacking, "LARGEST", 10_000)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{"input.images": np.zeros(100_000, np.uint8)})
     bomb = buffer.getvalue()

@@ -49,7 +49,7 @@ def _held_out(path: Path) -> None:
 
 
 def _gate(path: Path) -> None:
-    from export.bundle.gatefile import unpack
+    from export.bundle.unpack import unpack
 
     unpack(path.read_bytes(), str(path))
 

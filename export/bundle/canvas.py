@@ -1,0 +1,89 @@
+"""preprocess.json of a file that answers for places of an image: how an image gets onto its canvas, and what
+is found there back onto the image.
+
+The rules are those of evaluation in training (`train_tpu.data.geometry.fit`, `train_tpu.data.dense_rows`,
+`train_tpu.evaluation.detection_records`); a test follows them with Pillow and NumPy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from export.bundle.preprocess import common
+from export.ends.spec import from_dict
+
+#: What the outputs mean, by what the file answers.
+_BACK: dict[str, dict[str, str]] = {
+    "stages": {
+        "stage1..stage4": "features; a cell of a map of h rows covers canvas.size[0] / h rows of the canvas",
+    },
+    "map": {
+        "logits": "a score of each class for each pixel of the canvas; the class is the largest",
+        "image": "keep the first `shown` rows and columns, what lies beyond is of the padding; resize these "
+        "scores, bilinear as above, to the size of the image, and take the largest then",
+    },
+    "detections": {
+        "boxes": "x1, y1, x2, y2 in pixels of the canvas, whole pixels are [i, i + 1); most probable first, "
+        "zeros where labels are -1",
+        "scores": "probability of the label",
+        "labels": "class, counted from 0; -1: no detection in this row",
+        "masks": "probability of the object in each cell of a grid that is stretched over its box; bilinear "
+        "between the centres of cells, 0 beyond the grid, and on from 0.5",
+        "image": "divide x by shown width / image width and y by shown height / image height; stretch the "
+        "mask over that box; then cut the box off at the image, and drop it if nothing is left: it was found "
+        "in the padding",
+    },
+}
+
+
+def describe_canvas(
+    model: Mapping[str, Any], *, sides: Sequence[int] | None, name: str, dtype: str, channels: int
+) -> dict[str, Any]:
+    """The content of preprocess.json. `steps` are left to whoever feeds the graph, those of `in_graph` are
+    inside it.
+
+    Args:
+      model: the section `model` of report.json.
+      sides: pixels that the (shorter, longer) side of an image had at most where the model was evaluated;
+        None where nobody says: those of the canvas.
+      name: of the graph's input. dtype: of its elements.
+    """
+    height, width = model["image_size"]
+    shorter, longer = sides or (min(height, width), max(height, width))
+    inside = ("normalise",) if from_dict(model).takes_pictures else ()
+    steps = {
+        "read": "RGB, 8 bits a channel, turned upright by its EXIF orientation, alpha dropped",
+        "resize": "keep the aspect ratio, by resize.scale; shown = its (height, width) then",
+        "place": "at the top left of a canvas of canvas.size (height, width) that is filled with canvas.fill",
+        "normalise": "(pixels / 255 - mean) / std, in float32, by channel",
+        "arrange": "in the layout and channel order below, a batch axis in front",
+    }
+    return {
+        "answers": model["answers"],
+        "steps": [f"{step}: {how}" for step, how in steps.items() if step not in inside],
+        "in_graph": list(inside),
+        "resize": {
+            "scale": "min(shorter / min(image), longer / max(image), canvas height / image height, "
+            "canvas width / image width); shown = floor(side * scale + 0.5), at least 1",
+            "shorter": int(shorter),
+            "longer": int(longer),
+            "as_trained": sides is not None,
+            "interpolation": "bilinear",
+            "centres": "row i of shown reads row (i + 0.5) * image height / shown height - 0.5 of the image, "
+            "held inside of it; columns likewise",
+            "antialias": False,
+            "rounding": "nearest; training's weights have 11 bits, so that a pixel may differ by 1 of 255",
+        },
+        "canvas": {"size": [height, width], "place": "top left", "fill": fill(model["mean"], channels)},
+        **common(model, name=name, dtype=dtype, channels=channels),
+        "outputs": _BACK[model["answers"]],
+    }
+
+
+def fill(mean: Sequence[float], channels: int) -> list[int]:
+    """The mean colour in pixels, halves to even: what is nearly zero when normalised."""
+    colours = np.round(np.resize(np.asarray(mean, np.float64), channels) * 255)
+    return [int(value) for value in colours]

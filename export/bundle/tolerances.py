@@ -1,0 +1,35 @@
+"""The limits of the gate, as a bundle takes them with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from export import detections, parity
+from export.bundle import CLASSES
+from export.bundle.gatefile import Limits
+
+
+def tolerances(
+    answers: str, precision: str, onnx_limit: float, expected: Mapping[str, np.ndarray]
+) -> dict[str, Limits]:
+    """What each output of the file, its engine and an engine with TF32 may differ by.
+
+    Args:
+      answers: one of `export.bundle.ANSWERS`. onnx_limit: what the file passed, where not of detections.
+      expected: outputs by name.
+    """
+    if answers == "detections":
+        return _of_detections()
+    engine = parity.ENGINE_LIMITS[precision]
+    if precision == "fp32" and answers != CLASSES:  # as much wider as that of the file, see `gate_engine`
+        engine *= parity.FP32_MAP_LIMIT / parity.FP32_LIMIT
+    limits = {"onnx": onnx_limit, "engine": engine, "engine_tf32": max(engine, parity.ENGINE_TF32_LIMIT)}
+    return {key: dict.fromkeys(expected, limit) for key, limit in limits.items()}
+
+
+def _of_detections() -> dict[str, Limits]:
+    """None for TF32, with which detectors are not exported."""
+    lost = {"labels": detections.LOST_LIMIT}
+    return {"onnx": {**detections.LIMITS, **lost}, "engine": {**detections.ENGINE_LIMITS, **lost}}
