@@ -38,7 +38,7 @@ def write_bundle(
     gate = kept(_gate(outcome, inputs, answers), outcome.request.batch)
     if gate.nbytes > LARGEST:
         return (
-            f"no bundle: the answers to a batch of {len(gate)} images are {gate.nbytes / 1e9:.1f} GB, and "
+            f"no bundle: the answers to {len(gate)} images are {gate.nbytes / 1e9:.1f} GB, and "
             f"gate.npz holds {LARGEST / 1e9:.1f} GB at most; a smaller largest batch has one"
         )
     source, built = outcome.source, outcome.built

@@ -72,10 +72,14 @@ def describe_canvas(
             "longer": int(longer),
             "as_trained": sides is not None,
             "interpolation": "bilinear",
-            "centres": "row i of shown reads row (i + 0.5) * image height / shown height - 0.5 of the image, "
-            "held inside of it; columns likewise",
             "antialias": False,
-            "rounding": "nearest; training's weights have 11 bits, so that a pixel may differ by 1 of 255",
+            # OpenCV's resize of 8 bits, which training uses, to the last bit
+            "centres": "column j of shown lies at x = (j + 0.5) * (image width / shown width) - 0.5, rounded "
+            "to float32; its neighbours are floor(x) and floor(x) + 1, each held inside the image; their "
+            "weights are round(2048 * (floor(x) + 1 - x)) and round(2048 * (x - floor(x))), halves to even, "
+            "what is in brackets in float32; rows likewise",
+            "rounding": "in integers: columns first, sum of pixel * weight; then of two rows a and b with "
+            "weights u and v: (((a >> 4) * u >> 16) + ((b >> 4) * v >> 16) + 2) >> 2",
         },
         "canvas": {"size": [height, width], "place": "top left", "fill": fill(model["mean"], channels)},
         **common(model, name=name, dtype=dtype, channels=channels),

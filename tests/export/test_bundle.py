@@ -11,6 +11,7 @@ from typing import Any
 import bundles
 import numpy as np
 import pytest
+from played_engine import Runtime, Session, play
 
 from export import parity, runtimes, to_onnx, to_trt
 from export._optional import available
@@ -20,8 +21,7 @@ from export.bundle import FILES, triton
 from export.bundle.preprocess import describe
 from export.bundle.read import read_bundle
 from export.bundle.trtexec import command_lines
-from export.latency import Latency, summarise
-from export.runtimes import BuildError, Built, Choice
+from export.runtimes import Built, Choice
 from export.runtimes.onnxruntime import OnnxSession
 
 needs_rtx = pytest.mark.skipif(
@@ -216,43 +216,6 @@ def test_part_of_the_batches(tiny_net: Any, tmp_path: Path, capsys: Any) -> None
     assert to_trt.main(given) == 2
     assert "already holds model.engine" in capsys.readouterr().err
     assert to_trt.main([*given, "--overwrite"]) == 0
-
-
-class Session(OnnxSession):
-    """ONNX Runtime plays the engine."""
-
-    def latency(self, images: np.ndarray) -> Latency:
-        return summarise([2.0] * 9, batch=len(images), warm_up=1, clock="CUDA events", where="GPU (stand-in)")
-
-
-class Runtime:
-    """Says it built and can run; `model` is what its engine really computes."""
-
-    name, builds_engine, deploys = "tensorrt", True, "model.engine"
-
-    def __init__(self, model: bytes | None) -> None:
-        self.model = model
-
-    def why_not_build(self) -> str | None:
-        return None
-
-    def why_not_run(self) -> str | None:
-        return None
-
-    def versions(self) -> dict[str, str]:
-        return {"tensorrt": "10.3"}
-
-    def build(self, model: bytes, options: Any) -> Built:
-        return Built("tensorrt", model, b"engine", 1.0, ())
-
-    def open(self, built: Built, *, cuda_graph: bool = False) -> Session:
-        if self.model is None:
-            raise BuildError("built for another GPU")
-        return Session(self.model)
-
-
-def play(monkeypatch: pytest.MonkeyPatch, model: bytes | None) -> None:
-    monkeypatch.setattr(runtimes, "choose", lambda name: Choice(Runtime(model)))
 
 
 def test_an_engine_that_runs_is_gated_with_the_bundles_tolerance(

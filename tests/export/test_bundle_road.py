@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import bundles
 import pytest
+from road import walk
 
 from export._optional import available
 
-#: Nothing of these is on a Jetson; onnx and onnxruntime are optional there.
-REFUSED = (
-    "jax", "jaxlib", "flax", "hvjax", "tensorflow", "tf2onnx", "optax", "orbax", "ml_collections",
-    "matplotlib", "jaxtyping", "safetensors", "PIL", "sklearn", "onnx", "onnxruntime",
-)  # fmt: skip
-#: First line of what the process prints about itself.
-MARK = "LOADED "
-DRIVER = """
-import json, sys
-refused = set(json.loads(sys.argv[1]))
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in refused:
-            raise ModuleNotFoundError("refused: " + name, name=name)
-sys.meta_path.insert(0, Refuse())
-from export import to_trt
-status = to_trt.main(sys.argv[2:])
-files = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "export" and m.__file__]
-print("LOADED " + json.dumps(sorted(files)))
-sys.exit(status)
-"""
 #: Names that Python 3.11 to 3.13 added to modules of the standard library that code here may use.
 NEWER = {
     "datetime": {"UTC"},
@@ -91,18 +68,8 @@ def walked(tiny_net: Any, tmp_path_factory: pytest.TempPathFactory, repository: 
     if not available("tensorrt_rtx_bindings"):
         pytest.skip("TensorRT for RTX is not installed: hvjax[tensorrt-rtx]")
     folder = bundles.write(tiny_net, tmp_path_factory.mktemp("road") / "b")
-    given = ["--onnx", str(folder), "--runtime", "tensorrt_rtx"]
-    answer = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(REFUSED), *given],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
-        timeout=120,
-    )
-    last = answer.stdout.strip().splitlines()[-1] if answer.stdout.strip() else ""
-    files = json.loads(last.removeprefix(MARK)) if last.startswith(MARK) else []
-    return folder, answer, [Path(file) for file in files]
+    answer, files = walk(repository, "--onnx", str(folder), "--runtime", "tensorrt_rtx")
+    return folder, answer, files
 
 
 def test_numpy_and_tensorrt_are_enough(walked: Any) -> None:
@@ -117,13 +84,7 @@ def test_numpy_and_tensorrt_are_enough(walked: Any) -> None:
 
 def test_the_refusal_refuses(repository: Path) -> None:
     """The road from a checkpoint does need JAX: the same process, the other flag."""
-    answer = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(REFUSED), "--ckpt", "resnet50"],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
-        timeout=120,
-    )
+    answer, _ = walk(repository, "--ckpt", "resnet50")
     assert answer.returncode != 0 and re.search("refused: (jax|hvjax)", answer.stderr)
 
 

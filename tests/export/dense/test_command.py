@@ -53,16 +53,6 @@ def _compared(report: Any) -> list[str]:
     ]
 
 
-def test_what_is_no_bundle_says_so(
-    small_weights: Path, exported_segmenter: Path, tmp_path: Path, capsys: Any
-) -> None:
-    given = ["--ckpt", str(small_weights), "--backbone", "--out", str(tmp_path), *SMALL]
-    assert to_onnx.main(given) == 0
-    assert "  bundle   none: it is of files that answer classes" in capsys.readouterr().out
-    assert to_trt.main(["--onnx", str(exported_segmenter), "--runtime", "onnxruntime"]) == 2
-    assert "write one of a classifier" in capsys.readouterr().err
-
-
 def test_a_segmenter_answers_every_pixel(exported_segmenter: Path) -> None:
     report = _report(exported_segmenter)
     assert report["accepted"] and report["model"]["name"] == "resnet50+semantic_fpn"
@@ -71,10 +61,6 @@ def test_a_segmenter_answers_every_pixel(exported_segmenter: Path) -> None:
     assert all(stage["present"] for stage in report["gate"]["stages"])
     answer = _session(exported_segmenter).run(np.zeros((2, 3, SIZE, SIZE), np.float32))
     assert answer["logits"].shape == (2, THINGS + 1, SIZE, SIZE)
-    # a bundle is about files with one answer an image
-    assert {path.name for path in exported_segmenter.iterdir()} == {
-        *("model.onnx", "report.json", "report.html", "report.png")
-    }
 
 
 def test_a_segmenter_in_float16_with_its_order_of_dimensions(segmenter: Path, tmp_path: Path) -> None:
@@ -147,7 +133,7 @@ def test_a_detector_with_a_wrong_weight_is_rejected(
         "masks of model.onnx differ from JAX" in said
         and "of the largest value of masks (limit 1e-02)" in said
     )
-    assert "the backbone is right, the error is in the heads" in said and "  bundle " not in said
+    assert "the backbone is right, the error is in the heads" in said
     gate = _report(tmp_path / "out" / "rejected")["gate"]
     assert gate["limit"] == LIMITS["scores"] and gate["stage_limit"] == parity.FP32_MAP_LIMIT
     assert gate["begins_at"] is None and gate["behind"] == "the heads"
