@@ -109,26 +109,29 @@ def read_bundle(given: Path) -> Bundle:
     return Bundle(folder, manifest, contents["model.onnx"], gate, batch)
 
 
-#: Name and axes without the batch, of a tensor.
-Tensor = tuple[str, tuple[int, ...]]
+#: Name and axes without the batch, of a tensor, and its type where the file does not answer classes.
+Tensor = tuple[str, tuple[int, ...], str]
 
 
 def _said(manifest: Mapping[str, Any], gate: GateFile) -> list[Tensor]:
     """The input and what is expected, as the manifest has them. Raises KeyError, TypeError."""
-    expected = [manifest["output"]] if gate.answers == CLASSES else manifest["outputs"]
-    if gate.answers != CLASSES and manifest["model"]["answers"] != gate.answers:
+    if gate.answers == CLASSES:
+        return [(one["name"], tuple(one["shape"]), "") for one in (manifest["input"], manifest["output"])]
+    if manifest["model"]["answers"] != gate.answers:
         raise TypeError(f"model.answers is not {gate.answers}")
-    return [(entry["name"], tuple(entry["shape"])) for entry in (manifest["input"], *expected)]
+    tensors = (manifest["input"], *manifest["outputs"])
+    return [(one["name"], tuple(one["shape"]), one["dtype"]) for one in tensors]
 
 
 def _held(gate: GateFile) -> list[Tensor]:
     """The same as gate.npz has them."""
     held = {gate.input: gate.inputs, **gate.expected}
-    return [(name, value.shape[1:]) for name, value in held.items()]
+    typed = gate.answers != CLASSES
+    return [(name, value.shape[1:], str(value.dtype) if typed else "") for name, value in held.items()]
 
 
 def _words(tensors: list[Tensor]) -> str:
-    return " and ".join(f"{name} {shape}" for name, shape in tensors)
+    return " and ".join(f"{name} {shape} {dtype}".rstrip() for name, shape, dtype in tensors)
 
 
 def _manifest(folder: Path, given: Path) -> dict[str, Any]:

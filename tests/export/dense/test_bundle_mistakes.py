@@ -207,7 +207,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "other shapes": (
         _manifest(lambda m: m["outputs"][0].update(shape=[9, 4])),
-        "and manifest.json says images (3, 64, 64) and boxes (9, 4)",
+        "and manifest.json says images (3, 64, 64) float32 and boxes (9, 4) float32",
     ),
     "other types": (
         _manifest(lambda m: m["outputs"][2].update(dtype="int64")),
