@@ -182,23 +182,28 @@ def _make_held_out(place: Path) -> list[Path]:
 
 
 def _make_gate(place: Path) -> list[Path]:
-    from export.bundle.gatefile import GateFile, tolerances
+    from export.bundle.gatefile import GateFile
+    from export.bundle.tolerances import tolerances
 
     rng = np.random.default_rng(0)
-    inputs, answers = rng.normal(size=(4, 3, 4, 4)), rng.normal(size=(4, 5))
-    made = GateFile(
-        "images",
-        "logits",
-        inputs.astype(np.float32),
-        answers.astype(np.float32),
-        tolerances("fp32", 1e-5),
-        True,
-    )
-    path, plain = place / "gate.npz", place / "plain.npz"
-    path.write_bytes(made.pack())
-    with np.load(path) as arrays:
-        np.savez(plain, **arrays)
-    return [path, plain]
+    drawn = {
+        "classes": {"logits": (4, 5)},
+        "map": {"logits": (4, 5, 4, 4)},
+        "detections": {"boxes": (4, 3, 4), "scores": (4, 3), "labels": (4, 3), "masks": (4, 3, 2, 2)},
+    }
+    paths = []
+    for answers, shapes in drawn.items():
+        inputs = rng.uniform(size=(4, 3, 4, 4)).astype(np.float32)
+        expected = {name: rng.uniform(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        if "labels" in expected:
+            expected["labels"] = expected["labels"].astype(np.int32)
+        limits = tolerances(answers, "fp32", 1e-5, expected)
+        made = GateFile("images", inputs, expected, limits, answers, exact_top1=answers == "classes")
+        paths += [place / f"{answers}.npz", place / f"{answers}_plain.npz"]
+        paths[-2].write_bytes(made.pack())
+        with np.load(paths[-2]) as arrays:
+            np.savez(paths[-1], **arrays)
+    return paths
 
 
 def network(batch: Any = "batch") -> bytes:
