@@ -18,10 +18,12 @@ from export.ends.spec import from_dict
 #: What the outputs mean, by what the file answers.
 _BACK: dict[str, dict[str, str]] = {
     "stages": {
-        "stage1..stage4": "features; a cell of a map of h rows covers canvas.size[0] / h rows of the canvas",
+        "stage1..stage4": "features, in the layout of the input; a cell of a map of h rows covers "
+        "canvas.size[0] / h rows of the canvas",
     },
     "map": {
-        "logits": "a score of each class for each pixel of the canvas; the class is the largest",
+        "logits": "a score of each class for each pixel of the canvas, in the layout of the input; the largest "
+        "is that of the class",
         "image": "keep the first `shown` rows and columns, what lies beyond is of the padding; resize these "
         "scores, bilinear as above, to the size of the image, and take the largest then",
     },
