@@ -13,6 +13,7 @@ import numpy as np
 from export._optional import require
 from export.arguments import UsageError
 from export.detections import DETECTIONS
+from export.image_size import Size, parse_sizes, shown
 from hvjax import preprocessing
 
 #: Metadata "answers" of a file -> the task that its answers are scored as.
@@ -50,6 +51,17 @@ class DenseFile:
         canvas has."""
         return self.trained_sides or (min(self.size), max(self.size))
 
+    def line(self, path: Path, sides: Size) -> str:
+        """In one line what the file at `path` is, and how images are scaled for it."""
+        return (
+            f"{path}: {self.name}, {self.task}, {self.classes} classes, {shown(self.size)}, "
+            f"batch {self.batch}; sides of an image: at most {shown(sides)}"
+        )
+
+    def label(self, number: int) -> str:
+        """The name of a class, or `class 7` where the file does not name it."""
+        return self.class_names[number] if number < len(self.class_names) else f"class {number}"
+
     def fed(self, images: np.ndarray) -> np.ndarray:
         """uint8 images (b, h, w, c) as the file takes them."""
         made = images if self.pixels else preprocessing.normalise(images, self.mean, self.std)
@@ -61,6 +73,20 @@ class DenseFile:
             return {name: outputs[name] for name in DETECTIONS}
         logits = outputs["logits"]
         return {"logits": np.moveaxis(logits, 1, -1) if self.output_layout == "nchw" else logits}
+
+
+def parse_sides(text: str) -> Size:
+    """`"800x1333"` -> (800, 1333): what an image's shorter and longer side are at most on the canvas.
+
+    Raises:
+      ValueError: anything else.
+    """
+    if "," in text:
+        raise ValueError(f"{text!r} names more than one pair of sides")
+    ((shorter, longer),) = parse_sizes(text)
+    if shorter > longer:
+        raise ValueError(f"{text!r}: the shorter side comes first, {shown((longer, shorter))}")
+    return shorter, longer
 
 
 def read_file(path: Path) -> DenseFile:

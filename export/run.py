@@ -1,7 +1,7 @@
 """`python -m export.run --onnx DIR --image photo.jpg`: what an exported model says of an image.
 
-Images are prepared by the rule of `hvjax.preprocess` with the numbers that came with the model, and by no
-other code.
+Images of a classifier are prepared by the rule of `hvjax.preprocess` with the numbers that came with the
+model, and by no other code. Segmenters and detectors have `export.run_dense`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from export import run_dense
 from export._optional import MissingExtra, require
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
 from export.dense_file import TASKS
@@ -44,6 +45,17 @@ class _Loaded:
     dtype: np.dtype
 
 
+@dataclass(frozen=True)
+class _Source:
+    """An ONNX file as read: its input is of `shape`, in which 0 is any, and `dtype`."""
+
+    data: bytes
+    model: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    metadata: Mapping[str, str]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 after one line that says what is wrong."""
     try:
@@ -61,17 +73,30 @@ def _main(argv: Sequence[str]) -> int:
         raise UsageError("one of --onnx and --engine is needed: a model, or the folder that the export wrote")
     if not request.image:
         raise UsageError("--image is needed: one or more image files")
-    top = checked(positive, request.top, "--top")
+    top = TOP if request.top is None else checked(positive, request.top, "--top")
     out = Path(request.out).expanduser()
     if request.onnx is not None and request.trust_engine:
         raise UsageError("--trust-engine is about --engine, and an ONNX file brings no code")
     if request.engine is not None and request.provider != "cpu":
         raise UsageError(f"--provider {request.provider} is about --onnx: an engine has its own runtime")
+    choice("--provider", request.provider, tuple(PROVIDERS))
     given: str = request.engine or request.onnx or ""
-    if request.engine is None:
-        loaded = _load_onnx(given, choice("--provider", request.provider, tuple(PROVIDERS)))
+    path = file_at("--engine", given, ENGINE) if request.engine else file_at("--onnx", given, ONNX)
+    if request.engine:
+        check_gpu(given, path)
+        source, metadata = None, metadata_beside(path)
     else:
-        loaded = _load_engine(given, request.trust_engine)
+        source = _read_onnx(given, path)
+        metadata = source.metadata
+    if metadata.get("answers") in TASKS:
+        del source  # a large file need not be held twice
+        return run_dense.run(request, path)
+    _check_answers(metadata, f"--engine {given}" if request.engine else f"--onnx {given}")
+    run_dense.refuse_flags(request, "classes")
+    if source is None:
+        loaded = _load_engine(given, path, metadata, request.trust_engine)
+    else:
+        loaded = _load_onnx(given, path, source, request.provider)
     try:
         predictions = _predict(loaded, [Path(name).expanduser() for name in request.image], top)
     finally:
@@ -89,7 +114,8 @@ def _main(argv: Sequence[str]) -> int:
 def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m export.run",
-        description="Print the most likely classes of images by an exported model, and draw them.",
+        description="Print and draw what an exported model says of images: the most likely classes, the "
+        "classes of pixels (segmenters) or objects with boxes and masks (detectors).",
         allow_abbrev=False,
         epilog="Exit status: 0, or 2 after one line that says what is wrong.",
     )
@@ -99,13 +125,24 @@ def _parser() -> _Parser:
     add("--provider", default="cpu", help="of ONNX Runtime: cpu (default), cuda or tensorrt")
     add("--trust-engine", action="store_true", help="run the code that a version-compatible engine brings")
     add("--image", metavar="FILE", nargs="+", help="images")
-    add("--top", default=str(TOP), metavar="N", help=f"classes to show ({TOP})")
-    add("--out", default=".", metavar="DIR", help=f"folder of {PICTURE} (the current one)")
+    add("--top", metavar="N", help=f"classes to show ({TOP}), or objects ({run_dense.TOP['detection']})")
+    add("--out", default=".", metavar="DIR", help=f"folder of {PICTURE} or the like (the current one)")
+    add(
+        "--sides",
+        metavar="SHORTxLONG",
+        help="segmenters and detectors: pixels of an image's sides at most, on the canvas (as trained, else "
+        "the canvas's)",
+    )
+    add(
+        "--least-score",
+        metavar="P",
+        help=f"detectors: show objects of at least this probability ({run_dense.LEAST_SCORE})",
+    )
+    add("--json", metavar="FILE", help="segmenters and detectors: write what was found here, masks too")
     return parser
 
 
-def _load_onnx(given: str, provider: str) -> _Loaded:
-    path = file_at("--onnx", given, ONNX)
+def _read_onnx(given: str, path: Path) -> _Source:
     onnx = require("onnx")
     try:
         data = path.read_bytes()
@@ -118,25 +155,24 @@ def _load_onnx(given: str, provider: str) -> _Loaded:
     except Exception as error:  # protobuf raises classes of its own for what is no ONNX file
         raise UsageError(f"--onnx {given}: {path} is not an ONNX model with one input of images") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    _check_answers(metadata, f"--onnx {given}")
+    return _Source(data, model, tuple(shape), dtype, metadata)
+
+
+def _load_onnx(given: str, path: Path, source: _Source, provider: str) -> _Loaded:
     try:
-        size = _size(shape, metadata)
+        size = _size(source.shape, source.metadata)
     except UsageError as error:
         raise UsageError(f"--onnx {given}: {error}") from error
-    recipe = find_recipe(path.parent, metadata, size)
+    recipe = find_recipe(path.parent, source.metadata, size)
     try:
-        session = open_onnx(model, data, provider)
+        session = open_onnx(source.model, source.data, provider)
     except BuildError as error:
         raise UsageError(f"--onnx {given}: {error}") from error
-    output = _output([value.name for value in model.graph.output], f"--onnx {given}")
-    return _Loaded(session, recipe, output, shape[0] or recipe.batch or 1, dtype)
+    output = _output([value.name for value in source.model.graph.output], f"--onnx {given}")
+    return _Loaded(session, recipe, output, source.shape[0] or recipe.batch or 1, source.dtype)
 
 
-def _load_engine(given: str, trusted: bool) -> _Loaded:
-    path = file_at("--engine", given, ENGINE)
-    check_gpu(given, path)
-    metadata = metadata_beside(path)
-    _check_answers(metadata, f"--engine {given}")
+def _load_engine(given: str, path: Path, metadata: Mapping[str, str], trusted: bool) -> _Loaded:
     session = open_engine(path, trusted=trusted)
     shape = [max(size, 0) for size in session.input_shape]
     recipe = find_recipe(path.parent, metadata, _size(shape, metadata))
@@ -148,10 +184,8 @@ def _check_answers(metadata: Mapping[str, str], given: str) -> None:
     """Raises UsageError for a file that says that it answers no classes."""
     answers = metadata.get("answers", "classes")
     if answers != "classes":
-        scored = "; python -m export.score scores it" if answers in TASKS else ""
-        raise UsageError(
-            f"{given}: {metadata.get('model', 'the model')} answers {answers}, no classes of an image{scored}"
-        )
+        model = metadata.get("model", "the model")
+        raise UsageError(f"{given}: {model} answers {answers}: neither classes nor a map nor objects")
 
 
 def _size(shape: Sequence[int], metadata: Mapping[str, str]) -> tuple[int, int] | None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Classes that a map of 8 bits can number: 255 means "no class" in the maps of data sets.
 MOST_CLASSES = 255
-#: Pixels that are interpolated at a time, class by class: what fits a processor's cache.
-AT_A_TIME = 1 << 16
+#: Side of the squares in which a photograph's classes are found: what fits a processor's cache.
+TILE = 128
 
 Box = tuple[float, float, float, float]  # x1 y1 x2 y2
 
@@ -85,7 +85,7 @@ def class_map(logits: Float[np.ndarray, "rows columns classes"], size: Size) -> 
     """The class of each pixel of a photograph: logits brought to its size, bilinearly, and the greatest.
 
     Centres meet centres, and nothing is averaged before (`align_corners=False` of PyTorch, as mmsegmentation
-    resizes). A few rows at a time and class after class: (h, w, classes) of a photograph takes gigabytes.
+    resizes). Square by square and class after class: (h, w, classes) of a photograph takes gigabytes.
 
     Args:
       logits: of the photograph on the canvas, without the padding.
@@ -97,25 +97,32 @@ def class_map(logits: Float[np.ndarray, "rows columns classes"], size: Size) -> 
     if not np.isfinite(logits).all():
         raise UsageError("the model answers logits that are not finite")
     planes = np.moveaxis(logits, -1, 0)
-    height, width = size
-    left, right, across = _between(planes.shape[2], width)
     classes = np.empty(size, np.uint8)
-    step = max(1, AT_A_TIME // width)
-    top, bottom, down = _between(planes.shape[1], height)
-    for start in range(0, height, step):
-        rows = slice(start, start + step)
-        first, last = top[rows][0], bottom[rows][-1] + 1
-        above, below, share = top[rows] - first, bottom[rows] - first, down[rows, None]
-        winner = classes[rows]
-        winner[:] = 0
-        best = np.full(winner.shape, -np.inf, np.float32)
-        for number, plane in enumerate(planes):
-            part = plane[first:last].astype(np.float32)
-            wide = part[:, left] * (1 - across) + part[:, right] * across
-            values = wide[above] * (1 - share) + wide[below] * share
-            winner[values > best] = number
-            np.maximum(best, values, out=best)
+    lines = [_between(*lengths) for lengths in zip(planes.shape[1:], size, strict=True)]
+    for top in range(0, size[0], TILE):
+        for left in range(0, size[1], TILE):
+            tile = np.s_[top : top + TILE, left : left + TILE]
+            rows, columns = (line[:, part] for line, part in zip(lines, tile, strict=True))
+            classes[tile] = _greatest(planes, rows, columns)
     return classes
+
+
+def _greatest(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The greatest of the planes (classes, h, w), interpolated where these rows and columns meet."""
+    (above, below, down), (left, right, across) = _within(rows), _within(columns)
+    part = planes[:, int(rows[0][0]) : int(rows[1][-1]) + 1, int(columns[0][0]) : int(columns[1][-1]) + 1]
+    # what lies between numbers is within them: a class that is nowhere as high as another one everywhere
+    # cannot be the greatest, and of 150 classes few remain
+    least, most = part.min((1, 2)), part.max((1, 2))
+    winner = np.zeros((len(above), len(left)), np.uint8)
+    best = np.full(winner.shape, -np.inf, np.float32)
+    for number in np.flatnonzero(most >= least.max()):
+        plane = part[number].astype(np.float32)
+        wide = plane[:, left] * (1 - across) + plane[:, right] * across
+        values = wide[above] * (1 - down[:, None]) + wide[below] * down[:, None]
+        np.copyto(winner, np.uint8(number), where=values > best)
+        np.maximum(best, values, out=best)
+    return winner
 
 
 def shares(classes: UInt8[np.ndarray, "h w"]) -> list[tuple[int, float]]:
@@ -127,11 +134,17 @@ def shares(classes: UInt8[np.ndarray, "h w"]) -> list[tuple[int, float]]:
     return [(int(label), float(counts[label] / classes.size)) for label in order if counts[label]]
 
 
-def _between(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `target` pixels the two of `source` beside its centre, and the share of the second."""
+def _between(source: int, target: int) -> np.ndarray:
+    """(3, target): of each of `target` pixels the two of `source` beside its centre, the second's share."""
     places = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    first = np.floor(places).astype(np.int64)
-    return first, np.minimum(first + 1, source - 1), (places - first).astype(np.float32)
+    first = np.floor(places)
+    return np.stack([first, np.minimum(first + 1, source - 1), places - first])
+
+
+def _within(line: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A part of `_between`, counted from its first pixel of the source."""
+    first, second = (line[:2] - line[0, 0]).astype(np.int64)
+    return first, second, line[2].astype(np.float32)
 
 
 def _box(values: Float[np.ndarray, "4"]) -> Box:

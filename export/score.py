@@ -14,9 +14,8 @@ from pathlib import Path
 
 from export._optional import MissingExtra, require
 from export.arguments import OneLineParser, UsageError, checked, choice, positive
-from export.dense_file import DenseFile, read_file
+from export.dense_file import DenseFile, parse_sides, read_file
 from export.dense_scores import Scores, score
-from export.image_size import Size, parse_sizes, shown
 from export.opening import ENGINE, ONNX, check_gpu, file_at, open_engine, open_onnx
 from export.runtimes import BuildError, Session
 from export.runtimes.providers import PROVIDERS
@@ -44,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> int:
     asked = _parser().parse_known(argv)
     path = _path(asked)
-    given = checked(_sides, asked.sides, "--sides") if asked.sides else None
+    given = checked(parse_sides, asked.sides, "--sides") if asked.sides else None
     images = checked(positive, asked.images, "--images") if asked.images else None
     out = _out(asked.out) if asked.out else None
     file = read_file(path.with_name(ONNX) if asked.engine else path)
     sides = given or file.sides
-    print(_line(file, path, sides))
+    print(file.line(path, sides))
     if asked.data and given is None and file.trained_sides is None:
         print(
             "notice: the file does not say at which scale it was trained, so images are scaled to its "
@@ -125,16 +124,6 @@ def _path(asked: Namespace) -> Path:
     return path
 
 
-def _sides(text: str) -> Size:
-    """For `checked`: one pair, the shorter side first."""
-    if "," in text:
-        raise ValueError(f"{text!r} names more than one pair of sides")
-    ((shorter, longer),) = parse_sizes(text)
-    if shorter > longer:
-        raise ValueError(f"{text!r}: the shorter side comes first, {shown((longer, shorter))}")
-    return shorter, longer
-
-
 def _out(given: str) -> Path:
     out = Path(given).expanduser()
     if out.exists():
@@ -149,13 +138,6 @@ def _open(asked: Namespace, file: DenseFile, path: Path) -> Session:
         return open_engine(path, trusted=asked.trust_engine)
     model = require("onnx").load_model_from_string(file.content)
     return open_onnx(model, file.content, asked.provider, rounds=True)
-
-
-def _line(file: DenseFile, path: Path, sides: Size) -> str:
-    return (
-        f"{path}: {file.name}, {file.task}, {file.classes} classes, {shown(file.size)}, batch {file.batch}; "
-        f"sides of an image: at most {shown(sides)}"
-    )
 
 
 def _summary(found: Scores) -> str:
