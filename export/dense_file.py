@@ -126,8 +126,13 @@ def _described(
         raise ValueError(f"images of shape {tuple(shape)}")
     if task == "segmentation":
         (logits,) = (value.type.tensor_type.shape.dim for value in outputs if value.name == "logits")
+        if len(logits) != 4:
+            raise ValueError(f"logits of {len(logits)} dimensions")
         classes = logits[1 if output_layout == "nchw" else -1].dim_value
     else:
+        missing = {*DETECTIONS} - {value.name for value in outputs}
+        if missing:
+            raise ValueError(f"it has no outputs {', '.join(sorted(missing))}")
         classes = int(said["num_classes"])
     sides = json.loads(said.get("eval_resize", "null"))
     return DenseFile(

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from export._optional import require
 from hvjax import preprocessing
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 #: Smallest share of a photograph's shorter side that a crop covers: smaller ones hold only texture.

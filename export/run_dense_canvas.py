@@ -106,14 +106,11 @@ def _neighbours(
     source: int, target: int
 ) -> tuple[Int64[np.ndarray, "target"], Int64[np.ndarray, "target"], Float32[np.ndarray, "target"]]:
     """Of `target` pixels in a row, the two of `source` between whose centres each one's centre lies, and the
-    share of the second; beyond the outermost centres it is theirs."""
+    share of the second. Beyond the outermost centres both are the outermost one."""
     places = ((np.arange(target) + 0.5) * (1.0 / (target / source)) - 0.5).astype(np.float32)
     before = np.floor(places)
-    share = (places - before).astype(np.float32)
-    first = before.astype(np.int64)
-    share[(first < 0) | (first >= source - 1)] = 0
-    first = np.clip(first, 0, source - 1)
-    return first, np.minimum(first + 1, source - 1), share
+    first, second = (np.clip(before.astype(np.int64) + step, 0, source - 1) for step in (0, 1))
+    return first, second, places - before
 
 
 def _weights(share: Float32[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:

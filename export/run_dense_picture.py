@@ -25,10 +25,11 @@ LEAST_SIDE, MOST_SIDE = 640, 1024
 #: The same of a segmenter's picture, where two stand side by side.
 LEAST_HALF, MOST_HALF = 480, 720
 MOST_NAMED = 24  # classes of a legend, and classes up to which each has a colour of its own
-MASK, MAP = 0.45, 0.62  # how much of a class's colour covers the photograph
+MASK, MAP = 0.5, 0.62  # how much of a class's colour covers the photograph
 MARGIN, HEAD, LETTERS, PLATE = 16, 34, 14, 18  # pixels
 LONGEST = 200  # pixels of a name
 INK, MUTED = "#1f2933", "#5d6878"
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 #: Eight colours that the colour-blind tell apart (Okabe and Ito 2008, but for black).
 PALETTE = (
     *((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)),
@@ -92,7 +93,7 @@ def draw_classes(
     pixels[_borders(shrunk)] = 255
     drawn = require("PIL.Image").fromarray(pixels.astype(np.uint8))
     entries = [
-        (f"{_cut(name, LONGEST)} {100 * share:.1f} %", colours[label])
+        (f"{_cut(name, LONGEST)} {_percent(share)}", colours[label])
         for label, name, share in legend[:MOST_NAMED]
     ]
     return _page([placed.picture, drawn], title, entries, more=len(legend) - len(entries))
@@ -115,8 +116,10 @@ def _colour(number: int) -> Colour:
 
 
 def _tint(pixels: np.ndarray, mask: Bool[np.ndarray, "h w"], colour: Colour) -> None:
-    """Colours float pixels where the mask is, in place, and draws its border in the full colour."""
-    pixels[mask] = (1 - MASK) * pixels[mask] + MASK * np.array(colour, np.float32)
+    """Colours float pixels where the mask is, in place, and draws its border in the full colour. What lies
+    under the tint turns gray, so that it has the hue of its class alone."""
+    gray = pixels[mask] @ np.array(LUMINANCE, np.float32)
+    pixels[mask] = (1 - MASK) * gray[:, None] + MASK * np.array(colour, np.float32)
     pixels[mask & _borders(mask)] = colour
 
 
@@ -163,8 +166,7 @@ def _caption(
     spot = min(spots, key=lambda spot: sum(_shared(spot, other) for other in taken))
     taken.append(spot)
     pen.rectangle(tuple(spot.tolist()), colour)
-    red, green, blue = colour
-    ink = INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+    ink = INK if np.dot(colour, LUMINANCE) > 140 else "white"
     pen.text((spot[0] + 3, spot[1] + PLATE / 2), words, ink, letters, anchor="lm")
 
 
@@ -219,6 +221,10 @@ def _flow(
         lines[-1].append((x, words, colour))
         x += needed
     return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
 
 
 def _cut(words: str, room: float) -> str:

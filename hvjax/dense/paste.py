@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Num
 
 
 def paste_mask(
