@@ -143,12 +143,12 @@ def _nearest(classes: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _outline(pen: Any, box: np.ndarray, colour: Colour, size: Size) -> None:
-    """A frame of two pixels with white around it; `size`: (width, height) of the picture."""
+    """A frame of three pixels with white around it; `size`: (width, height) of the picture."""
     limits = np.array([*size, *size]) - 1
     x1, y1, x2, y2 = np.clip(np.round(box - [0, 0, 1, 1]), 0, limits).tolist()
     x2, y2 = max(x1, x2), max(y1, y2)
     pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white")
-    pen.rectangle((x1, y1, x2, y2), outline=colour, width=2)
+    pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
 
 
 def _caption(
