@@ -71,17 +71,17 @@ def run(request: Namespace, path: Path) -> int:
         session = _open(request, file, path)
     except BuildError as error:
         raise UsageError(f"{path}: {error}") from error
-    print(file.line(path, asked.sides))
-    if request.sides is None and file.trained_sides is None:
-        print(
-            "notice: the file does not say at which scale it was trained, so images are scaled to its "
-            "canvas; give --sides as in training (800x1333 for COCO, 512x2048 for ADE20K)",
-            file=sys.stderr,
-        )
     tell = _detected if file.task == "detection" else _segmented
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
-        stems = _free_stems(asked)
+        stems = list(_free_stems(asked))
+        print(file.line(path, asked.sides))
+        if request.sides is None and file.trained_sides is None:
+            print(
+                "notice: the file does not say at which scale it was trained, so images are scaled to its "
+                "canvas; give --sides as in training (800x1333 for COCO, 512x2048 for ADE20K)",
+                file=sys.stderr,
+            )
         told = [
             tell(file, asked, placed, answers, row, stem)
             for (placed, answers, row), stem in zip(_answered(file, session, asked), stems, strict=True)
@@ -89,7 +89,8 @@ def run(request: Namespace, path: Path) -> int:
         if asked.json is not None:
             _write_json(asked.json, file, path, asked, told)
     except OSError as error:
-        raise UsageError(f"--out {asked.out}: {error.filename or ''} {error.strerror or error}") from error
+        where = error.filename or asked.out
+        raise UsageError(f"--out {asked.out}: {where}: {error.strerror or error}") from error
     finally:
         session.close()
     return 0

@@ -111,6 +111,7 @@ def _greatest(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.n
     """The greatest of the planes (classes, h, w), interpolated where these rows and columns meet."""
     (above, below, down), (left, right, across) = _within(rows), _within(columns)
     part = planes[:, int(rows[0][0]) : int(rows[1][-1]) + 1, int(columns[0][0]) : int(columns[1][-1]) + 1]
+    part = np.ascontiguousarray(part)  # of maps whose classes come last, a class lies far apart
     # what lies between numbers is within them: a class that is nowhere as high as another one everywhere
     # cannot be the greatest, and of 150 classes few remain
     least, most = part.min((1, 2)), part.max((1, 2))

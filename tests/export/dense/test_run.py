@@ -175,6 +175,16 @@ def test_nothing_is_overwritten(exported_segmenter: Path, pictures: list[Path], 
     assert (tmp_path / "b_classes.png").read_text() == "mine"
 
 
+def test_a_name_that_is_too_long_for_its_files(
+    exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any
+) -> None:
+    long = pictures[0].rename(tmp_path / f"{'x' * 245}.png")
+    assert _run(exported_segmenter, [pictures[2], long], tmp_path / "out") == 2
+    shown = capsys.readouterr()
+    assert "File name too long" in shown.err and shown.err.count("\n") == 1 and not shown.out
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_other_sides(exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any) -> None:
     """A file that does not say how it was trained gets the sides of its canvas, with a notice."""
     model = onnx.load(exported_segmenter / "model.onnx")
