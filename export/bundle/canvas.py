@@ -22,8 +22,8 @@ _BACK: dict[str, dict[str, str]] = {
         "canvas.size[0] / h rows of the canvas",
     },
     "map": {
-        "logits": "a score of each class for each pixel of the canvas, in the layout of the input; the largest "
-        "is that of the class",
+        "logits": "a score of each class for each pixel of the canvas, in the layout of the input; the "
+        "largest is that of the class",
         "image": "keep the first `shown` rows and columns, what lies beyond is of the padding; resize these "
         "scores, bilinear as above, to the size of the image, and take the largest then",
     },
