@@ -68,7 +68,6 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
         bundle = read_bundle(request.bundle)
         batch = request.range(bundle.batch)
         check_targets(bundle.precision, request.targets)
-        _check_tf32(request, bundle)
     choice = choose(request, bundle.precision)
     with _folder(request, choice) as folder:
         with progress.stage("gate", f"gate model.onnx on {len(bundle.gate)} images"):
@@ -85,14 +84,6 @@ def run(request: BundleRequest, check: Callable[[], None]) -> int:
         paths = folder.publish(accepted=result.accepted)
     print(result.lines(paths))
     return 0 if result.accepted else 1
-
-
-def _check_tf32(request: BundleRequest, bundle: Bundle) -> None:
-    if request.tf32 and "engine_tf32" not in bundle.gate.tolerances:
-        raise UsageError(
-            f"--tf32: {bundle.folder} holds no limit for it: which boxes of a detector stay is decided by "
-            "their last bits"
-        )
 
 
 def _folder(request: BundleRequest, choice: Choice) -> OutputFolder:

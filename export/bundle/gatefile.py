@@ -10,8 +10,8 @@ must keep its top-1 class.
 
 Of any other: `answers`, which of `export.bundle.ANSWERS`, as they are compared differently; a tolerance for
 each output, `tolerance.onnx.stage1`; of detections also `least_score`, which listed ones are more probable
-than, and `tolerance.*.labels` is the share of them that may lack a partner. Without `tolerance.engine_tf32.*`
-no engine of it may round to TF32.
+than, `tolerance.*.labels`, the share of them that may lack a partner, and, where only sure ones are compared
+(`export.sure`), `tolerance.*.sure` and `tolerance.*.overlap`.
 """
 
 from __future__ import annotations

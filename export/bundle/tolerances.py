@@ -21,7 +21,7 @@ def tolerances(
       expected: outputs by name.
     """
     if answers == "detections":
-        return _of_detections()
+        return _of_detections(precision)
     engine = parity.ENGINE_LIMITS[precision]
     if precision == "fp32" and answers != CLASSES:  # as much wider as that of the file, see `gate_engine`
         engine *= parity.FP32_MAP_LIMIT / parity.FP32_LIMIT
@@ -29,7 +29,11 @@ def tolerances(
     return {key: dict.fromkeys(expected, limit) for key, limit in limits.items()}
 
 
-def _of_detections() -> dict[str, Limits]:
-    """None for TF32, with which detectors are not exported."""
+def _of_detections(precision: str) -> dict[str, Limits]:
+    """Beside those of the outputs, the rules of `export.sure` where rounding may decide which box stays."""
     lost = {"labels": detections.LOST_LIMIT}
-    return {"onnx": {**detections.LIMITS, **lost}, "engine": {**detections.ENGINE_LIMITS, **lost}}
+    return {
+        "onnx": {**lost, **detections.limits(precision)},
+        "engine": {**lost, **detections.limits(precision, engine=True)},
+        "engine_tf32": {**lost, **detections.limits(precision, engine=True, tf32=True)},
+    }

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from export import sure
 from export.bundle import ANSWERS, CLASSES, BundleError
 from export.bundle.gatefile import TOLERANCES, GateFile, Limits
 from export.detections import DETECTIONS
 
 #: Bytes of the arrays of a gate: 64 images of 2048x2048 pixels in float32 are 3.2 GB.
 LARGEST = 4 << 30
-#: Tolerances that a gate may be without.
-_OPTIONAL = "engine_tf32"
+#: What stands among the tolerances of detections where only those that are sure are compared.
+_RULES = (sure.SCORE, sure.OVERLAP)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -90,8 +91,9 @@ def _tolerances(arrays: Arrays, outputs: tuple[str, ...], name: str) -> dict[str
     found: dict[str, Limits] = {}
     for key in TOLERANCES:
         names = {output: f"tolerance.{key}.{output}" for output in outputs}
-        if key == _OPTIONAL and not names.values() & arrays.keys():
-            continue
+        rules = {rule: f"tolerance.{key}.{rule}" for rule in _RULES}
+        if set(outputs) == set(DETECTIONS) and rules.values() & arrays.keys():
+            names |= rules
         missing = [entry for entry in names.values() if entry not in arrays]
         if missing:
             raise BundleError(f"{name} holds no {missing[0]}: not a whole gate")

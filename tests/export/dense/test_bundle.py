@@ -14,7 +14,7 @@ from played_engine import play
 from road import walk
 
 import hvjax
-from export import detections, pack, parity, to_onnx, to_trt
+from export import detections, pack, parity, sure, to_onnx, to_trt
 from export._optional import available
 from export.answers import DEPLOY_FORM
 from export.batch import BatchRange
@@ -110,10 +110,11 @@ def test_the_gate_holds_what_jax_answers(exported_segmenter: Path, segmenter: Pa
 
 def test_a_detectors_gate_has_limits_of_its_own_for_each_output(exported_detector: Path) -> None:
     gate = read_bundle(exported_detector).gate
-    lost = {"labels": detections.LOST_LIMIT}
+    lost, with_tf32 = {"labels": detections.LOST_LIMIT}, {**sure.LIMITS["fp16"], **sure.RULES}
     assert gate.tolerances == {
         "onnx": {**detections.LIMITS, **lost},
         "engine": {**detections.ENGINE_LIMITS, **lost},
+        "engine_tf32": with_tf32,
     }
     assert gate.least_score == 0.05 and (gate.expected["labels"] >= 0).any()
 
@@ -283,14 +284,20 @@ def test_tf32_is_judged_by_every_stage(exported_backbone: Path) -> None:
     assert all(parity.FP32_MAP_LIMIT < line.difference.relative < 1e-2 for line in lines)
 
 
-def test_tf32_is_refused_where_no_limit_is_known(
-    exported_detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    play(monkeypatch, (exported_detector / "model.onnx").read_bytes())
-    assert to_trt.main(["--onnx", str(exported_detector), "--tf32", "--out", str(tmp_path / "o")]) == 2
-    said = capsys.readouterr().err
-    assert f"--tf32: {exported_detector} holds no limit for it" in said and said.count("\n") == 1
-    assert not (tmp_path / "o").exists()
+def test_detectors_with_rounding_are_judged_by_what_they_are_sure_of(exported_detector: Path) -> None:
+    bundle = read_bundle(exported_detector)
+    assert set(bundle.gate.tolerances["onnx"]) == set(DETECTIONS)
+    assert set(bundle.gate.tolerances["engine_tf32"]) == {*DETECTIONS, "sure", "overlap"}
+    size = bundle.batch.maximum
+    lines = gate_tf32(bundle, BatchRange(size, size, size))
+    assert [line.output for line in lines] == DETECTIONS and all(line.passed for line in lines)
+    assert {line.limit for line in lines if line.output == "labels"} == {sure.RULES["labels"]}
+
+
+def test_tolerances_of_half_precision_hold_their_rules() -> None:
+    expected = {name: np.zeros(1) for name in DETECTIONS}
+    for limits in tolerances("detections", "bf16", 1.0, expected).values():
+        assert limits == {**sure.LIMITS["bf16"], **sure.RULES}
 
 
 def test_a_segmenter_in_float16(segmenter: Path, tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ LIES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"input.images": np.full((IMAGES, 3, 8, 8), "x")},
         "the inputs are not images of finite numbers",
     ),
+    "a rule without the other": (
+        "detections",
+        {"tolerance.engine.overlap": None, "tolerance.engine.sure": np.array(0.5)},
+        "holds no tolerance.engine.overlap: not a whole gate",
+    ),
     "a stage without a tolerance": (
         "stages",
         {"tolerance.engine.stage2": None},
