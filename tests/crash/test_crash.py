@@ -51,12 +51,12 @@ def test_killed_in_every_phase_and_equal_to_the_bit(campaign: Campaign) -> None:
         assert len(kills) < ENOUGH, f"never hit: {missing()} by {kills}"
 
 
-def test_detector_killed_once_and_equal_to_the_bit(tmp_path: Path) -> None:
+def test_segmenter_killed_once_and_equal_to_the_bit(tmp_path: Path) -> None:
     """A campaign begins with a run that is killed halfway, goes on and ends as the one that was left alone.
 
-    With another random key it does not: anchors and proposals are drawn, and the comparison sees it.
+    With another random key it does not: what drops out is drawn, and the comparison sees it.
     """
-    campaign = Campaign(tmp_path / "campaign", "detection")
+    campaign = Campaign(tmp_path / "campaign", "segmentation")
     workdir = Path(shutil.copytree(campaign.folder / INTERRUPTED, tmp_path / "run"))
     ended = campaign.command(workdir, sabotage.__file__, "rng").start(None)
     assert ended.status == 0, ended.said
