@@ -119,6 +119,20 @@ def test_an_undamaged_one_is_not(tiny_net: Any, tmp_path: Path) -> None:
     assert to_trt.main(["--onnx", str(folder), "--runtime", "onnxruntime"]) == 0
 
 
+def test_the_gate_of_an_earlier_version_is_read() -> None:
+    """Its arrays by name, as format 1 has them."""
+    answers = np.arange(10, dtype=np.float32).reshape(2, 5)
+    limits = {"tolerance.onnx": 1e-5, "tolerance.engine": 5e-5, "tolerance.engine_tf32": 2e-3}
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    arrays = {"input.images": images, "output.probabilities": answers, "exact_top1": True, "top": 3}
+    found = unpack(npz(**arrays, **{name: np.float64(limit) for name, limit in limits.items()}))
+    assert found.answers == "classes" and found.exact_top1 and found.top == 3
+    np.testing.assert_array_equal(found.expected["probabilities"], answers)
+    assert found.tolerances == {
+        name.split(".")[1]: {"probabilities": limit} for name, limit in limits.items()
+    }
+
+
 def test_a_pickle_is_never_loaded() -> None:
     class Trap:
         def __reduce__(self) -> Any:

@@ -134,6 +134,7 @@ def test_a_detector_with_a_wrong_weight_is_rejected(
         and "of the largest value of masks (limit 1e-02)" in said
     )
     assert "the backbone is right, the error is in the heads" in said
+    assert not (tmp_path / "out" / "rejected" / "manifest.json").exists(), "it is no bundle"
     gate = _report(tmp_path / "out" / "rejected")["gate"]
     assert gate["limit"] == LIMITS["scores"] and gate["stage_limit"] == parity.FP32_MAP_LIMIT
     assert gate["begins_at"] is None and gate["behind"] == "the heads"
