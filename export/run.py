@@ -6,6 +6,7 @@ model, and by no other code. Segmenters and detectors have `export.run_dense`.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class _Source:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 after one line that says what is wrong."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(sys.argv[1:] if argv is None else argv)
     except (UsageError, RecipeError, MissingExtra, BuildError, OSError) as error:

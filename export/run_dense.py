@@ -131,6 +131,8 @@ def _new_file(given: str, out: Path) -> Path:
     path = Path(given).expanduser()
     if path.exists():
         raise UsageError(f"--json {path} is there already: choose another name")
+    if path.resolve() == out.resolve():
+        raise UsageError(f"--json {path} is the folder of --out too: choose another name")
     if not path.parent.is_dir() and path.parent != out:
         raise UsageError(f"--json {path}: there is no folder {path.parent}")
     return path
@@ -145,11 +147,15 @@ def _open(request: Namespace, file: DenseFile, path: Path) -> Session:
 
 def _free_stems(asked: _Asked) -> Iterator[str]:
     """For each photograph the name, without its ending, that its files get: its own, or with a number where
-    a file of that name is there, or another photograph has it."""
+    a file of that name is there, is that of --json, or another photograph has it."""
     used: set[str] = set()
+    reserved = None if asked.json is None else asked.json.resolve()
     for image in asked.images:
         stem, number = image.stem, 1
-        while stem in used or any((asked.out / f"{stem}{end}").exists() for end in (PICTURE, CLASSES)):
+        while stem in used or any(
+            path.exists() or path.resolve() == reserved
+            for path in (asked.out / f"{stem}{end}" for end in (PICTURE, CLASSES))
+        ):
             number += 1
             stem = f"{image.stem}_{number}"
         used.add(stem)
@@ -196,7 +202,8 @@ def _detected(
         print(f"{rank:4}  {one.score:.3f} {corners}  {name}")
     if len(sure) > len(found):
         print(f"      and {len(sure) - len(found)} more: --top {len(sure)}")
-    title = f"{_plain(placed.path.name)}, {file.name}: {len(found)} over {asked.least_score:g}"
+    cut = f" of {len(sure)}" if len(sure) > len(found) else ""
+    title = f"{_plain(placed.path.name)}, {file.name}: {len(found)}{cut} over {asked.least_score:g}"
     picture = _write(asked.out / f"{stem}{PICTURE}", draw_objects(placed, found, names, title))
     if asked.json is None:
         return {}
@@ -220,7 +227,7 @@ def _segmented(
     height, width = placed.shown
     classes = class_map(answers["logits"][row, :height, :width], placed.size)
     there = [(label, file.label(label), share) for label, share in shares(classes)]
-    print(f"{_plain(placed.path)}  {shown(placed.size)} pixels, {len(there)} classes")
+    print(f"{_plain(placed.path)}  {shown(placed.size)} pixels, {len(there)} class{'es' * (len(there) > 1)}")
     for rank, (_, name, share) in enumerate(there[: asked.top], 1):
         print(f"{rank:4}  {100 * share:6.2f} %  {name}")
     title = f"{_plain(placed.path.name)}, {file.name}"
@@ -259,8 +266,11 @@ def _write_json(
     }
     if file.task == "detection":
         head["least_score"] = asked.least_score
-    with path.open("x", encoding="utf-8") as target:
-        target.write(f'{json.dumps(head)[:-1]}, "images": [\n{_lines(told)}\n]}}\n')
+    try:
+        with path.open("x", encoding="utf-8") as target:
+            target.write(f'{json.dumps(head)[:-1]}, "images": [\n{_lines(told)}\n]}}\n')
+    except OSError as error:
+        raise UsageError(f"--json {path}: {error.strerror or error}") from error
     print(f"wrote {_plain(path)}")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +125,18 @@ def test_a_bundle_says_how_to_feed_it(
     arguments = ["--image", *map(str, pictures), "--out", str(tmp_path)]
     assert run.main(["--onnx", str(folder / "model.onnx"), *arguments]) == 0
     check(capsys.readouterr().out, expected, [f"class {index}" for index in range(5)])
+
+
+def test_a_name_that_the_terminal_cannot_show(
+    tiny_net: Any, tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "exported", tiny_net.make(2))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    image = pictures[0].rename(tmp_path / "\N{GREEK SMALL LETTER PI}.png")
+    assert run.main(["--onnx", str(folder), "--image", str(image), "--out", str(tmp_path)]) == 0
+    terminal.seek(0)
+    assert terminal.readline() == "\\u03c0.png\n"
 
 
 def test_files_of_an_earlier_version_take_the_crop_of_the_registry(tiny_net: Any, tmp_path: Path) -> None:

@@ -185,6 +185,16 @@ def test_a_name_that_is_too_long_for_its_files(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_the_name_of_the_json_is_not_given_to_a_picture(
+    exported_segmenter: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "out" / "b_predicted.png"
+    assert _run(exported_segmenter, pictures[2:], path.parent, "--json", str(path)) == 0
+    made = {"b_predicted.png", "b_2_predicted.png", "b_2_classes.png"}
+    assert {file.name for file in path.parent.iterdir()} == made
+    assert json.loads(path.read_text())["images"][0]["class_map"].endswith("b_2_classes.png")
+
+
 def test_other_sides(exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any) -> None:
     """A file that does not say how it was trained gets the sides of its canvas, with a notice."""
     model = onnx.load(exported_segmenter / "model.onnx")
@@ -265,6 +275,7 @@ def test_a_device_needs_neither_jax_nor_python_311(
         (["--top", "0"], "--top: '0' is not a number above 0"),
         (["--json", "{text}"], "is there already: choose another name"),
         (["--json", "{folder}/no/x.json"], "there is no folder"),
+        (["--json", "{folder}/out"], "is the folder of --out too"),
         (["--out", "{text}"], "this is a file, and a folder is needed"),
         (["--image", "{folder}"], "a folder; name the files in it"),
         (["--image", "{image}", "{text}"], "not an image"),
