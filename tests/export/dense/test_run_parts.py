@@ -162,6 +162,14 @@ def test_objects_lie_in_the_photograph() -> None:
     assert objects(answers(), 0, (80, 120), (40, 60), 0.95) == []
 
 
+def test_each_axis_has_its_scale() -> None:
+    """Sides on the canvas are whole pixels, so that the two scales of a narrow photograph differ."""
+    found = objects(answers(), 0, (80, 480), (40, 60), 0.3)
+    assert [(one.label, one.box) for one in found] == [(0, (400, 10, 480, 30)), (2, (80, 10, 240, 50))]
+    half = found[1].mask((40, 480), (0.5, 1.0))
+    assert half[7:23, 90:230].all() and half.sum() == half[5:25, 80:240].sum()
+
+
 @pytest.mark.parametrize("name", ["boxes", "scores", "masks"])
 def test_answers_that_are_not_finite(name: str) -> None:
     with pytest.raises(UsageError, match="not finite"):
