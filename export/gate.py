@@ -99,7 +99,7 @@ def gate_onnx(
     limit = parity.onnx_limit(precision, trained=trained, answer=reference.outputs[DEPLOY_FORM])
     named = reference.named(output)
     detects = detections.are(named)
-    allowed = detections.limits(precision) if detects else {}
+    allowed = detections.limits(precision, trained=trained) if detects else {}
     lines = fusion(named, reference.least_score)
     lines += compare(
         session.run,
@@ -142,10 +142,11 @@ def gate_engine(
     tf32: bool,
     batch: BatchRange,
     ends: Ends = PLAIN,
+    trained: bool = True,
     candidate: str = "model.engine",
 ) -> list[Comparison]:
     """Compares a running engine, or what `candidate` names, with both forms of the model. `ends` are
-    of a file with one output."""
+    of a file with one output; `trained`, whether the weights are, is asked for of detectors."""
     limit = parity.ENGINE_TF32_LIMIT if tf32 else parity.ENGINE_LIMITS[precision]
     answer = next(iter(reference.outputs.values()))
     if precision == "fp32" and not tf32:
@@ -161,7 +162,7 @@ def gate_engine(
             batches=batch.gate_sizes,
             limit=limit,
             exact_top1=False,
-            of_detections=detections.limits(precision, engine=True, tf32=tf32),
+            of_detections=detections.limits(precision, engine=True, tf32=tf32, trained=trained),
         )
     return compare_with_jax(
         session.run,

@@ -66,7 +66,8 @@ def write_bundle(
 def _gate(outcome: Outcome, inputs: np.ndarray, answers: Reference) -> GateFile:
     request, kind = outcome.request, outcome.kind
     outputs = answers.named(kind.output)[DEPLOY_FORM]
-    limits = tolerances(kind.name, request.precision, outcome.gate.limit, outputs)
+    trained = not outcome.source.random
+    limits = tolerances(kind.name, request.precision, outcome.gate.limit, outputs, trained=trained)
     if kind.name != CLASSES:
         outputs = {name: outputs[name] for name in kind.outputs}
         return GateFile(INPUT, inputs, outputs, limits, kind.name, least_score=kind.least_score)

@@ -78,6 +78,7 @@ def try_engine(
             tf32=request.tf32,
             batch=request.batch,
             ends=request.ends,
+            trained=not request.random_weights,
             candidate=choice.runtime.deploys,
         )
         latencies = latencies_of(session, request.batch, subject.inputs)

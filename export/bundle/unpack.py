@@ -99,7 +99,7 @@ def _tolerances(arrays: Arrays, outputs: tuple[str, ...], name: str) -> dict[str
             raise BundleError(f"{name} holds no {missing[0]}: not a whole gate")
         found[key] = {output: _number(arrays, entry, name) for output, entry in names.items()}
         for output, limit in found[key].items():
-            if not 0 < limit < 1:  # NaN is not either
+            if not 0 < limit <= 1:  # NaN is not either
                 raise BundleError(f"{name}: tolerance.{key}.{output} is {limit}, not between 0 and 1")
     return found
 

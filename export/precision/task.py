@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,10 @@ class Task:
         answer = next(iter(self.reference.outputs.values()))
         return parity.onnx_limit(self.precision, trained=self.trained, answer=answer)
 
+    @property
+    def _of_detections(self) -> Mapping[str, float]:
+        return detections.limits(self.precision, trained=self.trained) if self.detects else {}
+
     def gate(self, model: bytes, candidate: str) -> Gate:
         """Of the copy that rounds as the file does."""
         session = OnnxSession(model)
@@ -81,7 +85,7 @@ class Task:
                 batches=self.batch.gate_sizes,
                 limit=self.limit,
                 exact_top1=False,
-                of_detections=detections.limits(self.precision) if self.detects else {},
+                of_detections=self._of_detections,
             )
         finally:
             session.close()

@@ -61,7 +61,7 @@ def gate_tf32(
             batches=batch.gate_sizes,
             limit=limit,
             exact_top1=False,
-            of_detections=detections.limits("fp32", tf32=True),
+            of_detections=detections.limits("fp32", tf32=True, trained=trained),
         )
     finally:
         session.close()

@@ -4,8 +4,8 @@ Each with random weights, by the command that users have: gate of the ONNX file 
 TensorRT for RTX, built with no GPU, and the latency of the file on this CPU. Segmenters and backbones take
 512x512 in batches of 2, detectors 800x1344 (the canvas of 800x1333), one at a time. One line of JSON each
 goes to docs/results/dense_exports.jsonl, what is there already is not measured again;
-docs/results/dense_exports.md is written from them. On a GPU, `--runtime tensorrt --out DIR` times engines
-(`gpu_lab.py` does).
+docs/results/dense_exports.md is written from them; with `--precision fp16` they are dense_exports_fp16.jsonl
+and .md. On a GPU, `--runtime tensorrt --out DIR` times engines (`gpu_lab.py` does).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-ROWS, PAGE = "dense_exports.jsonl", "dense_exports.md"
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 BACKBONES = ("next_vit_s", "fastvit_sa12", "swin_t", "resnet50")
 #: Head -> (size, batch); "" is the backbone alone.
 HEADS = {
@@ -33,7 +33,7 @@ NAMES = [f"{backbone}+{head}" if head else backbone for head in HEADS for backbo
 LONGEST = 1800  # seconds that one export may take
 
 
-def measure(name: str, size: str | None, runtime: str) -> dict[str, Any]:
+def measure(name: str, size: str | None, runtime: str, precision: str) -> dict[str, Any]:
     """Row of one export; `size` instead of the head's own, `runtime` builds the engine."""
     own, batch = HEADS[name.partition("+")[2]]
     command = [
@@ -47,7 +47,8 @@ def measure(name: str, size: str | None, runtime: str) -> dict[str, Any]:
         "stablehlo",
     ]
     command += ["--runtime", runtime, "--image-size", size or own, "--batch", str(batch)]
-    command += ["--gate-images", "2", *(["--backbone"] if "+" not in name else [])]
+    command += ["--precision", precision, "--gate-images", "2"]
+    command += [*(["--backbone"] if "+" not in name else [])]
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
@@ -67,7 +68,7 @@ def measure(name: str, size: str | None, runtime: str) -> dict[str, Any]:
 
 
 def _row(report: Any) -> dict[str, Any]:
-    lines = [line for line in report["gate"]["comparisons"] if line["candidate"] == "model.onnx"]
+    lines = [line for line in report["gate"]["comparisons"] if line["candidate"].startswith("model.onnx")]
     worst: dict[str, float] = {}
     for line in lines:
         error = math.inf if line["relative"] is None else line["relative"]  # None: not a number
@@ -95,38 +96,46 @@ def measure_all(options: argparse.Namespace) -> bool:
     """Measure, and write down what has the papers' size; returns whether every export was accepted."""
     fine = True
     for name in options.names or NAMES:
-        if read(options.out).get(name, {}).get("accepted") and not options.again and options.size is None:
+        if read(options).get(name, {}).get("accepted") and not options.again and options.size is None:
             continue
         start = time.perf_counter()
-        row = {"model": name, **measure(name, options.size, options.runtime)}
+        row = {"model": name, **measure(name, options.size, options.runtime, options.precision)}
         if options.busy:
             row["latency_ms"] = row["timed"] = None
         if options.size is None:
-            rows = {**read(options.out), name: row}
+            rows = {**read(options), name: row}
             text = "".join(json.dumps(rows[n]) + "\n" for n in NAMES if n in rows)
-            (options.out / ROWS).write_text(text)
+            kept(options, "jsonl").write_text(text)
         said = row.get("error") or ("accepted" if row["accepted"] else f"REJECTED: {row['reasons'][:1]}")
         print(f"{name}: {time.perf_counter() - start:.0f} s, {said}", flush=True)
         fine = fine and bool(row.get("accepted"))
     return fine
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    lines = (folder / ROWS).read_text().splitlines() if (folder / ROWS).is_file() else []
+def kept(options: argparse.Namespace, kind: str) -> Path:
+    """The rows ("jsonl") or the page ("md") of a precision."""
+    suffix = "" if options.precision == "fp32" else f"_{options.precision}"
+    return options.out / f"dense_exports{suffix}.{kind}"
+
+
+def read(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    path = kept(options, "jsonl")
+    lines = path.read_text().splitlines() if path.is_file() else []
     return {row["model"]: row for row in map(json.loads, lines)}
 
 
-def page(folder: Path) -> str:
-    """dense_exports.md, of the rows in `folder`."""
-    found = read(folder).values()
+def page(options: argparse.Namespace) -> str:
+    """dense_exports.md, of the rows in `options.out`."""
+    found = read(options).values()
     rows = [row for row in found if "error" not in row]
     timed = ", ".join(sorted({row["timed"] for row in rows if row.get("timed")})) or "nothing yet"
     lines = [
         "# Exports of backbones, segmenters and detectors\n",
         "<!-- written by tests/benchmarks/dense_exports.py: do not edit by hand -->\n",
-        "With random weights, float32. *Error*: the largest difference of ONNX Runtime from JAX, as a share "
-        "of the largest value, of the worst output; *lost*: detections of either side that the other has "
-        "not. *Kernels*: what the engine is of, in brackets those that only move data; without a GPU it is "
+        f"With random weights, {PRECISIONS[options.precision]}. *Error*: the largest difference of ONNX "
+        "Runtime from JAX, as a share of the largest value, of the worst output; *lost*: detections of "
+        "either side that the other has not. *Kernels*: what the engine is of, in brackets those that only "
+        "move data; without a GPU it is "
         f"built by TensorRT for RTX and not run. *Latency*: median, timed on {timed}; empty where that was "
         "busy. A name without a head is the backbone alone, with its four stages as outputs; detectors "
         "end in suppression and masks.\n",
@@ -158,6 +167,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--busy", action="store_true", help="others compute here too: write down no latency")
     parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page")
     parser.add_argument("--runtime", choices=("tensorrt_rtx", "tensorrt"), default="tensorrt_rtx")
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), default="fp32")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of rows and page")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all by default")
     options = parser.parse_args(argv)
@@ -172,7 +182,7 @@ def main(argv: list[str]) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     fine = options.write_only or measure_all(options)
     if options.size is None:
-        (options.out / PAGE).write_text(page(options.out))
+        kept(options, "md").write_text(page(options))
     return 0 if fine else 1
 
 

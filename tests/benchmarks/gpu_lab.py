@@ -65,6 +65,7 @@ STUDIES = (
 )
 TINY = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "stem_channels": 8, "num_classes": 10}
 PROFILED = ("next_vit_s", "fastvit_sa12", "swin_t")
+DENSE_PRECISIONS = ("fp32", "fp16")
 ROOFLINE = ("resnet50", "swin_t", "next_vit_s", "fastvit_sa12")
 #: One or two of each family: what the first figures are about.
 CORE = ",".join(
@@ -101,12 +102,10 @@ def profile(model: str, runtime: str, *more: str) -> Part:
     return Part(name, ("-m", "export.profile", *asked, *more), small=("--image-size", "64"), again=())
 
 
-def dense(runtime: str) -> Part:
+def dense(runtime: str, precision: str) -> Part:
     """Segmenters and detectors at the papers' sizes: gate, engine and its latency."""
-    script = "tests/benchmarks/dense_exports.py"
-    return Part(
-        f"dense-{runtime}", (script, "--runtime", runtime), small=("--size", "64x64"), again=("--again",)
-    )
+    asked = ("tests/benchmarks/dense_exports.py", "--runtime", runtime, "--precision", precision)
+    return Part(f"dense-{precision}-{runtime}", asked, small=("--size", "64x64"), again=("--again",))
 
 
 def bench(runtime: str, models: str, batch: str, *more: str, precision: str = "fp16") -> Part:
@@ -125,14 +124,14 @@ def planned(runtimes: Sequence[str]) -> list[Part]:
     return [
         study("t4_table", first, precisions="fp32,fp16"),
         bench(first, CORE, "8"),
-        *(dense(name) for name in engines[:1]),
+        *(dense(name, precision) for name in engines[:1] for precision in DENSE_PRECISIONS),
         *(study(name, first) for name in STUDIES),
         *pictures(first, PROFILED),
         bench(first, CORE, "1,64"),
         bench(first, CORE, "1,8,64", precision="fp32"),
         *(study("t4_table", name, precisions="fp32,fp16") for name in others),
         *(bench(name, CORE, "8") for name in others),
-        *(dense(name) for name in engines[1:]),
+        *(dense(name, precision) for name in engines[1:] for precision in DENSE_PRECISIONS),
         *(part for name in others for part in pictures(name, PROFILED[:1])),
         *(bench(name, CORE, "8") for name in TWINS),
         *(bench(name, CORE, "1", "--cuda-graph") for name in engines),

@@ -52,6 +52,18 @@ def _failed(found: Outputs, wanted: Outputs, precision: str = "fp16") -> list[st
     return [name for name, line in _lines(found, wanted, precision).items() if not line.passed]
 
 
+@pytest.mark.parametrize("precision", HALF)
+def test_random_weights_are_sure_of_nothing(precision: str) -> None:
+    """Whatever scores they give: all of them missing is no error, and the report says what was compared."""
+    wanted, allowed = _detections(surest=0.999), limits(precision, trained=False)
+    nothing = _without(wanted, *((image, row) for image in range(IMAGES) for row in range(PLACES)))
+    said = lines_of("the file", "JAX", nothing, wanted, IMAGES, least_score=LEAST_SCORE, limits=allowed)
+    assert all(line.passed for line in said)
+    assert "labels" in _failed(nothing, wanted, precision), "trained ones must be found again"
+    assert "only the steps" in (caution(wanted, allowed) or "")
+    assert limits("fp32", trained=False) is LIMITS, "without rounding everything is compared"
+
+
 def test_limits_are_of_a_precision() -> None:
     assert limits("fp32") is LIMITS and limits("fp32", engine=True) is ENGINE_LIMITS
     assert limits("fp32", tf32=True) == limits("fp16") == limits("fp16", engine=True)
