@@ -57,7 +57,7 @@ def _gate(path: Path) -> None:
 def _onnx(path: Path) -> None:
     from export import run
 
-    run._load_onnx(str(path), "cpu").session.close()
+    run._load_onnx(str(path), path, run._read_onnx(str(path), path), "cpu").session.close()
 
 
 def _engine_metadata(path: Path) -> None:

@@ -21,8 +21,10 @@ def use(choice: str, workdir: Path) -> None:
     JAX's own variable JAX_COMPILATION_CACHE_DIR wins over "auto".
 
     Raises:
-      UserError: the directory cannot be made.
+      UserError: the directory cannot be made, or has no name.
     """
+    if not choice:  # as a path it would be the current directory
+        raise UserError("--config.compile_cache is empty; accepted are auto, off or a directory")
     if choice == "off" or (choice == "auto" and (os.environ.get(VARIABLE) or jax.default_backend() == "cpu")):
         return
     folder = workdir / FOLDER if choice == "auto" else Path(choice).expanduser()

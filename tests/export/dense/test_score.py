@@ -26,12 +26,12 @@ from train_tpu.data.quarantine import CorruptImages
 from train_tpu.data.scenes import CLASSES, THINGS
 from train_tpu.evaluation import detection_scores
 from train_tpu.evaluation.detection_scores import DetectionMeter
-from train_tpu.evaluation.segmentation_scores import SegmentationMeter
+from train_tpu.evaluation.label_scores import LabelSizeMeter, resized
 
 SIZE, SIDES = 64, (48, 56)
 #: Images to score: the batch of 2 does not divide them.
 IMAGES = 5
-#: Of a share of some 20000 pixels, two of which may change sides by a rounding.
+#: Of a share of some 250000 pixels, 25 of which may change sides by a rounding.
 ROUNDING = 1e-4
 #: What float32 on another road moves boxes of 64 px by.
 PIXELS = 0.05
@@ -48,9 +48,12 @@ def test_the_scores_of_a_segmenters_file_are_those_of_the_model(
     assert "mean" in shown and "64x64, batch 2; sides of an image: at most 48x56" in shown
     model, variables = hvjax.load_weights(segmenter)
     run = jax.jit(lambda images: model.apply(variables, images))
-    meter = SegmentationMeter(CLASSES)
+    source = open_dense_dataset(_data(), "segmentation").held_out
+    meter = LabelSizeMeter(CLASSES, source, SIDES, (SIZE, SIZE))
     for batch in _batches("segmentation"):
-        meter.add({"logits": run(_normal(batch["image"]))}, batch)
+        truths = meter.truths(batch["index"])
+        assert resized(truths)  # or sizes did not matter here
+        meter.add(run(_normal(batch["image"])), truths)
     assert (found["count"], found["unreadable"], found["sides"]) == (IMAGES, 0, list(SIDES))
     for name in ("miou", "macc", "aacc"):
         assert found[name] == pytest.approx(meter.value[name], abs=ROUNDING)

@@ -56,3 +56,9 @@ def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"--config.compile_cache=.*file/cache: Not a directory"):
         compile_cache.use(str(tmp_path / "file" / "cache"), tmp_path)
+
+
+def test_no_name_is_no_directory(tmp_path: Path) -> None:
+    """An empty path would have been the current directory."""
+    with pytest.raises(UserError, match="accepted are auto, off or a directory"):
+        compile_cache.use("", tmp_path)
