@@ -100,7 +100,8 @@ def measure_all(options: argparse.Namespace) -> bool:
             continue
         start = time.perf_counter()
         row = {"model": name, **measure(name, options.size, options.runtime, options.precision)}
-        if options.busy:
+        on_cpu = "CPU" in (row.get("timed") or "")
+        if options.busy or (on_cpu and options.precision != "fp32"):  # CPUs compute halves in float32
             row["latency_ms"] = row["timed"] = None
         if options.size is None:
             rows = {**read(options), name: row}
@@ -137,8 +138,8 @@ def page(options: argparse.Namespace) -> str:
         "either side that the other has not. *Kernels*: what the engine is of, in brackets those that only "
         "move data; without a GPU it is "
         f"built by TensorRT for RTX and not run. *Latency*: median, timed on {timed}; empty where that was "
-        "busy. A name without a head is the backbone alone, with its four stages as outputs; detectors "
-        "end in suppression and masks.\n",
+        "busy, or computes in float32 instead. A name without a head is the backbone alone, with its four "
+        "stages as outputs; detectors end in suppression and masks.\n",
         "| model | size, batch | gate | error | lost | nodes | Transposes | kernels | engine | build "
         "| latency |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
