@@ -268,12 +268,18 @@ def _title(path: Path, recipe: Recipe) -> str:
 
 
 def _write(folder: Path, picture: bytes) -> Path:
+    """Writes the picture under its name, or one with a number where that is taken: nothing is overwritten."""
+    path, number = folder / PICTURE, 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PICTURE).write_bytes(picture)
+        while path.exists() or path.is_symlink():
+            number += 1
+            path = folder / f"{Path(PICTURE).stem}_{number}{Path(PICTURE).suffix}"
+        with path.open("xb") as target:
+            target.write(picture)
     except OSError as error:
         raise UsageError(f"--out {folder}: {error.strerror or error}") from error
-    return folder / PICTURE
+    return path
 
 
 if __name__ == "__main__":

@@ -108,6 +108,17 @@ def test_top_classes_and_the_picture(
     assert colours.shape[0] > 400 and colours.std() > 20, "a picture with something in it"
 
 
+def test_no_picture_is_overwritten(tiny_net: Any, tmp_path: Path, pictures: list[Path], capsys: Any) -> None:
+    folder = write(tmp_path / "exported", tiny_net.make(1))
+    kept = tmp_path / "predictions.png"
+    kept.write_bytes(b"mine")
+    for number in (2, 3):
+        assert run.main(["--onnx", str(folder), "--image", str(pictures[0]), "--out", str(tmp_path)]) == 0
+        wrote = tmp_path / f"predictions_{number}.png"
+        assert capsys.readouterr().out.splitlines()[-1] == f"wrote {wrote}" and wrote.is_file()
+    assert kept.read_bytes() == b"mine"
+
+
 def test_a_bundle_says_how_to_feed_it(
     tiny_net: Any, tmp_path: Path, pictures: list[Path], expected: np.ndarray, capsys: Any
 ) -> None:
