@@ -20,7 +20,8 @@ from export.precision import CANNOT_RUN
 from export.precision.emulate import emulated
 from export.runtimes.onnxruntime import OnnxSession
 
-#: Images of one run of the search; the gate has the last word, on all of its images.
+#: Images of one run of the search, where one has few answers; of maps a batch has hundreds of thousands. The
+#: gate has the last word, on all of its images.
 SEARCH_IMAGES = 8
 
 
@@ -109,7 +110,9 @@ class Measure:
     @cached_property
     def images(self) -> np.ndarray:
         task = self.task
-        return task.images[: min(max(SEARCH_IMAGES, task.batch.typical), len(task.images))]
+        answer = next(iter(task.reference.outputs.values()))
+        count = max(SEARCH_IMAGES if answer.ndim == 2 else 1, task.batch.typical)
+        return task.images[: min(count, len(task.images))]
 
     @cached_property
     def _steps(self) -> steps.Steps:
