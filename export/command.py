@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import hvjax
-from export import economy, gate_images, graph, parity, reference
+from export import detections, economy, gate_images, graph, parity, reference
 from export._optional import MissingExtra
 from export.agreement import Agreement, validation_agreement
 from export.at_size import at_size
@@ -284,11 +284,11 @@ def _settle(
         gate = _gate(request, subject, model)
         if not (request.tf32 and request.precision == "fp32" and gate.passed):
             return Settled(model, model, gate, None)
-        copy = tf32_copy(model)
+        copy, named = tf32_copy(model), subject.reference.named(subject.output)
         lines = gate_tf32(
             copy,
             subject.inputs,
-            subject.reference.named(subject.output),
+            named,
             batch=request.batch,
             limit=parity.onnx_limit(
                 "tf32", trained=not source.random, answer=subject.reference.outputs[reference.DEPLOY_FORM]
@@ -297,7 +297,14 @@ def _settle(
             detector=subject.reference if subject.kind.name == "detections" else None,
             trained=not source.random,
         )
-        return Settled(model, copy, dataclasses.replace(gate, comparisons=(*gate.comparisons, *lines)), None)
+        caution = gate.caution
+        if caution is None and subject.kind.name == "detections":
+            allowed = detections.limits("fp32", tf32=True, trained=not source.random)
+            caution = detections.caution(named[reference.DEPLOY_FORM], allowed)
+        lines = [*gate.comparisons, *lines]
+        return Settled(
+            model, copy, dataclasses.replace(gate, comparisons=tuple(lines), caution=caution), None
+        )
     task = Task(
         precision=request.precision,
         trained=not source.random,

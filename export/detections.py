@@ -125,12 +125,13 @@ def caution(reference: Outputs, limits: Mapping[str, float] = LIMITS) -> str | N
     if least >= NEVER_SURE:
         return (
             "with random weights and rounding, which boxes stay is chance: only the steps to the detections "
-            "are compared, of an engine nothing"
+            "of the first images are compared, of an engine and from a bundle nothing"
         )
     images = int((reference["scores"] <= least).all(1).sum())
     if images:
         return (
             f"the model is sure of nothing (no score above {least:g}) on {images} of {count} images of the "
-            "gate: there only the steps to its detections are compared"
+            "gate: of those only the steps are compared, if they are among the first images; of an engine "
+            "and from a bundle nothing"
         )
     return None

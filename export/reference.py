@@ -21,6 +21,8 @@ from hvjax.ops.conv import plain_convolutions
 CHUNK = 8
 #: The same for models that answer for every pixel or box.
 DENSE_CHUNK = 2
+#: Features in the order of the network.
+NAMES = (*STAGES, "pre_logits", "logits")
 
 Form = tuple[Any, Mapping[str, Any]]  # a model and its variables
 
@@ -94,8 +96,9 @@ def _run(
         found, features = run(variables, part)
         answers.append({name: np.asarray(found[name]) for name in kind.outputs})
         if index * chunk < staged:
-            kept.append({name: np.asarray(value) for name, value in features.items()})
-    order = [name for name in (*STAGES, "pre_logits", "logits") if name in kept[0]]
+            known = [name for name in features if plain or name in NAMES]  # of the training form no steps
+            kept.append({name: np.asarray(features[name]) for name in known})
+    order = [name for name in NAMES if name in kept[0]]
     seen = {name: np.concatenate([part[name] for part in kept])[:staged] for name in kept[0]}
     steps = {name: seen[name] for name in seen if name not in order}
     outputs = {name: np.concatenate([part[name] for part in answers])[: len(images)] for name in kind.outputs}

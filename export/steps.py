@@ -8,10 +8,10 @@ and boxes, whose errors tell right from wrong as those of a classifier do:
     pyramid, JAX's proposals          -->  logits and moves of boxes
     pyramid, JAX's boxes and labels   -->  logits of masks
 
-So JAX's proposals, boxes and labels are written into a copy of the file in the place of its own: teacher
-forcing (R. J. Williams, D. Zipser, "A learning algorithm for continually running fully recurrent neural
-networks", 1989). Nothing of the file's names is assumed: tensors are known by their numbers, as in
-`stages.py`.
+So JAX's proposals, boxes and labels are written into a copy of the file in the place of its own (the pyramid
+stays the file's: errors of maps add up): teacher forcing (R. J. Williams, D. Zipser, "A learning algorithm
+for continually running fully recurrent neural networks", 1989). Nothing of the file's names is assumed:
+tensors are known by their numbers, as in `stages.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from export._optional import require
 from export.answers import DEPLOY_FORM, Reference
 from export.pairing import overlaps
 from export.parity import BF16_LIMIT, FP16_LIMIT, Comparison, Difference, difference
-from export.stages import stage_errors, tensor_shapes
+from export.stages import PRESENT, stage_errors, tensor_shapes
 from export.taps import in_groups, tapped
 
 #: Twice the limits of maps: the proposal network and the heads come after the backbone. A small detector
@@ -94,7 +94,8 @@ class Steps:
         made = {name for node in loaded.graph.node for name in node.output}
         known = self._known_maps if self._known_maps <= made else None
         errors = stage_errors(model, self.images, self._maps, output="", among=known or None)
-        self._known_maps = frozenset(error.tensor for error in errors if error.tensor is not None)
+        if all(error.present for error in errors):  # after an overflow other tensors are nearest
+            self._known_maps = frozenset(error.tensor for error in errors if error.tensor is not None)
         found = {error.stage: error.difference or _NOTHING for error in errors}
         shapes = tensor_shapes(model, self.images.shape, integers=True)
         if not self._places.keys() <= made or not self._places:
@@ -109,6 +110,8 @@ class Steps:
         """Tensor -> what JAX answers in its place; {} if nothing in the file is the proposals."""
         sizes = {value.shape for value in self._given.values()}
         held = self._values(model, {name: shape for name, shape in shapes.items() if shape in sizes})
+        if not {"boxes", "labels"} <= held.keys():
+            return {}
         proposals = self._given[PROPOSALS]
         likeness = {
             name: _likeness(value, proposals)
@@ -136,19 +139,22 @@ class Steps:
             if int(np.prod(shape)) in sizes and (not known or name in known)
         }
         real = self._given["labels"] >= 0
-        best = dict.fromkeys(HEADS, _NOTHING)
+        # of places without an object masks mean nothing
+        best = {name: _NOTHING for name in HEADS if name != "mask_logits" or real.any()}
         nearest: dict[str, str] = {}
         for tensor, value in self._values(model, floats).items():
-            for name, want in self._heads.items():
+            for name in best:
+                want = self._heads[name]
                 if value.size != want.size or value.dtype.kind != "f":
                     continue
                 got = value.reshape(want.shape)
-                if name == "mask_logits":  # of places without an object they mean nothing
+                if name == "mask_logits":
                     got, want = got[real], want[real]
-                seen = difference(got, want) if want.size else Difference(0.0, 0.0, 0.0, 1.0, None)
+                seen = difference(got, want)
                 if name not in nearest or seen.relative < best[name].relative:
                     best[name], nearest[name] = seen, tensor
-        self._known_heads = frozenset(nearest.values())
+        if all(found.relative <= PRESENT for found in best.values()):
+            self._known_heads = frozenset(nearest.values())
         return best
 
     def _values(self, model: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -177,9 +183,11 @@ def put_in(model: Any, values: Mapping[str, np.ndarray]) -> Any:
 
 
 def _likeness(boxes: np.ndarray, wanted: np.ndarray) -> float:
-    """Mean overlap of each of the `wanted` boxes (b, p, 4) with the nearest of `boxes`, in any order."""
+    """Mean overlap of each of the `wanted` boxes (b, p, 4) with the nearest of `boxes`, in any order. Those
+    without area fill up the list, and are like any other's."""
+    real = np.all(wanted[..., 2:] > wanted[..., :2], axis=-1)
     nearest = [
-        overlaps(theirs.astype(np.float64), mine.astype(np.float64)).max(1)
-        for mine, theirs in zip(boxes, wanted, strict=True)
+        overlaps(theirs[there].astype(np.float64), mine.astype(np.float64)).max(1)
+        for mine, theirs, there in zip(boxes, wanted, real, strict=True)
     ]
-    return float(np.mean(nearest))
+    return float(np.concatenate(nearest).mean()) if real.any() else 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import provenance
+from export import detections, provenance
 from export.batch import BatchRange
 from export.bundle.flags import BundleRequest
 from export.bundle.read import Bundle
@@ -69,6 +69,11 @@ class Result:
             found.append(f"model.onnx passed in ONNX Runtime {there}, and failed in {here} here")
         if self.request.tf32 and (reason := why_no_tf32(self.bundle)) is not None:
             found.append(f"{reason}; what it costs shows where the engine runs")
+        gate = self.bundle.gate
+        if gate.answers == "detections":
+            held_to = ["onnx", "engine", *(["engine_tf32"] if self.request.tf32 else [])]
+            said = (detections.caution(gate.expected, gate.tolerances[key]) for key in held_to)
+            found += dict.fromkeys(text for text in said if text)
         return found + ([why_not_gated(self.bundle) or ""] if self.compared is None else [])
 
     def lines(self, paths: Sequence[Path]) -> str:

@@ -30,6 +30,11 @@ HEADS = {
     "mask_rcnn": ("800x1344", 1),
 }
 NAMES = [f"{backbone}+{head}" if head else backbone for head in HEADS for backbone in BACKBONES]
+HALF = (
+    "*In float32*: operations that a search left there, since the error *before* was over the limit; random "
+    "weights round worse than trained ones. Of detectors with such weights only the steps to the detections "
+    "are compared, of their engines nothing; the error is that of the worst step.\n"
+)
 LONGEST = 1800  # seconds that one export may take
 
 
@@ -74,12 +79,16 @@ def _row(report: Any) -> dict[str, Any]:
         error = math.inf if line["relative"] is None else line["relative"]  # None: not a number
         worst[line["output"]] = max(worst.get(line["output"], 0.0), error)
     engine, latency = report["engine"], report["latency"]
+    precision = report.get("precision") or {}  # of half precision
     return {
         "image_size": report["model"]["image_size"],
         "batch": report["model"]["batch"]["typical"],
         "accepted": report["accepted"],
         "reasons": report["reasons"],
         "errors": worst,
+        "error_before": precision.get("error_before"),
+        "operations": precision.get("nodes"),
+        "kept_float32": sum(island["nodes"] for island in precision.get("islands", ())),
         "nodes": report["graph"]["nodes"],
         "transposes": report["graph"]["transposes"],
         "parameters": report["graph"]["parameters"],
@@ -129,6 +138,7 @@ def page(options: argparse.Namespace) -> str:
     """dense_exports.md, of the rows in `options.out`."""
     found = read(options).values()
     rows = [row for row in found if "error" not in row]
+    half = options.precision != "fp32"
     timed = ", ".join(sorted({row["timed"] for row in rows if row.get("timed")})) or "nothing yet"
     lines = [
         "# Exports of backbones, segmenters and detectors\n",
@@ -140,19 +150,26 @@ def page(options: argparse.Namespace) -> str:
         f"built by TensorRT for RTX and not run. *Latency*: median, timed on {timed}; empty where that was "
         "busy, or computes in float32 instead. A name without a head is the backbone alone, with its four "
         "stages as outputs; detectors end in suppression and masks.\n",
-        "| model | size, batch | gate | error | lost | nodes | Transposes | kernels | engine | build "
-        "| latency |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *([HALF] if half else []),
+        f"| model | size, batch | gate | error | {'before | in float32 | ' * half}lost | nodes | Transposes "
+        "| kernels | engine | build | latency |",
+        "|---" * (13 if half else 11) + "|",
     ]
     for row in rows:
         height, width = row["image_size"]
         errors = {name: value for name, value in row["errors"].items() if name != "labels"}
-        lost = f"{100 * row['errors']['labels']:.1f} %" if "labels" in row["errors"] else ""
+        lost = f"{100 * row['errors']['labels']:.1f} %" if "labels" in row["errors"] and not half else ""
+        before, kept_there = "", ""
+        if row.get("operations"):
+            before = "not finite" if row["error_before"] is None else f"{row['error_before']:.1e}"
+            kept_there = f"{row['kept_float32']} of {row['operations']}"
         built = row["kernels"] is not None
         lines.append(
             f"| {row['model']} | {height}x{width}, {row['batch']} | "
-            f"{'passed' if row['accepted'] else 'FAILED'} | {max(errors.values()):.1e} | {lost} | "
-            f"{row['nodes']} | {row['transposes']} | {row['kernels']} ({row['moves']}) | "
+            f"{'passed' if row['accepted'] else 'FAILED'} | {max(errors.values()):.1e} | "
+            + (f"{before} | {kept_there} | " if half else "")
+            + f"{lost} | "
+            + f"{row['nodes']} | {row['transposes']} | {row['kernels']} ({row['moves']}) | "
             + (f"{row['engine_bytes'] / 1e6:.0f} MB | {row['build_seconds']:.0f} s | " if built else "| | ")
             + (f"{row['latency_ms']:.0f} ms |" if row["latency_ms"] else "|")
         )

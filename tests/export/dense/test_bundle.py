@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from export.batch import BatchRange
 from export.bundle import FILES
 from export.bundle.gatefile import GateFile
 from export.bundle.read import Bundle, read_bundle
+from export.bundle.result import Result
 from export.bundle.tolerances import tolerances
 from export.bundle.trial import gate_tf32
 from export.bundle.write import ENOUGH, KEPT_IMAGES, kept
@@ -291,6 +294,18 @@ def test_detectors_with_rounding_are_judged_by_what_they_are_sure_of(exported_de
     lines = gate_tf32(bundle, BatchRange(size, size, size))
     assert [line.output for line in lines] == DETECTIONS and all(line.passed for line in lines)
     assert {line.limit for line in lines if line.output == "labels"} == {sure.RULES["labels"]}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_bundle_says_what_its_gate_cannot_tell(exported_detector: Path, trained: bool) -> None:
+    """Rounded with random weights, no detection is compared, and no steps are here."""
+    bundle = read_bundle(exported_detector)
+    expected = {**bundle.gate.expected, "scores": np.full_like(bundle.gate.expected["scores"], 0.9)}
+    limits = tolerances("detections", "fp16", 1.0, expected, trained=trained)
+    gate = dataclasses.replace(bundle.gate, expected=expected, tolerances=limits)
+    asked: Any = SimpleNamespace(tf32=False, notice=None)
+    result = Result(asked, dataclasses.replace(bundle, gate=gate), bundle.batch, asked, [], None, None, asked)
+    assert ["from a bundle nothing" in notice for notice in result.notices()] == [True] * (not trained)
 
 
 def test_tolerances_of_half_precision_hold_their_rules() -> None:
