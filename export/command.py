@@ -36,6 +36,7 @@ from export.kind import Kind, check_kind, kind_of
 from export.load import Source, load_source
 from export.outcome import Outcome
 from export.pack import write_bundle
+from export.parity import BrokenReference
 from export.precision import CANNOT_RUN
 from export.precision.islands import NoSuchModule
 from export.precision.report import WORDS
@@ -70,7 +71,7 @@ def main(command: str, argv: Sequence[str]) -> int:
     except (UsageError, MissingExtra) as error:
         print(f"{prefix}error: {error}", file=sys.stderr)
         return 2
-    except (ExportFailed, BuildError, OSError) as error:  # OSError: a full disk
+    except (ExportFailed, BuildError, BrokenReference, OSError) as error:  # OSError: a full disk
         print(f"{prefix}failed: {error}", file=sys.stderr)
         return 1
     except Interrupted as interrupted:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from flax.traverse_util import flatten_dict
+
 import hvjax
 from export._optional import require
 from export.recipe import LARGEST_SIDE, LEAST_CROP
@@ -110,6 +113,7 @@ def _source(
         _check_images(info)
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"--ckpt {run}: model.json is damaged: {error}") from error
+    _check_finite(variables or {}, described)
     return Source(
         model=model,
         variables=variables,
@@ -125,6 +129,19 @@ def _source(
         gate_file=gate if gate and gate.is_file() else None,
         training={key: info[key] for key in ("step", "ema") if key in info},
     )
+
+
+def _check_finite(variables: Mapping[str, Any], described: str) -> None:
+    """Raises ValueError for weights that are no numbers: such a detector finds nothing, in JAX and in its
+    exports alike, so that no comparison would tell."""
+    broken = [
+        "/".join(path)
+        for path, values in flatten_dict(variables).items()
+        if not np.isfinite(np.asarray(values, np.float32)).all()
+    ]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise ValueError(f"--ckpt {described}: NaN or infinity in {broken[0]}{more}: the weights are damaged")
 
 
 def _is_dense(given: str) -> bool:

@@ -171,13 +171,24 @@ class Comparison:
         }
 
 
+class BrokenReference(ValueError):
+    """What all else is compared with is not finite."""
+
+
+def check_reference(values: np.ndarray) -> None:
+    """Raises BrokenReference for NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise BrokenReference(
+            "in JAX already the model answers NaN or infinity on these images, so nothing can be compared"
+        )
+
+
 def difference(candidate: np.ndarray, reference: np.ndarray, *, logits: bool = False) -> Difference:
     """Compares two arrays of one shape, (images, ...). NaN or infinity in the candidate gives an infinite
-    error. Raises ValueError for different shapes or a reference that is not finite."""
+    error. Raises ValueError for different shapes, BrokenReference for a reference that is not finite."""
     if candidate.shape != reference.shape:
         raise ValueError(f"shapes differ: {candidate.shape} from the candidate, {reference.shape} expected")
-    if not np.isfinite(reference).all():
-        raise ValueError("the reference holds NaN or infinity: the model itself is broken on these images")
+    check_reference(reference)
     if not np.isfinite(candidate).all():
         return Difference(np.inf, np.inf, np.inf, -1.0, 0.0 if logits else None)
     sums = [_sums(*pair) for pair in zip(_rows(candidate), _rows(reference), strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 from export import kind as kinds
 from export.answers import DEPLOY_FORM, TRAINING_FORM, Reference
 from export.kind import Kind
-from export.parity import difference
+from export.parity import check_reference, difference
 from hvjax.models.features import STAGES, Backbone
 from hvjax.ops.conv import plain_convolutions
 
@@ -39,6 +39,8 @@ def compute(
     with on_cpu():
         # The deploy form is computed as it is exported, the training form as it was trained.
         answer, features, steps = _run(kind, *deploy, images, staged, plain=True)
+        for values in features.values():  # a detector would answer that there is nothing
+            check_reference(values)
         forms = {DEPLOY_FORM: answer}
         noise = {}
         if training is not None:

@@ -6,11 +6,10 @@ NAME_classes.png. A name that is taken gets a number: nothing is overwritten. No
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from export.image_size import shown
 from export.opening import ONNX, open_engine, open_onnx
 from export.run_dense_answers import MOST_CLASSES, Found, class_map, objects, run_lengths, shares
 from export.run_dense_canvas import Placed, Size, check_images, fit, on_canvas, read_photograph, scaled
+from export.run_dense_json import writing
 from export.run_dense_picture import draw_classes, draw_objects, picture_of
 from export.runtimes import BuildError, Session
 
@@ -82,12 +82,13 @@ def run(request: Namespace, path: Path) -> int:
                 "canvas; give --sides as in training (800x1333 for COCO, 512x2048 for ADE20K)",
                 file=sys.stderr,
             )
-        told = [
-            tell(file, asked, placed, answers, row, stem)
-            for (placed, answers, row), stem in zip(_answered(file, session, asked), stems, strict=True)
-        ]
+        with writing(asked.json, _head(file, path, asked)) as write:
+            for (placed, answers, row), stem in zip(_answered(file, session, asked), stems, strict=True):
+                write(tell(file, asked, placed, answers, row, stem))
         if asked.json is not None:
-            _write_json(asked.json, file, path, asked, told)
+            print(f"wrote {_plain(asked.json)}")
+    except BrokenPipeError:  # of what reads our output, and not of the folder
+        raise
     except OSError as error:
         where = error.filename or asked.out
         raise UsageError(f"--out {asked.out}: {where}: {error.strerror or error}") from error
@@ -129,11 +130,11 @@ def _probability(text: str) -> float:
 
 def _new_file(given: str, out: Path) -> Path:
     path = Path(given).expanduser()
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise UsageError(f"--json {path} is there already: choose another name")
     if path.resolve() == out.resolve():
         raise UsageError(f"--json {path} is the folder of --out too: choose another name")
-    if not path.parent.is_dir() and path.parent != out:
+    if not path.parent.is_dir() and path.parent.resolve() != out.resolve():
         raise UsageError(f"--json {path}: there is no folder {path.parent}")
     return path
 
@@ -148,17 +149,17 @@ def _open(request: Namespace, file: DenseFile, path: Path) -> Session:
 def _free_stems(asked: _Asked) -> Iterator[str]:
     """For each photograph the name, without its ending, that its files get: its own, or with a number where
     a file of that name is there, is that of --json, or another photograph has it."""
-    used: set[str] = set()
+    used: set[str] = set()  # without case, as some file systems are
     reserved = None if asked.json is None else asked.json.resolve()
     for image in asked.images:
         stem, number = image.stem, 1
-        while stem in used or any(
-            path.exists() or path.resolve() == reserved
+        while stem.casefold() in used or any(
+            path.exists() or path.is_symlink() or path.resolve() == reserved
             for path in (asked.out / f"{stem}{end}" for end in (PICTURE, CLASSES))
         ):
             number += 1
             stem = f"{image.stem}_{number}"
-        used.add(stem)
+        used.add(stem.casefold())
         yield stem
 
 
@@ -252,10 +253,8 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def _write_json(
-    path: Path, file: DenseFile, model: Path, asked: _Asked, told: Sequence[dict[str, Any]]
-) -> None:
-    """One line for what the file is, and one for each photograph."""
+def _head(file: DenseFile, model: Path, asked: _Asked) -> dict[str, Any]:
+    """What the JSON says of the file."""
     head: dict[str, Any] = {
         "file": _plain(model),
         "model": file.name,
@@ -266,16 +265,7 @@ def _write_json(
     }
     if file.task == "detection":
         head["least_score"] = asked.least_score
-    try:
-        with path.open("x", encoding="utf-8") as target:
-            target.write(f'{json.dumps(head)[:-1]}, "images": [\n{_lines(told)}\n]}}\n')
-    except OSError as error:
-        raise UsageError(f"--json {path}: {error.strerror or error}") from error
-    print(f"wrote {_plain(path)}")
-
-
-def _lines(told: Iterable[dict[str, Any]]) -> str:
-    return ",\n".join(json.dumps(one) for one in told)
+    return head
 
 
 def _plain(path: Path | str) -> str:

@@ -6,6 +6,7 @@ ADE20K or folders like it, or the drawn scenes that need no download.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from argparse import Namespace
@@ -28,6 +29,8 @@ class _Parser(OneLineParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, 1 if nothing could be scored, or 2 for a mistake, told in one line."""
     prefix = "python -m export.score: "
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(sys.argv[1:] if argv is None else argv)
     except (UsageError, MissingExtra, BuildError, OSError, ImportError) as error:
@@ -67,15 +70,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"notice: {notice}", file=sys.stderr)
     print(_summary(found))
     if out is not None:
-        said = {
-            "file": str(path),
-            "data": found.data,
-            "task": found.task,
-            "sides": list(sides),
-            "unreadable": found.unreadable,
-            **found.values,
-        }
-        out.write_text(json.dumps(said, indent=2) + "\n")
+        _write(out, path, sides, found)
     return 0
 
 
@@ -126,11 +121,24 @@ def _path(asked: Namespace) -> Path:
 
 def _out(given: str) -> Path:
     out = Path(given).expanduser()
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UsageError(f"--out {out} is there already: choose another name")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
     return out
+
+
+def _write(out: Path, path: Path, sides: tuple[int, int], found: Scores) -> None:
+    said = {
+        "file": str(path),
+        "data": found.data,
+        "task": found.task,
+        "sides": list(sides),
+        "unreadable": found.unreadable,
+        **found.values,
+    }
+    with out.open("x", encoding="utf-8") as target:  # never over a file that came meanwhile
+        target.write(json.dumps(said, indent=2) + "\n")
 
 
 def _open(asked: Namespace, file: DenseFile, path: Path) -> Session:

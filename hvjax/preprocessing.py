@@ -26,6 +26,18 @@ Size: TypeAlias = int | Sequence[int]
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+#: Where Pillow finds an orientation: to be dropped from what is turned, or it would be turned again.
+SAY_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
 def preprocess(
@@ -167,13 +179,14 @@ def read_image(image: ImageLike) -> Image:
     try:
         with pil.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             return _upright_rgb(opened)
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except pil.UnidentifiedImageError as error:
         size = len(image) if isinstance(image, bytes) else os.path.getsize(image)
         raise ValueError(f"{shown}{'not an image' if size else 'empty or missing file'}") from error
-    except (OSError, SyntaxError, pil.DecompressionBombError) as error:  # how Pillow calls broken files
-        raise ValueError(f"{shown}{error}") from error
+    # Pillow's decoders fail on damaged files in many ways: OSError, SyntaxError, struct.error, a bomb's, ...
+    except Exception as error:
+        raise ValueError(f"{shown}{str(error) or type(error).__name__}") from error
 
 
 def as_rgb(picture: Any) -> Image:
@@ -186,10 +199,22 @@ def as_rgb(picture: Any) -> Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _upright_rgb(picture: Any) -> Image:
-    from PIL import ImageOps
+def turn_of(picture: Any) -> Any:
+    """How a PIL image is to be transposed to stand upright by its EXIF orientation; None: as it is."""
+    turn = _TURNS.get(picture.getexif().get(ORIENTATION))
+    return None if turn is None else _pillow().Transpose[turn]
 
-    return as_rgb(ImageOps.exif_transpose(picture))
+
+def _upright_rgb(picture: Any) -> Image:
+    picture.load()  # PNG may have its EXIF behind the pixels
+    turn = turn_of(picture)
+    if turn is None:
+        return as_rgb(picture.copy())
+    # not ImageOps.exif_transpose: it writes the EXIF block anew, and fails where an odd tag is in it
+    turned = picture.transpose(turn)
+    for key in SAY_ORIENTATION:
+        turned.info.pop(key, None)
+    return as_rgb(turned)
 
 
 def _from_array(array: np.ndarray) -> Image:

@@ -1,5 +1,6 @@
 """`hvjax.preprocess` against pixels of timm's evaluation, recorded by tests/parity/live_preprocess.py."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import pictures
-from PIL import Image
+from PIL import Image, ImageOps
 
 import hvjax
 from hvjax import preprocessing
@@ -67,6 +68,48 @@ def test_photographs_stand_upright_and_deep_gray_keeps_its_range() -> None:
     assert np.abs(turned - np.rot90(upright, -1)).mean() < np.abs(turned - upright).mean() / 4
     deep = preprocessing.resize_and_crop(found["png_16_bit"], 32, 1.0)
     np.testing.assert_array_equal(deep, preprocessing.resize_and_crop(found["png_gray"], 32, 1.0))
+
+
+def odd_exif(orientation: int) -> bytes:
+    """An orientation, and a resolution in letters, which Pillow reads and cannot write again."""
+    tags = ((0x0112, 3, 1, struct.pack("<HH", orientation, 0)), (0x011A, 2, 4, b"abc\0"))
+    entries = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in tags)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_as_pillow_turns_it(orientation: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(orientation).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    path = tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[preprocessing.ORIENTATION] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    found = preprocessing.read_image(path)
+    with Image.open(path) as picture:
+        wanted = np.asarray(ImageOps.exif_transpose(picture))
+    np.testing.assert_array_equal(np.asarray(found), wanted)
+    np.testing.assert_array_equal(np.asarray(preprocessing.read_image(found)), wanted), "never turned twice"
+
+
+def test_a_photograph_with_an_odd_exif_tag_is_read_and_turned(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(path, exif=odd_exif(6))
+    with Image.open(path) as picture, pytest.raises(TypeError):
+        ImageOps.exif_transpose(picture)  # or the tag is not odd
+    assert np.asarray(preprocessing.read_image(path)).shape == (24, 16, 3)
+
+
+@pytest.mark.parametrize("error", [struct.error("unpack requires 4 bytes"), IndexError(), TypeError("abs")])
+def test_whatever_a_decoder_raises_is_a_value_error(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(picture: Image.Image) -> None:
+        raise error
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(preprocessing, "_upright_rgb", fail)
+    with pytest.raises(ValueError, match=rf"a\.png': {str(error) or 'IndexError'}"):
+        preprocessing.read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

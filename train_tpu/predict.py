@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import csv
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from train_tpu.command import exit_status
 from train_tpu.errors import RunFailed, UserError
 
 TABLE, SHEET = "predictions.csv", "contact_sheet_{}.png"
+NUMBERED = re.compile(r"contact_sheet_\d+\.png")
 # what a folder is searched for; a file that is named is read whatever its ending
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 READERS = 8  # threads that read and resize
@@ -112,10 +114,11 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     if Path(options.ckpt).expanduser().is_dir() and task_at(options.ckpt) != "classification":
         from train_tpu import predict_dense
 
-        return predict_dense.run(options, find_images(options.images), read_batches, say)
+        return predict_dense.run(options, find_images(options.images), read_batches, shown, say)
     out = Path(options.out).expanduser()
     earlier = _earlier(out, options.overwrite)
-    paths = [path for path in find_images(options.images) if path.resolve() not in earlier]
+    results = {path.resolve() for path in earlier}
+    paths = [path for path in find_images(options.images) if path.resolve() not in results]
     from train_tpu.evaluation.sheets import PER_PAGE, Tile, draw_sheet
     from train_tpu.evaluation.trained import open_trained
     from train_tpu.monitoring.progress import Counting
@@ -193,10 +196,11 @@ def _earlier(out: Path, overwrite: bool) -> list[Path]:
             raise PermissionError(13, "Permission denied")
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written to ({error.strerror})") from error
-    earlier = [out / TABLE, *sorted(out.glob(SHEET.format("[0-9]*")))]
-    earlier = [path.resolve() for path in earlier if path.exists()]
+    sheets = (path for path in out.glob(SHEET.format("*")) if NUMBERED.fullmatch(path.name))
+    # not where a link leads to: what is removed is the link
+    earlier = [path for path in (out / TABLE, *sorted(sheets)) if path.exists() or path.is_symlink()]
     if earlier and not overwrite:
-        raise UserError(f"{out / earlier[0].name} exists; give another --out, or --overwrite")
+        raise UserError(f"{earlier[0]} exists; give another --out, or --overwrite")
     return earlier
 
 

@@ -19,7 +19,7 @@ from train_tpu.data import geometry
 from train_tpu.data.decode import decode
 from train_tpu.data.dense_examples import DETECTION, no_instances
 from train_tpu.data.dense_rows import Rows
-from train_tpu.errors import UserError
+from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluation.dense_pictures import Row, draw_page, predicted_classes, predicted_instances
 from train_tpu.learning.objective import normalise
 from train_tpu.monitoring.progress import Counting
@@ -29,16 +29,20 @@ PICTURE = "_predicted.png"  # what the names of pictures end with
 
 
 def run(
-    options: argparse.Namespace, paths: Sequence[Path], read_batches: Any, say: Callable[[str], None]
+    options: argparse.Namespace,
+    paths: Sequence[Path],
+    read_batches: Any,
+    shown: Callable[[Any], str],
+    say: Callable[[str], None],
 ) -> int:
     """Write OUT/<name of the image>_predicted.png for each image; returns the exit status.
 
     Args:
       options: of the command; "ckpt" is a training directory or one of its checkpoints.
-      read_batches: predict.read_batches.
+      read_batches, shown: of predict.
     Raises:
       UserError: a picture is there already, or the folder cannot be written to.
-      RunFailed: out of memory.
+      RunFailed: out of memory, or an answer is not finite.
     """
     loaded = load_inference(options.ckpt, options.which)
     config = read_config(Path(loaded.info["checkpoint"]).parent.parent)
@@ -65,11 +69,13 @@ def run(
             answers = {name: np.asarray(part) for name, part in answers_of(filled).items()}
             for place, (path, row) in enumerate(batch):
                 if isinstance(row, str):
-                    unreadable.append(f"  {path}: {row}")
+                    unreadable.append(f"  {shown(path)}: {row}")
                     continue
                 height, width = (int(side) for side in row["size"])
+                if not answers["finite"][place]:
+                    raise RunFailed(f"the model's answer to {shown(path)} is not finite: damaged weights?")
                 picture = _picture(row["image"][:height, :width], answers, place, names)
-                draw_page([picture], COLUMNS, targets[path], f"{path.name}, {title}")
+                draw_page([picture], COLUMNS, targets[path], f"{shown(path.name)}, {title}")
             counting.add(len(batch))
     for line in unreadable:
         say(line)
@@ -80,11 +86,14 @@ def run(
 def _targets(out: Path, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path]:
     """Image -> its picture; a name that comes again has a number."""
     targets: dict[Path, Path] = {}
-    used: dict[str, int] = {}
+    used: set[str] = set()  # without case, as some file systems are
     for path in paths:
-        used[path.stem] = used.get(path.stem, 0) + 1
-        number = f"_{used[path.stem]}" if used[path.stem] > 1 else ""
-        targets[path] = out / f"{path.stem}{number}{PICTURE}"
+        stem, number = path.stem, 1
+        while stem.casefold() in used:  # a numbered name may be another image's own
+            number += 1
+            stem = f"{path.stem}_{number}"
+        used.add(stem.casefold())
+        targets[path] = out / f"{stem}{PICTURE}"
     there = next((target for target in targets.values() if target.exists()), None)
     if there and not overwrite:
         raise UserError(f"{there} exists; give another --out, or --overwrite")
@@ -110,7 +119,8 @@ def _shown(path: Path, rows: Rows, config: Config) -> dict[str, np.ndarray]:
 
 
 def _compiled(loaded: Inference, config: Config) -> Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]:
-    """The deploy form: batch -> what a detector finds, or "classes" of pixels."""
+    """The deploy form: batch -> what a detector finds, or "classes" of pixels; "finite": whether an image's
+    answer is a number throughout."""
     model, variables = hvjax.reparameterize(loaded.model, loaded.variables)
     variables = jax.tree.map(jnp.asarray, variables)
     mean, std = tuple(loaded.info["mean"]), tuple(loaded.info["std"])
@@ -119,8 +129,14 @@ def _compiled(loaded: Inference, config: Config) -> Callable[[dict[str, np.ndarr
     def answers(variables: Any, image: Any, size: Any) -> dict[str, jax.Array]:
         images = normalise(image, mean, std)
         if config.task == DETECTION:
-            return model.apply(variables, images, size)
-        return {"classes": jnp.argmax(model.apply(variables, images), -1)}
+            found = model.apply(variables, images, size)
+            # NaN inside of it would be told as nothing found; the maps are computed once for both
+            parts = [*found.values(), *model.apply(variables, images, method="taps")]
+        else:
+            parts = [model.apply(variables, images)]
+            found = {"classes": jnp.argmax(parts[0], -1)}
+        finite = jnp.stack([jnp.isfinite(part).reshape(len(part), -1).all(1) for part in parts])
+        return {**found, "finite": finite.all(0)}
 
     return lambda batch: answers(variables, batch["image"], batch["size"])
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Num
 
 
+#: Rows that are computed at a time: of a photograph of 50 megapixels, 17 MB instead of 1 GB.
+ROWS = 256
+
+
 def paste_mask(
     grid: Num[np.ndarray, "rows columns"],
     box: Num[np.ndarray, "4"],
@@ -39,8 +43,10 @@ def paste_mask(
     # no matrix products: on arrays this small, BLAS loses milliseconds to its threads
     padded = np.pad(grid.astype(np.float64), 1)
     lines = padded[above] * (1 - down)[:, None] + padded[above + 1] * down[:, None]
-    values = lines[:, before] * (1 - across) + lines[:, before + 1] * across
-    mask[top : top + len(down), left : left + len(across)] = values >= threshold
+    for start in range(0, len(lines), ROWS):
+        part = lines[start : start + ROWS]
+        values = part[:, before] * (1 - across) + part[:, before + 1] * across
+        mask[top + start : top + start + len(part), left : left + len(across)] = values >= threshold
     return mask
 
 

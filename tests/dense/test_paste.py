@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hvjax.dense import paste_mask
+from hvjax.dense import paste, paste_mask
 
 # Values this near the threshold may fall to either side, by rounding.
 UNDECIDED = 1e-9
@@ -46,6 +46,17 @@ def test_pixel_by_pixel(box: tuple[float, ...], threshold: float) -> None:
     assert mask.shape == (20, 24) and mask.dtype == bool
     np.testing.assert_array_equal(mask[clear], (expected >= threshold)[clear])
     assert clear.mean() > 0.9
+
+
+def test_a_tall_mask_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are computed some at a time; where they are cut changes no bit."""
+    grid = np.random.default_rng(1).random((28, 28)).astype(np.float32)
+    box = np.array([-3.3, 5.1, 50.2, 2 * paste.ROWS + 40.7])
+    found = paste_mask(grid, box, 3 * paste.ROWS, 40)
+    assert found[:, 20].sum() > paste.ROWS / 4, "or there was nothing to cut"
+    for rows in (1, 7, 10_000):
+        monkeypatch.setattr(paste, "ROWS", rows)
+        np.testing.assert_array_equal(paste_mask(grid, box, *found.shape), found)
 
 
 def test_a_box_of_the_grids_own_size_keeps_every_cell() -> None:

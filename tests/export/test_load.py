@@ -60,6 +60,16 @@ def test_a_corrupt_weights_file(small_weights: Path, tmp_path: Path) -> None:
             load_source(str(broken))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_no_numbers(small_model: Any, tmp_path: Path, wrong: float) -> None:
+    model, variables = small_model
+    broken = jax.tree.map(np.array, variables)
+    broken["params"]["stem"]["conv"]["kernel"][0, 0, 0, 1] = wrong
+    hvjax.save_weights(tmp_path / "broken.safetensors", broken, model)
+    with pytest.raises(ValueError, match="NaN or infinity in params/stem/conv/kernel: the weights"):
+        load_source(str(tmp_path / "broken.safetensors"))
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"expected a \.safetensors file"):

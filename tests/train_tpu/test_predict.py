@@ -142,6 +142,24 @@ def test_results_are_never_overwritten_unasked(
     assert len(table_of(out)) == 2 and not (out / "contact_sheet_2.png").exists()
 
 
+def test_overwrite_removes_nothing_but_what_was_drawn(
+    finished_run: Path, photos: Path, tmp_path: Path, capsys
+) -> None:
+    """Not a picture of another name, and of a link the link alone."""
+    out, elsewhere = tmp_path / "out", tmp_path / "results.csv"
+    out.mkdir()
+    elsewhere.write_text("mine")
+    (out / "predictions.csv").symlink_to(elsewhere)
+    (out / "contact_sheet_2024_family.png").write_text("mine")
+    (out / "contact_sheet_7.png").symlink_to(tmp_path / "nowhere.png")
+    assert call(finished_run, photos / "größe", out) == 2
+    assert "predictions.csv exists" in capsys.readouterr().err
+    assert call(finished_run, photos / "größe", out, "--overwrite") == 0
+    assert elsewhere.read_text() == (out / "contact_sheet_2024_family.png").read_text() == "mine"
+    assert len(table_of(out)) == 2 and not (out / "predictions.csv").is_symlink()
+    assert not (out / "contact_sheet_7.png").is_symlink()
+
+
 def test_sheets_in_the_searched_folder_are_not_images(finished_run: Path, photos: Path, tmp_path) -> None:
     (tmp_path / "a.png").write_bytes((photos / "größe" / "eins.png").read_bytes())
     assert call(finished_run, tmp_path, tmp_path) == 0

@@ -12,16 +12,6 @@ from hvjax import preprocessing
 from train_tpu.data.crops import Box, Pixels, crop
 from train_tpu.data.jpeg_rows import decode_rows
 
-ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # A box is decoded at a fraction of its size only where it still has so many pixels for each one wanted, along
 # either side: what the antialiased filter then averages differs little (Pillow's `reducing_gap` of 2).
 PIXELS_LEFT = 2
@@ -91,12 +81,11 @@ def _reading(data: bytes, read: Callable[[Image.Image, Image.Transpose | None], 
     """What `read` makes of the opened image and the turn that sets it upright."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return read(image, _TURNS.get(image.getexif().get(ORIENTATION, 1)))
+            return read(image, preprocessing.turn_of(image))
     except UnidentifiedImageError as error:
         raise ValueError("not an image" if data else "empty or missing file") from error
-    except (
-        Exception
-    ) as error:  # decoders fail on damaged files in many ways: OSError, SyntaxError, struct.error
+    # decoders fail on damaged files in many ways: OSError, SyntaxError, struct.error
+    except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 

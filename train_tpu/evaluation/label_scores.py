@@ -7,12 +7,13 @@ label, which is read again as it is.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, Int64, UInt8
 
 from train_tpu.data import geometry
 from train_tpu.data.dense_examples import IGNORE, DenseSource
-from train_tpu.errors import UserError
+from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluation.label_size import Pair, classes_at
 from train_tpu.evaluation.segmentation_scores import SegmentationMeter
 
@@ -69,9 +70,14 @@ class LabelSizeMeter:
           sums: over the images, of what else is to be averaged, such as loss.
         Raises:
           UserError: a label that is no class.
+          RunFailed: a logit of an image is not finite; its greatest would be told as class 0.
         """
         counts: Int64[np.ndarray, "classes+1 classes"] = np.zeros((self._classes + 1, self._classes), int)
         for place, labels, shown in truths:
+            if not bool(_finite(logits[place], shown)):
+                raise RunFailed(
+                    "the segmenter answers logits that are not finite: damaged weights, or float16 overflowed"
+                )
             counts += label_confusion(classes_at(logits[place], shown, labels.shape), labels, self._classes)
         self._meter.add({"confusion": counts, "count": len(truths), **sums})
 
@@ -86,6 +92,11 @@ class LabelSizeMeter:
     @property
     def value(self) -> dict[str, float]:
         return self._meter.value
+
+
+def _finite(logits: Float[Array, "H W classes"], shown: Pair) -> Any:
+    """Whether all logits of an image are finite; the rest of its canvas does not matter."""
+    return jnp.isfinite(logits[: shown[0], : shown[1]]).all()
 
 
 def resized(truths: Sequence[Truth]) -> bool:

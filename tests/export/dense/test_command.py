@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import onnx
 import pytest
@@ -140,6 +142,25 @@ def test_a_detector_with_a_wrong_weight_is_rejected(
     assert gate["begins_at"] is None and gate["behind"] == "the heads"
     page = (tmp_path / "out" / "rejected" / "report.html").read_text()
     assert "limit for each stage; the heads come after these" in page and "<td>masks</td>" in page
+
+
+@pytest.mark.parametrize("task", ["segmenter", "detector"])
+@pytest.mark.parametrize("flags", [[], ["--precision", "fp16"]])
+def test_a_model_that_answers_no_numbers_is_not_exported(
+    task: str, flags: list[str], request: pytest.FixtureRequest, tmp_path: Path, capsys: Any
+) -> None:
+    """Its weights are numbers, and overflow in the first stage. A detector would find nothing, everywhere."""
+    source: Path = request.getfixturevalue(task)
+    model, variables = hvjax.load_weights(source)
+    huge = jax.tree.map(np.array, variables)
+    huge["params"]["backbone"]["stage1"]["block1"]["conv1"]["kernel"][...] = 1e38
+    hvjax.save_weights(tmp_path / "small.safetensors", huge, model)
+    shutil.copy(source.with_name("model.json"), tmp_path)
+    given = ["--ckpt", str(tmp_path / "small.safetensors"), "--out", str(tmp_path / "out"), *flags]
+    assert to_onnx.main([*given, *SMALL]) == 1
+    shown = capsys.readouterr().err
+    assert "answers NaN or infinity on these images" in shown and "Traceback" not in shown
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("given", ["classifier", "segmenter"])

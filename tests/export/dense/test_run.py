@@ -195,6 +195,71 @@ def test_the_name_of_the_json_is_not_given_to_a_picture(
     assert json.loads(path.read_text())["images"][0]["class_map"].endswith("b_2_classes.png")
 
 
+def test_names_that_links_or_capitals_take(
+    exported_segmenter: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    ends, taken = ("predicted", "classes"), tmp_path / "taken"
+    taken.mkdir()
+    (taken / "b_predicted.png").symlink_to(tmp_path / "nowhere.png")
+    assert _run(exported_segmenter, pictures[2:], taken) == 0
+    made = {path.name for path in taken.iterdir()}
+    assert made == {"b_predicted.png", *(f"b_2_{end}.png" for end in ends)}
+    assert not (tmp_path / "nowhere.png").exists()
+    (tmp_path / "capitals").mkdir()
+    capital = Path(shutil.copy(pictures[2], tmp_path / "capitals" / "B.png"))
+    assert _run(exported_segmenter, [pictures[2], capital], tmp_path / "out") == 0
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {f"{stem}_{end}.png" for stem in ("b", "B_2") for end in ends}
+
+
+def test_the_json_in_a_folder_that_the_command_makes(
+    exported_segmenter: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the folder is written."""
+    monkeypatch.chdir(tmp_path)
+    assert _run(exported_segmenter, pictures[2:], tmp_path / "seen", "--json", "seen/found.json") == 0
+    assert json.loads((tmp_path / "seen" / "found.json").read_text())["complete"] is True
+
+
+def test_what_was_found_before_an_error_is_kept(
+    exported_detector: Path,
+    pictures: list[Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = run_dense._detected
+
+    def full(*given: Any) -> Any:
+        if given[-1] == "b":
+            raise OSError(28, "No space left on device")
+        return real(*given)
+
+    monkeypatch.setattr(run_dense, "_detected", full)
+    path = tmp_path / "found.json"
+    assert _run(exported_detector, pictures, tmp_path / "out", "--json", str(path)) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    said = json.loads(path.read_text())
+    assert [one["image"] for one in said["images"]] == [str(picture) for picture in pictures[:2]]
+    assert said["complete"] is False
+
+
+def test_a_reader_of_the_output_that_went_away_is_not_the_folders_fault(
+    exported_segmenter: Path,
+    pictures: list[Path],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(*given: Any) -> Any:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(run_dense, "_segmented", gone)
+    assert _run(exported_segmenter, pictures, tmp_path / "out") == 2
+    shown = capsys.readouterr().err
+    assert "Broken pipe" in shown and "--out" not in shown
+
+
 def test_other_sides(exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any) -> None:
     """A file that does not say how it was trained gets the sides of its canvas, with a notice."""
     model = onnx.load(exported_segmenter / "model.onnx")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,55 @@ def test_an_engine_is_scored_by_what_its_onnx_file_says(
     found = _scored(["--engine", str(folder)], folder)
     assert opened == [folder / "model.engine"]
     assert {**found, "file": ""} == {**wanted, "file": ""}
+
+
+def test_a_segmenter_that_answers_no_numbers_is_worth_nothing(
+    exported_segmenter: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The greatest of NaN would be the first class."""
+    model = onnx.load(exported_segmenter / "model.onnx")
+    last = next(node for node in reversed(model.graph.node) if node.op_type == "Conv")
+    weights = next(held for held in model.graph.initializer if held.name == last.input[1])
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[-1] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, tmp_path / "model.onnx")
+    out = tmp_path / "scores.json"
+    assert score.main(["--onnx", str(tmp_path), "--images", "2", "--out", str(out)]) == 1
+    shown = capsys.readouterr().err
+    assert "failed: the segmenter answers logits that are not finite" in shown and not out.exists()
+
+
+def test_the_file_of_scores_is_never_written_over(
+    exported_segmenter: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that came while the images were scored, nor what a link leads to."""
+    out, given = tmp_path / "scores.json", ["--onnx", str(exported_segmenter), "--images", "1"]
+    real = score.score
+
+    def slow(*args: Any, **more: Any) -> Any:
+        out.write_text("mine")
+        return real(*args, **more)
+
+    monkeypatch.setattr(score, "score", slow)
+    assert score.main([*given, "--out", str(out)]) == 2
+    assert out.read_text() == "mine" and "File exists" in capsys.readouterr().err
+    (tmp_path / "link.json").symlink_to(tmp_path / "nowhere.json")
+    assert score.main([*given, "--out", str(tmp_path / "link.json")]) == 2
+    assert "link.json is there already" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere.json").exists()
+
+
+def test_a_path_that_is_no_text(exported_segmenter: Path, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    shutil.copy(exported_segmenter / "model.onnx", folder)
+    given = ["--onnx", str(folder), "--images", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export.score", *given], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "caf\\udce9/model.onnx" in done.stdout
 
 
 def _scored(given: list[str], folder: Path) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import plain_scores
 import pytest
 
-from train_tpu.errors import UserError
+from train_tpu.errors import RunFailed, UserError
 from train_tpu.evaluation.label_scores import LabelSizeMeter, label_confusion, resized
 from train_tpu.evaluation.label_size import PADDED, classes_at
 
@@ -114,3 +114,9 @@ def test_the_meter_scores_labels_as_they_are():
     assert sum(row.pixels for row in meter.classes) == 6 * 8 + 4 * 5
     with pytest.raises(UserError, match=r"can no longer be read: gone\.png"):
         meter.truths(np.array([2]))
+    before = meter.value
+    meter.add(logits.at[1].set(np.nan).at[0, 6:].set(np.inf), truths[:1], loss=5.0)  # of padding: no matter
+    assert meter.value["count"] == before["count"] + 1
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(RunFailed, match="logits that are not finite"):
+            meter.add(logits.at[2, 5, 7, 1].set(wrong), truths)

@@ -1,8 +1,11 @@
 """Whole runs of segmentation and detection: they learn, resume to the bit, are evaluated and start others."""
 
 import csv
+import dataclasses
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from PIL import Image
 
 import hvjax
-from train_tpu import evaluate_dense
+from train_tpu import evaluate_dense, predict_dense
 from train_tpu.checkpointing.checkpoint import load_inference
 from train_tpu.checkpointing.interrupt import StopRequest
 from train_tpu.errors import RunFailed, UserError
@@ -205,6 +208,44 @@ def test_predict_draws_on_images(finished_dense_run, task: str, tmp_path: Path, 
     assert "exists; give another --out, or --overwrite" in capsys.readouterr().err
     assert predict([*call, str(out), "--overwrite"]) == 1
     assert "(2 of 3 images)" in capsys.readouterr().out, "pictures are no images to be looked at"
+
+
+def test_predict_draws_each_image_into_its_own_picture(finished_dense_run, tmp_path: Path, capsys) -> None:
+    """Also where an image has the name that a second one of a name would get, or one in capitals."""
+    images = [tmp_path / name for name in ("a.png", "b/a.png", "a_2.png", "c/A.png")]
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    for path in (*images, odd):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((30, 20, 3), 90, np.uint8)).save(path)
+    odd.write_bytes(b"no image")
+    given = [str(path) for path in (*images, odd)]
+    run_folder, out = str(finished_dense_run("segmentation")), tmp_path / "out"
+    assert predict(["--ckpt", run_folder, "--out", str(out), "--images", *given]) == 1
+    said = capsys.readouterr().out
+    assert "(4 of 5 images)" in said and "caf\\xe9.png: not an image" in said
+    made = {f"{stem}_predicted.png" for stem in ("a", "a_2", "a_2_2", "A_3")}
+    assert {path.name for path in out.iterdir()} == made
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_draws_no_answer_that_is_not_finite(
+    finished_dense_run, task: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    real = predict_dense.load_inference
+
+    def damaged(*given: Any) -> Any:
+        loaded = real(*given)
+        broken = jax.tree.map(lambda a: np.full_like(a, np.nan), loaded.variables["params"]["backbone"])
+        params = {**loaded.variables["params"], "backbone": broken}
+        return dataclasses.replace(loaded, variables={**loaded.variables, "params": params})
+
+    monkeypatch.setattr(predict_dense, "load_inference", damaged)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(image)
+    call = ["--ckpt", str(finished_dense_run(task)), "--images", str(image), "--out", str(tmp_path / "out")]
+    assert predict(call) == 1
+    assert "image.png is not finite: damaged weights?" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_predict_refuses_weights_alone(finished_dense_run, tmp_path: Path, capsys) -> None:
