@@ -33,6 +33,7 @@ from export.image_size import Size, shown
 from export.interrupt import Interrupted
 from export.kind import Kind, kind_of, outputs
 from export.load import Source
+from export.parity import BrokenReference
 from export.report_lines import worst_line
 from hvjax.facts import count_macs
 from hvjax.structure import abstract_variables
@@ -52,7 +53,8 @@ def export_family(request: Request, source: Source, one: Callable[[Request], int
 
     Args:
       source: what `request` is about; asked which sizes it takes before any work is done.
-      one: exports one size; returns 0 or 1, or raises RuntimeError if there is not even a report.
+      one: exports one size; returns 0 or 1, or raises RuntimeError or BrokenReference where there is not even
+        a report.
       say: the beginning of messages, "python -m export.to_trt: ".
 
     Raises:
@@ -86,7 +88,7 @@ def _export_all(
         print(f"size {number} of {len(request.family)}: {shown(size)}", file=sys.stderr)
         try:
             one(dataclasses.replace(request, image_size=size, family=(), out=root / shown(size)))
-        except RuntimeError as error:
+        except (RuntimeError, BrokenReference) as error:
             broken[size] = str(error)
             print(f"{say}failed: {shown(size)}: {error}", file=sys.stderr)
         data = summary(root, request, source, broken)

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from families import merged
 
@@ -119,6 +121,22 @@ def test_a_size_that_fails_leaves_the_others(
     assert "48x48: resnet50 could not be converted to ONNX: no way" in capsys.readouterr().out
     assert (family / "32x32" / "model.onnx").is_file() and not (family / "48x48").exists()
     assert "REJECTED" in page(data)
+
+
+def test_answers_that_are_no_numbers_end_one_size_and_not_the_family(
+    small_model: Any, tmp_path: Path, capsys: Any
+) -> None:
+    """The weights are numbers, and overflow."""
+    model, variables = small_model
+    huge = jax.tree.map(np.array, variables)
+    huge["params"]["stage1"]["block1"]["conv1"]["kernel"][...] = 1e38
+    hvjax.save_weights(tmp_path / "huge.safetensors", huge, model)
+    given = ["--ckpt", str(tmp_path / "huge.safetensors"), "--out", str(tmp_path / "out"), *FAST]
+    assert to_onnx.main([*given, "--image-size", "32,48"]) == 1
+    data = json.loads((tmp_path / "out" / "family.json").read_text())
+    for row in data["sizes"]:
+        assert not row["accepted"] and "answers NaN or infinity" in row["reasons"][0]
+    assert len(data["sizes"]) == 2 and "Traceback" not in capsys.readouterr().err
 
 
 def test_an_interruption_keeps_the_sizes_that_are_finished(tmp_path: Path, family: Path, capsys: Any) -> None:
