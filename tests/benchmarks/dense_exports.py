@@ -31,9 +31,10 @@ HEADS = {
 }
 NAMES = [f"{backbone}+{head}" if head else backbone for head in HEADS for backbone in BACKBONES]
 HALF = (
-    "*In float32*: operations that a search left there, since the error *before* was over the limit; random "
-    "weights round worse than trained ones. Of detectors with such weights only the steps to the detections "
-    "are compared, of their engines nothing; the error is that of the worst step.\n"
+    "*In float32*: operations that a search left there, since the error *before* was over the limit (empty: "
+    "the row is older than this column); random weights round worse than trained ones. Of detectors with "
+    "such weights only the steps to the detections are compared, of their engines nothing; the error is that "
+    "of the worst step.\n"
 )
 LONGEST = 1800  # seconds that one export may take
 
