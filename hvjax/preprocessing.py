@@ -27,7 +27,8 @@ Size: TypeAlias = int | Sequence[int]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {
+#: Orientation -> the member of PIL.Image.Transpose that sets an image upright; 1 and others: none.
+TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -200,13 +201,17 @@ def as_rgb(picture: Any) -> Image:
 
 
 def turn_of(picture: Any) -> Any:
-    """How a PIL image is to be transposed to stand upright by its EXIF orientation; None: as it is."""
-    turn = _TURNS.get(picture.getexif().get(ORIENTATION))
+    """How a PIL image is to be transposed to stand upright by its EXIF orientation; None: as it is.
+
+    A TIFF's pixels are read for it: Pillow turns those itself, and says so only afterwards.
+    """
+    if picture.format == "TIFF":
+        picture.load()
+    turn = TURNS.get(picture.getexif().get(ORIENTATION))
     return None if turn is None else _pillow().Transpose[turn]
 
 
 def _upright_rgb(picture: Any) -> Image:
-    picture.load()  # PNG may have its EXIF behind the pixels
     turn = turn_of(picture)
     if turn is None:
         return as_rgb(picture.copy())

@@ -1,5 +1,6 @@
 """`hvjax.preprocess` against pixels of timm's evaluation, recorded by tests/parity/live_preprocess.py."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -78,9 +79,10 @@ def odd_exif(orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize("orientation", range(10))
-def test_every_orientation_as_pillow_turns_it(orientation: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_every_orientation_as_pillow_turns_it(ending: str, orientation: int, tmp_path: Path) -> None:
     pixels = np.random.default_rng(orientation).integers(0, 256, (6, 9, 3)).astype(np.uint8)
-    path = tmp_path / "a.png"
+    path = tmp_path / f"a.{ending}"
     exif = Image.Exif()
     exif[preprocessing.ORIENTATION] = orientation
     Image.fromarray(pixels).save(path, exif=exif)
@@ -88,7 +90,24 @@ def test_every_orientation_as_pillow_turns_it(orientation: int, tmp_path: Path) 
     with Image.open(path) as picture:
         wanted = np.asarray(ImageOps.exif_transpose(picture))
     np.testing.assert_array_equal(np.asarray(found), wanted)
-    np.testing.assert_array_equal(np.asarray(preprocessing.read_image(found)), wanted), "never turned twice"
+    again = np.asarray(preprocessing.read_image(found))
+    np.testing.assert_array_equal(again, wanted, "never turned twice")
+
+
+def test_an_orientation_behind_the_pixels_of_a_png() -> None:
+    """Where the format allows it too."""
+    written = {}
+    for orientation in (None, 6):
+        exif = Image.Exif()
+        if orientation:
+            exif[preprocessing.ORIENTATION] = orientation
+        file = io.BytesIO()
+        Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save(file, "PNG", **({"exif": exif} if exif else {}))
+        written[orientation] = file.getvalue()
+    start = written[6].index(b"eXIf") - 4
+    chunk = written[6][start : start + 12 + int.from_bytes(written[6][start : start + 4], "big")]
+    late = written[None][:-12] + chunk + written[None][-12:]  # before IEND, which is 12 bytes
+    assert np.asarray(preprocessing.read_image(late)).shape == (9, 6, 3)
 
 
 def test_a_photograph_with_an_odd_exif_tag_is_read_and_turned(tmp_path: Path) -> None:

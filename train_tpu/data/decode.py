@@ -15,6 +15,8 @@ from train_tpu.data.jpeg_rows import decode_rows
 # A box is decoded at a fraction of its size only where it still has so many pixels for each one wanted, along
 # either side: what the antialiased filter then averages differs little (Pillow's `reducing_gap` of 2).
 PIXELS_LEFT = 2
+# Orientations that are turned back by another's turn: a quarter to the left by one to the right.
+_BACK = {6: 8, 8: 6}
 
 
 def decode(data: bytes) -> Pixels:
@@ -26,7 +28,7 @@ def decode(data: bytes) -> Pixels:
     Raises:
       ValueError: the data is no image, or a truncated one.
     """
-    return _reading(data, lambda image, turn: _whole(data, image, turn))
+    return _reading(data, lambda image: _whole(data, image, preprocessing.turn_of(image)))
 
 
 def decode_stored(data: bytes) -> Pixels:
@@ -35,7 +37,15 @@ def decode_stored(data: bytes) -> Pixels:
     Raises:
       ValueError: as of `decode`.
     """
-    return _reading(data, lambda image, _: _whole(data, image, None))
+
+    def read(image: Image.Image) -> Pixels:
+        if image.format != "TIFF":
+            return _whole(data, image, None)
+        orientation = image.getexif().get(preprocessing.ORIENTATION, 1)  # not there once Pillow has turned it
+        back = preprocessing.TURNS.get(_BACK.get(orientation, orientation))
+        return _whole(data, image, None if back is None else Image.Transpose[back])
+
+    return _reading(data, read)
 
 
 def decode_crop(data: bytes, choose: Callable[[int, int], Box], size: int) -> Pixels:
@@ -52,7 +62,8 @@ def decode_crop(data: bytes, choose: Callable[[int, int], Box], size: int) -> Pi
       ValueError: as of `decode`.
     """
 
-    def read(image: Image.Image, turn: Image.Transpose | None) -> Pixels:
+    def read(image: Image.Image) -> Pixels:
+        turn = preprocessing.turn_of(image)
         if turn is not None or not _is_plain_jpeg(image):
             pixels = _whole(data, image, turn)
             return crop(pixels, choose(pixels.shape[0], pixels.shape[1]))
@@ -74,14 +85,14 @@ def decode_as_published(data: bytes) -> Pixels:
     Raises:
       ValueError: as of `decode`.
     """
-    return _reading(data, lambda *_: np.asarray(preprocessing.read_image(data)))
+    return _reading(data, lambda _: np.asarray(preprocessing.read_image(data)))
 
 
-def _reading(data: bytes, read: Callable[[Image.Image, Image.Transpose | None], Pixels]) -> Pixels:
-    """What `read` makes of the opened image and the turn that sets it upright."""
+def _reading(data: bytes, read: Callable[[Image.Image], Pixels]) -> Pixels:
+    """What `read` makes of the opened image."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return read(image, preprocessing.turn_of(image))
+            return read(image)
     except UnidentifiedImageError as error:
         raise ValueError("not an image" if data else "empty or missing file") from error
     # decoders fail on damaged files in many ways: OSError, SyntaxError, struct.error

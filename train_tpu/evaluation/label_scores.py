@@ -7,6 +7,7 @@ label, which is read again as it is.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, Int64, UInt8
@@ -74,7 +75,7 @@ class LabelSizeMeter:
         """
         counts: Int64[np.ndarray, "classes+1 classes"] = np.zeros((self._classes + 1, self._classes), int)
         for place, labels, shown in truths:
-            if not bool(_finite(logits[place], shown)):
+            if not bool(_finite(logits[place], *shown)):
                 raise RunFailed(
                     "the segmenter answers logits that are not finite: damaged weights, or float16 overflowed"
                 )
@@ -94,9 +95,11 @@ class LabelSizeMeter:
         return self._meter.value
 
 
-def _finite(logits: Float[Array, "H W classes"], shown: Pair) -> Any:
+@jax.jit  # not of a slice: each size of an image would be compiled
+def _finite(logits: Float[Array, "H W classes"], height: Any, width: Any) -> Array:
     """Whether all logits of an image are finite; the rest of its canvas does not matter."""
-    return jnp.isfinite(logits[: shown[0], : shown[1]]).all()
+    inside = (jnp.arange(logits.shape[0]) < height)[:, None] & (jnp.arange(logits.shape[1]) < width)
+    return (jnp.isfinite(logits).all(-1) | ~inside).all()
 
 
 def resized(truths: Sequence[Truth]) -> bool:

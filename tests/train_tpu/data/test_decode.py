@@ -45,7 +45,7 @@ def test_every_mode_becomes_three_channels(mode: str, file_format: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])  # Pillow turns a TIFF as it loads it
 def test_orientation(orientation: int, file_format: str) -> None:
     """As Pillow's own exif_transpose turns it."""
     from PIL import ImageOps
@@ -54,9 +54,10 @@ def test_orientation(orientation: int, file_format: str) -> None:
     exif[0x0112] = orientation
     data = encode(Image.fromarray(RGB), file_format, exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")).astype(int)
-    pixels = decode(data)
-    assert pixels.shape == expected.shape
-    assert np.abs(pixels.astype(int) - expected).max() <= JPEG_LEVELS
+    for read in (decode, decode_as_published):
+        pixels = read(data)
+        assert pixels.shape == expected.shape
+        assert np.abs(pixels.astype(int) - expected).max() <= JPEG_LEVELS
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
@@ -112,7 +113,7 @@ BOX = Box(top=5, left=3, height=16, width=20)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
 def test_crop_is_cut_from_the_upright_image(file_format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -143,7 +144,8 @@ def test_large_jpegs_are_decoded_small() -> None:
     np.testing.assert_array_equal(full, crop(decode(data), box))
 
 
-@pytest.mark.parametrize("orientation", [3, 6])  # half a turn, which leaves the size as it is, and a quarter
+# mirrored and half a turn, which leave the size as it is, and a quarter to either side
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
 @pytest.mark.parametrize(
     ("mode", "file_format", "options"),
     [
@@ -153,8 +155,10 @@ def test_large_jpegs_are_decoded_small() -> None:
         ("RGB", "PNG", {}),
         ("L", "PNG", {}),
         ("RGB", "WEBP", {"lossless": True}),
+        ("RGB", "TIFF", {}),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}),  # libtiff's: another way through Pillow
     ],
-    ids=["jpeg", "cmyk", "mpo", "png", "gray png", "webp"],
+    ids=["jpeg", "cmyk", "mpo", "png", "gray png", "webp", "tiff", "tiff lzw"],
 )
 def test_stored_pixels_are_not_turned(mode: str, file_format: str, options: dict, orientation: int) -> None:
     exif = Image.Exif()
@@ -164,7 +168,8 @@ def test_stored_pixels_are_not_turned(mode: str, file_format: str, options: dict
     assert Image.open(io.BytesIO(data)).format == file_format
     stored, upright = decode_stored(data), decode(data)
     np.testing.assert_array_equal(stored, decode(encode(image, file_format, **options)))
-    np.testing.assert_array_equal(upright, np.rot90(stored, {3: 2, 6: -1}[orientation]))
+    turned = np.fliplr(stored) if orientation == 2 else np.rot90(stored, {3: 2, 6: -1, 8: 1}[orientation])
+    np.testing.assert_array_equal(upright, turned)
     assert not np.array_equal(upright, stored)
 
 
