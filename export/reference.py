@@ -39,7 +39,7 @@ def compute(
     with on_cpu():
         # The deploy form is computed as it is exported, the training form as it was trained.
         answer, features, steps = _run(kind, *deploy, images, staged, plain=True)
-        for values in features.values():  # a detector would answer that there is nothing
+        for values in (*features.values(), *steps.values()):  # a detector would answer that there is nothing
             check_reference(values)
         forms = {DEPLOY_FORM: answer}
         noise = {}

@@ -129,9 +129,9 @@ def _compiled(loaded: Inference, config: Config) -> Callable[[dict[str, np.ndarr
     def answers(variables: Any, image: Any, size: Any) -> dict[str, jax.Array]:
         images = normalise(image, mean, std)
         if config.task == DETECTION:
-            found = model.apply(variables, images, size)
-            # NaN inside of it would be told as nothing found; the maps are computed once for both
-            parts = [*found.values(), *model.apply(variables, images, method="taps")]
+            # not the objects alone: NaN on the way to them would be told as nothing found
+            found, steps = model.apply(variables, images, size, method="steps")
+            parts = [*found.values(), *steps.values()]
         else:
             parts = [model.apply(variables, images)]
             found = {"classes": jnp.argmax(parts[0], -1)}

@@ -15,8 +15,8 @@ from train_tpu.data.jpeg_rows import decode_rows
 # A box is decoded at a fraction of its size only where it still has so many pixels for each one wanted, along
 # either side: what the antialiased filter then averages differs little (Pillow's `reducing_gap` of 2).
 PIXELS_LEFT = 2
-# Orientations that are turned back by another's turn: a quarter to the left by one to the right.
-_BACK = {6: 8, 8: 6}
+# What undoes the turn of an orientation: a quarter to one side by one to the other.
+_BACK = {**preprocessing.TURNS, 6: preprocessing.TURNS[8], 8: preprocessing.TURNS[6]}
 
 
 def decode(data: bytes) -> Pixels:
@@ -41,8 +41,7 @@ def decode_stored(data: bytes) -> Pixels:
     def read(image: Image.Image) -> Pixels:
         if image.format != "TIFF":
             return _whole(data, image, None)
-        orientation = image.getexif().get(preprocessing.ORIENTATION, 1)  # not there once Pillow has turned it
-        back = preprocessing.TURNS.get(_BACK.get(orientation, orientation))
+        back = _BACK.get(image.getexif().get(preprocessing.ORIENTATION, 1))  # gone once Pillow has turned it
         return _whole(data, image, None if back is None else Image.Transpose[back])
 
     return _reading(data, read)

@@ -227,16 +227,22 @@ def test_predict_draws_each_image_into_its_own_picture(finished_dense_run, tmp_p
     assert {path.name for path in out.iterdir()} == made
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        ("segmentation", "backbone"),
+        *(("detection", part) for part in ("backbone", "fpn", "rpn", "box_head", "mask_head")),
+    ],
+)
 def test_predict_draws_no_answer_that_is_not_finite(
-    finished_dense_run, task: str, tmp_path: Path, capsys, monkeypatch
+    finished_dense_run, task: str, part: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     real = predict_dense.load_inference
 
     def damaged(*given: Any) -> Any:
         loaded = real(*given)
-        broken = jax.tree.map(lambda a: np.full_like(a, np.nan), loaded.variables["params"]["backbone"])
-        params = {**loaded.variables["params"], "backbone": broken}
+        broken = jax.tree.map(lambda a: np.full_like(a, np.nan), loaded.variables["params"][part])
+        params = {**loaded.variables["params"], part: broken}
         return dataclasses.replace(loaded, variables={**loaded.variables, "params": params})
 
     monkeypatch.setattr(predict_dense, "load_inference", damaged)
