@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_photographs import make_photographs
 
 import hvjax
 from export import to_onnx
@@ -67,3 +68,9 @@ def exported_detector(detector: Path, tmp_path_factory: pytest.TempPathFactory) 
     out = tmp_path_factory.mktemp("exported") / "detector"
     assert to_onnx.main(["--ckpt", str(detector), "--out", str(out), *SMALL]) == 0
     return out
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Three photographs in `tmp_path`."""
+    return make_photographs(tmp_path)

@@ -14,10 +14,10 @@ import onnx
 import pytest
 from older_python import newer_names
 from PIL import Image
+from run_photographs import PHOTOGRAPHS, run_on
 
 from export import run, run_dense
 from export.dense_file import read_file
-from export.gate_images import photographs
 from export.run_dense_answers import class_map
 from export.runtimes import cuda
 from export.runtimes.onnxruntime import OnnxSession
@@ -26,8 +26,6 @@ from train_tpu.data.dense_examples import DETECTION, no_instances
 from train_tpu.data.dense_rows import Rows
 
 SIZE, SIDES = 64, (48, 56)
-#: (height, width): larger than the canvas, wide and smaller; a batch of 2 does not divide them.
-PHOTOGRAPHS = ((90, 120), (40, 130), (30, 20))
 #: JSON rounds boxes to thousandths of a pixel, and scores to 7 digits.
 ROUNDED = {"box": 0.0006, "score": 1e-7}
 #: A device has NumPy, onnx, a runtime and Pillow with matplotlib's letters, and none of these.
@@ -49,16 +47,6 @@ ours = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ("expor
 print("LOADED " + json.dumps(ours))
 sys.exit(status)
 """
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    """Two of them have one name, in two folders."""
-    paths = [tmp_path / "a.png", tmp_path / "other" / "a.png", tmp_path / "b.png"]
-    paths[1].parent.mkdir()
-    for seed, (path, size) in enumerate(zip(paths, PHOTOGRAPHS, strict=True)):
-        Image.fromarray(photographs(size, 3, 4).pixels[seed]).save(path)
-    return paths
 
 
 def answered(folder: Path, pictures: list[Path]) -> list[tuple[dict[str, np.ndarray], Any, np.ndarray]]:
@@ -87,7 +75,7 @@ def test_objects_of_a_detector(
 
     out = tmp_path / "out"
     flags = ["--least-score", "0", "--top", "12", "--json", str(out / "found.json")]
-    assert _run(exported_detector, pictures, out, *flags) == 0
+    assert run_on(exported_detector, pictures, out, *flags) == 0
     shown = capsys.readouterr()
     assert not shown.err
     said = json.loads((out / "found.json").read_text())
@@ -123,12 +111,12 @@ def test_a_detector_shows_the_surest(
     said = []
     for name, flags in {"all": ["--least-score", "0"], "two": ["--least-score", "0", "--top", "2"]}.items():
         path = tmp_path / f"{name}.json"
-        assert _run(exported_detector, pictures[:1], tmp_path / name, *flags, "--json", str(path)) == 0
+        assert run_on(exported_detector, pictures[:1], tmp_path / name, *flags, "--json", str(path)) == 0
         said.append(json.loads(path.read_text())["images"][0]["detections"])
     most = len(said[0])
     assert said[1] == said[0][:2] and f"and {most - 2} more: --top {most}" in capsys.readouterr().out
     score = str(said[0][0]["score"] + 1e-6)
-    assert _run(exported_detector, pictures[:1], tmp_path / "none", "--least-score", score) == 0
+    assert run_on(exported_detector, pictures[:1], tmp_path / "none", "--least-score", score) == 0
     assert "pixels, 0 over" in capsys.readouterr().out
     assert (tmp_path / "none" / "a_predicted.png").is_file()
 
@@ -138,7 +126,7 @@ def test_classes_of_a_segmenter(
 ) -> None:
     named = _named(exported_segmenter, tmp_path / "named", [f"name {number}" for number in range(8)])
     out = tmp_path / "out"
-    assert _run(named, pictures, out, "--json", str(tmp_path / "found.json"), "--top", "2") == 0
+    assert run_on(named, pictures, out, "--json", str(tmp_path / "found.json"), "--top", "2") == 0
     shown = capsys.readouterr().out.splitlines()
     said = json.loads((tmp_path / "found.json").read_text())["images"]
     maps = ["a_classes.png", "a_2_classes.png", "b_classes.png"]
@@ -163,103 +151,6 @@ def test_classes_of_a_segmenter(
             assert picture.width > 2 * 400 * size[1] / max(size), "two side by side"
 
 
-def test_nothing_is_overwritten(exported_segmenter: Path, pictures: list[Path], tmp_path: Path) -> None:
-    """What is there keeps its name; both files of a photograph have one number."""
-    (tmp_path / "b_classes.png").write_text("mine")
-    for _ in range(2):
-        assert _run(exported_segmenter, pictures[2:], tmp_path) == 0
-    made = {path.name for path in tmp_path.glob("b_*")}
-    assert made == {"b_classes.png"} | {
-        f"b_{number}_{end}.png" for number in (2, 3) for end in ("predicted", "classes")
-    }
-    assert (tmp_path / "b_classes.png").read_text() == "mine"
-
-
-def test_a_name_that_is_too_long_for_its_files(
-    exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any
-) -> None:
-    long = pictures[0].rename(tmp_path / f"{'x' * 245}.png")
-    assert _run(exported_segmenter, [pictures[2], long], tmp_path / "out") == 2
-    shown = capsys.readouterr()
-    assert "File name too long" in shown.err and shown.err.count("\n") == 1 and not shown.out
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_the_name_of_the_json_is_not_given_to_a_picture(
-    exported_segmenter: Path, pictures: list[Path], tmp_path: Path
-) -> None:
-    path = tmp_path / "out" / "b_predicted.png"
-    assert _run(exported_segmenter, pictures[2:], path.parent, "--json", str(path)) == 0
-    made = {"b_predicted.png", "b_2_predicted.png", "b_2_classes.png"}
-    assert {file.name for file in path.parent.iterdir()} == made
-    assert json.loads(path.read_text())["images"][0]["class_map"].endswith("b_2_classes.png")
-
-
-def test_names_that_links_or_capitals_take(
-    exported_segmenter: Path, pictures: list[Path], tmp_path: Path
-) -> None:
-    ends, taken = ("predicted", "classes"), tmp_path / "taken"
-    taken.mkdir()
-    (taken / "b_predicted.png").symlink_to(tmp_path / "nowhere.png")
-    assert _run(exported_segmenter, pictures[2:], taken) == 0
-    made = {path.name for path in taken.iterdir()}
-    assert made == {"b_predicted.png", *(f"b_2_{end}.png" for end in ends)}
-    assert not (tmp_path / "nowhere.png").exists()
-    (tmp_path / "capitals").mkdir()
-    capital = Path(shutil.copy(pictures[2], tmp_path / "capitals" / "B.png"))
-    assert _run(exported_segmenter, [pictures[2], capital], tmp_path / "out") == 0
-    made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {f"{stem}_{end}.png" for stem in ("b", "B_2") for end in ends}
-
-
-def test_the_json_in_a_folder_that_the_command_makes(
-    exported_segmenter: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However the folder is written."""
-    monkeypatch.chdir(tmp_path)
-    assert _run(exported_segmenter, pictures[2:], tmp_path / "seen", "--json", "seen/found.json") == 0
-    assert json.loads((tmp_path / "seen" / "found.json").read_text())["complete"] is True
-
-
-def test_what_was_found_before_an_error_is_kept(
-    exported_detector: Path,
-    pictures: list[Path],
-    tmp_path: Path,
-    capsys: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = run_dense._detected
-
-    def full(*given: Any) -> Any:
-        if given[-1] == "b":
-            raise OSError(28, "No space left on device")
-        return real(*given)
-
-    monkeypatch.setattr(run_dense, "_detected", full)
-    path = tmp_path / "found.json"
-    assert _run(exported_detector, pictures, tmp_path / "out", "--json", str(path)) == 2
-    assert "No space left on device" in capsys.readouterr().err
-    said = json.loads(path.read_text())
-    assert [one["image"] for one in said["images"]] == [str(picture) for picture in pictures[:2]]
-    assert said["complete"] is False
-
-
-def test_a_reader_of_the_output_that_went_away_is_not_the_folders_fault(
-    exported_segmenter: Path,
-    pictures: list[Path],
-    tmp_path: Path,
-    capsys: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def gone(*given: Any) -> Any:
-        raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(run_dense, "_segmented", gone)
-    assert _run(exported_segmenter, pictures, tmp_path / "out") == 2
-    shown = capsys.readouterr().err
-    assert "Broken pipe" in shown and "--out" not in shown
-
-
 def test_other_sides(exported_segmenter: Path, pictures: list[Path], tmp_path: Path, capsys: Any) -> None:
     """A file that does not say how it was trained gets the sides of its canvas, with a notice."""
     model = onnx.load(exported_segmenter / "model.onnx")
@@ -268,7 +159,7 @@ def test_other_sides(exported_segmenter: Path, pictures: list[Path], tmp_path: P
     onnx.save(model, tmp_path / "model.onnx")
     for number, (flags, sides) in enumerate([([], [SIZE, SIZE]), (["--sides", "24x32"], [24, 32])]):
         path = tmp_path / f"{number}.json"
-        assert _run(tmp_path, pictures[:1], tmp_path / str(number), "--json", str(path), *flags) == 0
+        assert run_on(tmp_path, pictures[:1], tmp_path / str(number), "--json", str(path), *flags) == 0
         shown, said = capsys.readouterr(), json.loads(path.read_text())
         assert said["sides"] == sides and f"at most {sides[0]}x{sides[1]}" in shown.out
         assert said["images"][0]["on_canvas"] == ([48, 64] if not flags else [24, 32])
@@ -378,7 +269,7 @@ def test_a_flag_of_detectors_and_files_that_are_not_as_they_say(
     exported_segmenter: Path, exported_detector: Path, pictures: list[Path], tmp_path: Path, capsys: Any
 ) -> None:
     def mistake(folder: Path, *flags: str) -> str:
-        assert _run(folder, pictures[:1], tmp_path / "out", *flags) == 2
+        assert run_on(folder, pictures[:1], tmp_path / "out", *flags) == 2
         shown = capsys.readouterr()
         assert shown.err.count("\n") == 1 and not shown.out and not (tmp_path / "out").exists()
         return shown.err
@@ -401,7 +292,3 @@ def _named(folder: Path, copy: Path, names: list[str]) -> Path:
     copy.mkdir()
     onnx.save(model, copy / "model.onnx")
     return copy
-
-
-def _run(folder: Path, images: list[Path], out: Path, *flags: str) -> int:
-    return run.main(["--onnx", str(folder), "--image", *map(str, images), "--out", str(out), *flags])
